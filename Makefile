@@ -1,0 +1,76 @@
+# What people type. Everything runs in the project's own virtual environment, .venv, which the first target makes.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := .venv/bin/uv
+UV_VERSION := 0.13.9
+LOCK := requirements.lock
+# Hashes in the lock are verified for every package, whichever extras are asked for.
+INSTALL := $(UV) pip install --quiet --python .venv/bin/python --require-hashes --constraint $(LOCK)
+
+# The sample and real data keep apart: feed, lake and Dagster's own records alike.
+ifdef MTA_FEED
+DATA_DIR := data/real
+else
+DATA_DIR := data/sample
+endif
+export DAGSTER_HOME ?= $(CURDIR)/$(DATA_DIR)/dagster
+WEEKS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
+	@.venv/bin/mta-pipeline run $(if $(WEEKS),--weeks $(WEEKS))
+
+.PHONY: dev
+dev: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on the same data
+	@.venv/bin/dagster dev
+
+.PHONY: test
+test: .venv/.dev ## Run the tests
+	@.venv/bin/pytest -n auto $(PYTEST)
+
+.PHONY: lint
+lint: .venv/.dev ## Check style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+.PHONY: format
+format: .venv/.dev ## Format the code
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+.PHONY: lock
+lock: .venv/.uv ## Renew the lock
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+		--no-emit-index-url --no-strip-extras --custom-compile-command "make lock" pyproject.toml --output-file $(LOCK)
+
+.PHONY: clean
+clean: ## Remove the virtual environment and the sample data
+	rm -rf .venv data/sample
+
+.venv/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mta_pipeline needs Python 3.11 or later; say which with PYTHON=python3.12")'
+	@echo "Making the virtual environment (.venv) ..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/.base: .venv/.uv pyproject.toml $(LOCK)
+	@echo "Installing what the lock names ..."
+	@$(INSTALL) --requirements pyproject.toml
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	@touch $@
+
+.venv/.dev: .venv/.base
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --group dev
+	@touch $@
+
+# Dagster reads dagster.yaml from its home; there is one, at the root.
+$(DAGSTER_HOME)/dagster.yaml:
+	@mkdir -p $(@D)
+	@ln -sf $(CURDIR)/dagster.yaml $@

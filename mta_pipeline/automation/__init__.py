@@ -1,0 +1,1 @@
+"""How assets follow their inputs: automation conditions, sensors and schedules."""

@@ -1,0 +1,1 @@
+"""Asset checks: what must hold of a table, per week."""

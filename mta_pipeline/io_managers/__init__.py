@@ -1,0 +1,1 @@
+"""How tables reach storage and come back. What a table means is not known here."""

@@ -1,0 +1,1 @@
+"""What assets need from outside: the feed and storage."""

@@ -1,0 +1,73 @@
+"""What a deployment chooses, read from the environment: this is the only module that looks there.
+
+Anything that follows from the data or from the contract is not a setting and does not belong here.
+"""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SAMPLE_FEED = Path("data/sample/feed")
+SAMPLE_LAKE = Path("data/sample/lake")
+REAL_LAKE = Path("data/real/lake")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the variable and what it takes."""
+
+
+def _location(text: str) -> str:
+    """A URL as it is, a path made absolute, so that every process means the same place."""
+    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _saturday(day: dt.date | None) -> dt.date | None:
+    if day is not None and day.isoweekday() != 6:
+        raise ValueError(f"{day} is a {day:%A}; weeks start on a Saturday")
+    return day
+
+
+class Settings(BaseSettings):
+    """The settings of one deployment. Each is an environment variable of the name in its alias."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore")
+
+    feed: Annotated[str, AfterValidator(_location)] = Field(
+        default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True
+    )
+    """Where the weekly files are: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix."""
+
+    lake_root: Annotated[str, AfterValidator(_location)] = Field(alias="LAKE_ROOT")
+    """Where the tables go: a directory or gs://bucket/prefix. Sample and real data have different defaults."""
+
+    last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
+    """The last week of the calendar, by its first day; open if unset."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_sample_and_real_apart(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "LAKE_ROOT" in values or "lake_root" in values:
+            return values
+        sample = "MTA_FEED" not in values and "feed" not in values
+        return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the feed is the made-up one in its usual place."""
+        return self.feed == _location(str(SAMPLE_FEED))
+
+
+def read_settings() -> Settings:
+    """The settings the environment gives.
+
+    Raises:
+        SettingsError: a variable has a value that cannot be used.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # the environment gives them
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"Settings that cannot be used: {faults}") from error
