@@ -1,0 +1,144 @@
+"""From a published file's bytes to candidates: every data line (legacy: every group) as text fields.
+
+Both layouts are told apart by their contents. Whether a candidate becomes a reading is judged in `readings`.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import polars as pl
+
+Layout = Literal["modern", "legacy"]
+
+HEADER_START: Final = "C/A,UNIT,SCP,"
+REGISTER_DIGITS: Final[dict[Layout, int]] = {"modern": 10, "legacy": 9}
+_MODERN_FIELDS: Final = (
+    "control_area", "unit", "scp", "station", "line_name", "division", "date", "time", "audit", "entries", "exits",
+)  # fmt: skip
+_IDENTITY: Final = ("control_area", "unit", "scp")
+_GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
+# A legacy date has the shape of an SCP: what follows, a time, tells it.
+_DATE: Final[dict[Layout, str]] = {"modern": r",\d\d/\d\d/\d{4},", "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
+_HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
+
+
+class UnreadableFile(ValueError):
+    """A published file that yields no readings at all; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a file offers: `frame` has a row per data line or group, in file order, all fields as text.
+
+    Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven
+    fields (null where absent), `complete` (has the right number of fields) and `dated` (looks like data at all).
+    `lines` holds the text of every line of the file, line 1 first.
+    """
+
+    layout: Layout
+    lines: pl.Series
+    frame: pl.DataFrame
+    ends_in_newline: bool
+
+
+def parse(published: bytes, name: str) -> Candidates:
+    """Split a published file into candidates.
+
+    Args:
+        published: the bytes as published, unpacked; UTF-8, or Latin-1 where it is not.
+        name: the file's name, for messages.
+
+    Raises:
+        UnreadableFile: nothing in the file looks like a turnstile reading.
+    """
+    text = _decode(published)
+    lines = pl.Series("text", [text]).str.split("\n").explode().str.strip_chars_end()
+    numbered = lines.to_frame().with_row_index("source_line", 1).cast({"source_line": pl.Int32})
+    data = numbered.filter(pl.col("text") != "")
+    if data.is_empty():
+        raise UnreadableFile(f"{name}: the file is empty.")
+    if data.select(pl.col("text").first().str.contains(_HTML)).item():
+        raise UnreadableFile(f"{name}: a web page, not a turnstile file; it begins {data['text'][0][:80]!r}.")
+    header = pl.col("text").str.starts_with(HEADER_START)
+    first_header = data.select(pl.col("source_line").filter(header).first()).item()
+    if first_header is not None:
+        data = data.filter(pl.col("source_line") != first_header)
+    if data.is_empty():
+        raise UnreadableFile(f"{name}: a header and no readings.")
+    layout = _layout_of(data["text"], name)
+    frame = _modern(data) if layout == "modern" else _legacy(data)
+    return Candidates(layout, lines, frame, text.endswith("\n"))
+
+
+def _decode(published: bytes) -> str:
+    try:
+        text = published.decode("utf-8")
+    except UnicodeDecodeError:
+        text = published.decode("latin-1")
+    return text.removeprefix("\ufeff")
+
+
+def _layout_of(lines: pl.Series, name: str) -> Layout:
+    for sample in (lines.head(1000), lines):
+        modern, legacy = (sample.str.contains(_DATE[layout]).sum() for layout in ("modern", "legacy"))
+        if modern or legacy:
+            return "modern" if modern >= legacy else "legacy"
+    raise UnreadableFile(f"{name}: no line looks like a turnstile reading; line 1 begins {lines[0][:80]!r}.")
+
+
+def _modern(data: pl.DataFrame) -> pl.DataFrame:
+    fields = pl.col("text").str.split(",")
+    return (
+        data.with_columns(fields=fields)
+        .select(
+            "source_line",
+            pl.lit(None, pl.Int32).alias("source_group"),
+            *(pl.col("fields").list.get(n, null_on_oob=True).alias(name) for n, name in enumerate(_MODERN_FIELDS)),
+            complete=pl.col("fields").list.len() == len(_MODERN_FIELDS),
+        )
+        .with_columns(dated=pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False))
+    )
+
+
+def _legacy(data: pl.DataFrame) -> pl.DataFrame:
+    width, start = len(_GROUP_FIELDS), len(_IDENTITY)
+    split = data.select(
+        "source_line", fields=pl.col("text").str.split(","), dated=pl.col("text").str.contains(_DATE["legacy"])
+    )
+    # A line without a single date is junk: it counts as one, for it has no groups.
+    split = split.with_columns(
+        groups=pl.when("dated").then(((pl.col("fields").list.len() - start) / width).ceil().cast(pl.Int32)).otherwise(1)
+    )
+    blank = pl.lit(None, pl.String)
+    groups = [
+        split.filter(pl.col("groups") > n).select(
+            "source_line",
+            pl.when("dated").then(pl.lit(n + 1, pl.Int32)).alias("source_group"),
+            *(pl.col("fields").list.get(k, null_on_oob=True).alias(name) for k, name in enumerate(_IDENTITY)),
+            *(blank.alias(name) for name in ("station", "line_name", "division")),
+            *(
+                pl.col("fields").list.get(start + n * width + k, null_on_oob=True).alias(name)
+                for k, name in enumerate(_GROUP_FIELDS)
+            ),
+            complete=pl.col("dated") & (pl.col("fields").list.len() >= start + (n + 1) * width),
+            dated=pl.col("dated"),
+        )
+        for n in range(split.select(pl.col("groups").max()).item())
+    ]
+    return pl.concat(groups).sort("source_line", "source_group")
+
+
+def count_data_lines(published: bytes) -> int:
+    """How many lines (legacy: groups) a file has to account for, counted from the text alone.
+
+    It shares no step with `parse` beyond reading the text, so that a check by it can find what parsing lost.
+    Blank lines and the header do not count; a legacy line without a date counts as one.
+    """
+    lines = pl.Series([_decode(published)]).str.split("\n").explode()
+    lines = lines.filter(lines.str.contains(r"\S"))
+    lines = lines.filter(~(lines.str.starts_with(HEADER_START) & lines.str.starts_with(HEADER_START).cum_sum().eq(1)))
+    if lines.str.contains(_DATE["modern"]).sum() >= lines.str.contains(_DATE["legacy"]).sum():
+        return lines.len()
+    groups = (lines.str.count_matches(",", literal=True).cast(pl.Int64) - len(_IDENTITY) + 1) / len(_GROUP_FIELDS)
+    dated = lines.str.contains(_DATE["legacy"]).cast(pl.Int8)
+    return int((groups.ceil().clip(lower_bound=1) * dated + (1 - dated)).sum())

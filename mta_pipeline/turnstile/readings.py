@@ -1,0 +1,164 @@
+"""From candidates to readings and rejects: rules 1 and 2 of the contract.
+
+Every candidate ends as exactly one reading or one reject with a reason. Differences between readings are
+the business of `traffic`.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from mta_pipeline.partitions import ONE_WEEK, file_name, week_start
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
+from mta_pipeline.turnstile.parsing import HEADER_START, REGISTER_DIGITS, Candidates, Layout, UnreadableFile, parse
+
+TURNSTILE: Final = ("control_area", "unit", "scp")
+"""What identifies a turnstile."""
+
+REGULAR: Final = "REGULAR"
+"""The scheduled audit; any other DESC gives way to it."""
+
+_TIMESTAMP: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
+_BOOTH: Final = ("control_area", "unit")
+
+
+@dataclass(frozen=True)
+class StagedWeek:
+    """One week's readings and rejects, with the contract's schemas; readings are sorted by turnstile and time."""
+
+    layout: Layout
+    readings: pl.DataFrame
+    rejects: pl.DataFrame
+
+    @property
+    def rejects_by_reason(self) -> dict[str, int]:
+        """How many lines or groups were rejected for each reason that occurs."""
+        return dict(self.rejects["reason"].value_counts(sort=True).rows())
+
+
+def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWeek:
+    """Turn a week's published bytes into readings and rejects.
+
+    Args:
+        published: the bytes as published, unpacked, in either layout.
+        week: the week's key, the Saturday it starts on.
+        control_areas: the table of that name; it gives legacy readings their station, lines and division.
+
+    Raises:
+        UnreadableFile: the file holds no reading of this week; the message names the file and the reason.
+    """
+    name = file_name(week)
+    candidates = parse(published, name)
+    judged = _judge(candidates, week_start(week))
+    readings, twins = _one_per_moment(judged.filter(pl.col("reason").is_null()))
+    rejects = pl.concat([judged.filter(pl.col("reason").is_not_null()), twins], how="diagonal_relaxed")
+    if readings.is_empty():
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in rejects["reason"].value_counts(sort=True).rows())
+        raise UnreadableFile(f"{name}: not one reading of the week {week}; rejected: {reasons}.")
+    if candidates.layout == "legacy":
+        known = control_areas.select(*_BOOTH, "station", "line_name", "division")
+        readings = readings.drop("station", "line_name", "division").join(
+            known, on=_BOOTH, how="left", maintain_order="left"
+        )
+    return StagedWeek(
+        candidates.layout,
+        readings.select(*TURNSTILE_READINGS.schema),
+        _with_text(rejects, candidates).select(*TURNSTILE_REJECTS.schema),
+    )
+
+
+def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
+    """Type every candidate and say why it cannot be a reading, if so (`reason`, else null)."""
+    typed = candidates.frame.with_columns(
+        read_at=(pl.col("date") + " " + pl.col("time")).str.to_datetime(
+            _TIMESTAMP[candidates.layout], time_unit="us", strict=False
+        ),
+        entries_register=pl.col("entries").cast(pl.Int64, strict=False),
+        exits_register=pl.col("exits").cast(pl.Int64, strict=False),
+    )
+    identified = pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!-~]+$"))
+    registers = pl.all_horizontal(pl.col("entries_register", "exits_register").ge(0).fill_null(value=False))
+    in_window = pl.col("read_at").is_between(start, start + ONE_WEEK, closed="left")
+    judged = typed.with_columns(
+        reason=pl.when(~(pl.col("complete") & identified))
+        .then(pl.lit(RejectReason.FIELD_COUNT))
+        .when(pl.col("read_at").is_null())
+        .then(pl.lit(RejectReason.BAD_TIMESTAMP))
+        .when(~registers | _cut_short(candidates))
+        .then(pl.lit(RejectReason.BAD_REGISTER))
+        .when(~in_window)
+        .then(pl.lit(RejectReason.OUTSIDE_WINDOW))
+    )
+    first_good = judged.select(pl.col("source_line").filter(pl.col("reason").is_null()).first()).item() or 0
+    on_top = ~pl.col("dated") & (pl.col("source_line") < first_good)
+    repeated_header = pl.col("control_area") == HEADER_START.split(",")[0]
+    return judged.with_columns(
+        reason=pl.when(on_top | repeated_header).then(pl.lit(RejectReason.JUNK_HEADER)).otherwise("reason")
+    )
+
+
+def _cut_short(candidates: Candidates) -> pl.Expr:
+    """Whether this is the file's last line and was cut within its last register, which then is too small."""
+    if candidates.ends_in_newline:
+        return pl.lit(value=False)
+    full = pl.col("entries").str.len_chars() == REGISTER_DIGITS[candidates.layout]
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    return last & full & (pl.col("exits").str.len_chars() < pl.col("entries").str.len_chars())
+
+
+def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Keep one reading per turnstile and moment: REGULAR before others, of equals the first in the file.
+
+    Returns the readings, each turnstile's together and in time order, and the others with their reason.
+    """
+    ordered = _in_order(sound).with_row_index("row")
+    repeats = ~starts_turnstile() & (pl.col("read_at") == pl.col("read_at").shift())
+    moments = ordered.with_columns(repeats=repeats.fill_null(value=False))
+    if not moments["repeats"].any():
+        return ordered, ordered.clear()
+    regular = pl.col("audit") == REGULAR
+    ranked = (
+        moments.with_columns(moment=(~pl.col("repeats")).cum_sum(), regular=regular)
+        .filter(pl.col("repeats") | pl.col("repeats").shift(-1))
+        .sort("moment", ~pl.col("regular"), "source_line", "source_group")
+        .with_columns(first=pl.col("moment").is_first_distinct(), beaten=pl.col("regular").first().over("moment"))
+    )
+    others = ranked.filter(~pl.col("first")).with_columns(
+        reason=pl.when(pl.col("beaten") & ~pl.col("regular"))
+        .then(pl.lit(RejectReason.SUPERSEDED))
+        .otherwise(pl.lit(RejectReason.DUPLICATE))
+    )
+    return ordered.filter(~pl.col("row").is_in(others["row"].implode())), others
+
+
+def starts_turnstile() -> pl.Expr:
+    """Whether a row is the first of its turnstile, in a frame where each turnstile's rows stand together."""
+    return pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in TURNSTILE)
+
+
+def _in_order(sound: pl.DataFrame) -> pl.DataFrame:
+    """Files come grouped by turnstile and in time order, nearly always: sort only where that fails."""
+    starts = starts_turnstile()
+    flags = sound.select(starts=starts, backwards=~starts & (pl.col("read_at") < pl.col("read_at").shift()))
+    heads = sound.filter(flags["starts"]).select(TURNSTILE)
+    if not flags["backwards"].any() and not heads.is_duplicated().any():
+        return sound
+    first_seen = heads.unique(maintain_order=True).with_row_index("turnstile")
+    return (
+        sound.join(first_seen, on=TURNSTILE, how="left", maintain_order="left")
+        .sort("turnstile", "read_at", "source_line", "source_group")
+        .drop("turnstile")
+    )
+
+
+def _with_text(rejects: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
+    """Add the line as published; of a legacy line, its identity and the group."""
+    line = candidates.lines.gather(rejects["source_line"].cast(pl.UInt32) - 1)
+    group = pl.concat_str(*TURNSTILE, "date", "time", "audit", "entries", "exits", separator=",", ignore_nulls=True)
+    return (
+        rejects.with_columns(raw_text=line)
+        .with_columns(raw_text=pl.when(pl.col("source_group").is_null()).then("raw_text").otherwise(group))
+        .sort("source_line", "source_group")
+    )

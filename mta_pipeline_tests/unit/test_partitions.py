@@ -1,0 +1,42 @@
+"""A week is named by its first day, its file by the day after its last."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta_pipeline.partitions import file_name, week_after, week_before, week_of_file, weeks_between
+
+
+def test_a_week_and_its_file_name_the_same_saturdays():
+    assert file_name("2024-01-06") == "turnstile_240113.txt"
+    assert week_of_file("turnstile_240113.txt") == "2024-01-06"
+    assert week_of_file("turnstile_100508.txt.gz") == "2010-05-01"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "turnstile_100505.txt",
+        "turnstile_240114.txt",
+        "turnstile_241332.txt",
+        "turnstile_240113.csv",
+        "turnstile_240113.txt.7z",
+        "../turnstile_240113.txt",
+        "turnstile_240113.txt\n",
+        "index.html",
+    ],
+)
+def test_other_names_are_of_no_week(name):
+    assert week_of_file(name) is None
+
+
+@given(st.integers(0, 900))
+def test_names_and_neighbours_come_back_to_the_week_they_left(n):
+    week = weeks_between("2010-05-01", "2030-01-05")[n]
+    assert week_of_file(file_name(week)) == week
+    assert week_before(week_after(week)) == week
+
+
+def test_a_range_holds_both_its_ends_and_an_inverted_one_nothing():
+    assert weeks_between("2023-12-30", "2024-01-13") == ["2023-12-30", "2024-01-06", "2024-01-13"]
+    assert weeks_between("2024-01-13", "2023-12-30") == []

@@ -1,0 +1,222 @@
+"""Every line becomes a reading or a reject with one reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
+from mta_pipeline.turnstile.parsing import UnreadableFile, count_data_lines
+from mta_pipeline.turnstile.readings import StagedWeek, stage
+from mta_pipeline_tests.published import (
+    BOOTHS,
+    HEADER,
+    WEEK,
+    legacy_file,
+    legacy_group,
+    legacy_line,
+    modern_file,
+    modern_line,
+    moment,
+)
+
+GOOD = modern_line("2024-01-06 03", 100, 50)
+LATER = modern_line("2024-01-06 07", 110, 60)
+LEGACY_WEEK = "2011-05-21"
+GROUP = legacy_group("2011-05-21 04", 7, 8)
+
+
+def staged(published: bytes, week: str = WEEK) -> StagedWeek:
+    week_staged = stage(published, week, BOOTHS)
+    assert week_staged.readings.height + week_staged.rejects.height == count_data_lines(published)
+    assert dict(week_staged.readings.schema) == dict(TURNSTILE_READINGS.schema)
+    assert dict(week_staged.rejects.schema) == dict(TURNSTILE_REJECTS.schema)
+    return week_staged
+
+
+def reasons(published: bytes, week: str = WEEK) -> list[tuple[int, str]]:
+    return staged(published, week).rejects.select("source_line", "reason").rows()
+
+
+def test_a_modern_line_becomes_a_typed_reading():
+    reading = staged(modern_file(GOOD)).readings.row(0, named=True)
+    assert reading == {
+        "control_area": "A002",
+        "unit": "R051",
+        "scp": "02-00-00",
+        "station": "59 ST",
+        "line_name": "NQR456W",
+        "division": "BMT",
+        "read_at": moment("2024-01-06 03"),
+        "audit": "REGULAR",
+        "entries_register": 100,
+        "exits_register": 50,
+        "source_line": 2,
+    }
+
+
+def test_a_legacy_line_becomes_a_reading_per_group_with_the_station_of_its_booth():
+    week = staged(
+        legacy_file(
+            legacy_line(GROUP, legacy_group("2011-05-21 08", 9, 9)), legacy_line(GROUP, booth="X999,R999,00-00-00")
+        ),
+        LEGACY_WEEK,
+    )
+    assert week.layout == "legacy"
+    assert week.readings.select("station", "division", "entries_register", "source_line").rows() == [
+        ("59 ST", "BMT", 7, 1),
+        ("59 ST", "BMT", 9, 1),
+        (None, None, 7, 2),
+    ]
+
+
+def test_the_layout_is_told_by_the_contents_and_not_by_the_date():
+    late = legacy_line(legacy_group("2024-01-06 04", 7, 8))
+    assert staged(legacy_file(late)).layout == "legacy"
+    assert staged(modern_file(modern_line("2011-05-21 04", 7, 8)), LEGACY_WEEK).layout == "modern"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,07:00:00,REGULAR,0000000110", "field_count"),
+        (LATER + ",7", "field_count"),
+        ("x" * 1_000_000, "field_count"),
+        (LATER.replace("A002", ""), "field_count"),
+        (LATER.replace("02-00-00", "02-\0-00"), "field_count"),
+        (LATER.replace("01/06/2024", "02/31/2024"), "bad_timestamp"),
+        (LATER.replace("07:00:00", "24:00:00"), "bad_timestamp"),
+        (LATER.replace("07:00:00", ""), "bad_timestamp"),
+        (modern_line("2024-01-06 07", 110, "00000000A0"), "bad_register"),
+        (modern_line("2024-01-06 07", "-", 60), "bad_register"),
+        (modern_line("2024-01-06 07", "", 60), "bad_register"),
+        (modern_line("2024-01-06 07", "-000000110", 60), "bad_register"),
+        (modern_line("2024-01-06 07", "99999999999999999999", 60), "bad_register"),
+        (modern_line("2024-01-06 07", "1e3", 60), "bad_register"),
+        (modern_line("2024-01-13 00", 110, 60), "outside_window"),
+        (modern_line("2024-01-05 23:59:59", 110, 60), "outside_window"),
+        (HEADER, "junk_header"),
+        (GOOD, "duplicate"),
+        (GOOD.replace("REGULAR", "RECOVR AUD"), "superseded"),
+    ],
+)
+def test_a_line_that_is_no_reading_is_kept_with_its_reason_and_text(line, reason):
+    week = staged(modern_file(GOOD, line, modern_line("2024-01-06 11", 120, 70)))
+    assert week.rejects.rows() == [(3, None, reason, line)]
+    assert week.readings.height == 2
+
+
+def test_the_window_begins_with_its_saturday_and_ends_before_the_next():
+    edges = (modern_line("2024-01-06 00", 1, 1), modern_line("2024-01-12 23:59:59", 2, 2))
+    assert reasons(modern_file(*edges)) == []
+
+
+def test_regular_beats_any_other_audit_whichever_comes_first_and_of_equals_the_first_stays():
+    recovered = modern_line("2024-01-06 03", 101, 51, audit="RECOVR AUD")
+    week = staged(modern_file(recovered, GOOD, GOOD, recovered, LATER))
+    assert week.readings["entries_register"].to_list() == [100, 110]
+    assert week.rejects.select("source_line", "reason").rows() == [
+        (2, "superseded"),
+        (4, "duplicate"),
+        (5, "superseded"),
+    ]
+    assert reasons(modern_file(recovered, recovered)) == [(3, "duplicate")]
+
+
+def test_readings_come_out_by_turnstile_and_in_time_order_however_the_file_is_sorted():
+    other = modern_line("2024-01-06 03", 5, 5, booth="N001,R173,00-00-01")
+    week = staged(modern_file(LATER, other, GOOD, GOOD))
+    assert week.readings["entries_register"].to_list() == [100, 110, 5]
+    assert week.rejects.select("source_line", "reason").rows() == [(5, "duplicate")]
+
+
+def test_a_desc_never_seen_before_is_kept_as_it_is():
+    assert staged(modern_file(GOOD, LATER.replace("REGULAR", "LOGON"))).readings["audit"].to_list() == [
+        "REGULAR",
+        "LOGON",
+    ]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_padding_and_line_ends_do_not_matter(padded, end):
+    assert staged(modern_file(GOOD, LATER, padded=padded, end=end)).readings.height == 2
+
+
+def test_a_byte_order_mark_latin_1_bytes_and_blank_lines_do_not_matter():
+    published = b"\xef\xbb\xbf" + modern_file(GOOD, "", LATER, "   ")
+    assert reasons(published) == []
+    latin = modern_file(GOOD, LATER).replace(b"59 ST", b"59 \xd1T")
+    assert staged(latin).readings["station"].to_list() == ["59 ÑT", "59 ÑT"]
+
+
+def test_a_last_line_cut_within_a_register_is_rejected_and_not_taken_for_a_small_number():
+    whole = modern_file(GOOD, LATER, padded=False)
+    assert reasons(whole[:-1]) == []
+    assert reasons(whole[:-2]) == [(3, "bad_register")]
+    assert reasons(whole[:-15]) == [(3, "field_count")]
+    legacy = legacy_file(legacy_line(GROUP, legacy_group("2011-05-21 08", 9, 9)))
+    assert reasons(legacy[:-2], LEGACY_WEEK) == [(1, "bad_register")]
+
+
+def test_junk_on_top_is_told_from_bad_lines_below():
+    junk = [f"NUMBER,OF,ENTRIES,{n}" for n in range(10)]
+    published = legacy_file(*junk, legacy_line(GROUP), "USE")
+    assert reasons(published, LEGACY_WEEK) == [(n, "junk_header") for n in range(1, 11)] + [(12, "field_count")]
+    above_the_header = "\n".join(["EXPORTED BY HAND", modern_file(GOOD).decode()]).encode()
+    assert reasons(above_the_header) == [(1, "junk_header")]
+
+
+def test_a_bad_group_is_rejected_alone_and_names_its_place_in_the_line():
+    line = legacy_line(
+        GROUP, legacy_group("2011-05-21 08", "-", 9), legacy_group("2011-05-21 12", 9, ""), "05-21-11,16:00"
+    )
+    week = staged(legacy_file(line), LEGACY_WEEK)
+    assert week.readings.height == 1
+    assert week.rejects.rows() == [
+        (1, 2, "bad_register", "A002,R051,02-00-00,05-21-11,08:00:00,REGULAR,-,000000009"),
+        (1, 3, "bad_register", "A002,R051,02-00-00,05-21-11,12:00:00,REGULAR,000000009,"),
+        (1, 4, "field_count", "A002,R051,02-00-00,05-21-11,16:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [
+        (b"", "turnstile_240113.txt: the file is empty"),
+        (b"\n \n", "the file is empty"),
+        (modern_file(), "a header and no readings"),
+        (b"<!DOCTYPE html>\n<html><body>Not here</body></html>", "a web page, not a turnstile file"),
+        (b"hello\nworld\n", "no line looks like a turnstile reading; line 1 begins 'hello'"),
+        (
+            modern_file(modern_line("2023-01-06 03", 1, 1)),
+            "not one reading of the week 2024-01-06; rejected: 1 outside_w",
+        ),
+    ],
+)
+def test_a_file_without_readings_is_refused_by_name_and_reason(published, message):
+    with pytest.raises(UnreadableFile, match=message):
+        stage(published, WEEK, BOOTHS)
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from([GOOD, LATER, HEADER, "", "USE", GOOD[:40], GOOD + ",", GOOD.replace("REGULAR", "RECOVR AUD")]),
+        st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=60),
+    )
+)
+
+
+@given(LINES, st.booleans())
+def test_whatever_a_modern_file_holds_every_line_is_accounted_for(lines, newline):
+    published = modern_file(GOOD, *lines)
+    staged(published if newline else published[:-1])
+
+
+GROUPS = st.lists(
+    st.sampled_from([GROUP, "05-21-11,08:00:00,AUD,1", "x", "", "05-21-11,08:00:00,AUD,000000001,-"]), max_size=9
+)
+
+
+@given(st.lists(GROUPS, max_size=5))
+def test_whatever_a_legacy_file_holds_every_group_is_accounted_for(lines):
+    staged(legacy_file(legacy_line(GROUP), *(legacy_line(*groups) for groups in lines)), LEGACY_WEEK)

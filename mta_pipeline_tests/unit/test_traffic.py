@@ -1,0 +1,120 @@
+"""People are the difference between consecutive readings, where it is worth something."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
+from mta_pipeline.turnstile.traffic import traffic
+from mta_pipeline_tests.published import BOOTHS, moment
+
+
+def readings(*rows: tuple[str, int, int], booth: tuple[str, str, str] = ("A002", "R051", "02-00-00")) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(*booth, "59 ST", "NQR456W", "BMT", moment(at), "REGULAR", entries, exits, 1) for at, entries, exits in rows],
+        schema=dict(TURNSTILE_READINGS.schema),
+        orient="row",
+    )
+
+
+def entries_of(week: pl.DataFrame, before: pl.DataFrame | None = None) -> list[tuple[int | None, str]]:
+    table = traffic(week, before, BOOTHS)
+    assert dict(table.schema) == dict(TURNSTILE_TRAFFIC.schema)
+    return table.select("entries", "entries_status").rows()
+
+
+def test_an_interval_bears_its_turnstile_complex_ends_service_date_and_people():
+    friday = readings(("2024-01-05 21", 90, 45))
+    assert traffic(readings(("2024-01-06 01", 100, 50)), friday, BOOTHS).row(0, named=True) == {
+        "control_area": "A002",
+        "unit": "R051",
+        "scp": "02-00-00",
+        "division": "BMT",
+        "complex_id": 613,
+        "started_at": moment("2024-01-05 21"),
+        "ended_at": moment("2024-01-06 01"),
+        "service_date": moment("2024-01-05 21").date(),
+        "entries": 10,
+        "exits": 5,
+        "entries_status": "ok",
+        "exits_status": "ok",
+    }
+
+
+def test_the_first_reading_of_a_week_starts_from_the_last_of_the_week_before():
+    before = readings(("2024-01-05 17", 80, 40), ("2024-01-05 21", 90, 45))
+    week = readings(("2024-01-06 01", 100, 50), ("2024-01-06 05", 103, 51))
+    assert entries_of(week, before) == [(10, "ok"), (3, "ok")]
+
+
+def test_without_a_reading_before_the_first_interval_is_first_and_null():
+    week = readings(("2024-01-06 01", 100, 50), ("2024-01-06 05", 103, 51))
+    other = readings(("2024-01-05 21", 90, 45), booth=("A002", "R051", "02-00-01"))
+    assert entries_of(week) == entries_of(week, other) == [(None, "first"), (3, "ok")]
+
+
+def test_turnstiles_are_told_apart_by_all_three_parts_of_their_name():
+    week = pl.concat(
+        readings(("2024-01-06 01", start, 0), ("2024-01-06 05", start + 1, 0), booth=booth)
+        for start, booth in enumerate(
+            [
+                ("A002", "R051", "02-00-00"),
+                ("A002", "R051", "02-00-01"),
+                ("A002", "R052", "02-00-01"),
+                ("A003", "R052", "02-00-01"),
+            ]
+        )
+    )
+    assert entries_of(week) == [(None, "first"), (1, "ok")] * 4
+
+
+def test_a_register_that_counts_down_counts_people_all_the_same():
+    before = readings(("2024-01-05 21", 100, 100))
+    week = readings(("2024-01-06 01", 90, 110), ("2024-01-06 05", 85, 120), ("2024-01-06 09", 86, 119))
+    table = traffic(week, before, BOOTHS)
+    assert table.select("entries", "entries_status", "exits", "exits_status").rows() == [
+        (10, "ok", 10, "ok"),
+        (5, "ok", 10, "ok"),
+        (None, "reset", None, "reset"),
+    ]
+
+
+def test_as_many_rises_as_falls_count_as_up():
+    assert entries_of(readings(("2024-01-06 01", 5, 0), ("2024-01-06 05", 9, 0), ("2024-01-06 09", 2, 0))) == [
+        (None, "first"),
+        (4, "ok"),
+        (None, "reset"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "most"),
+    [("2024-01-06 01:00:00", 1_800), ("2024-01-06 04:30:00", 8_100), ("2024-01-06 10:00:00", 8_100 + 1_980)],
+)
+def test_more_people_than_can_pass_are_implausible(end, most):
+    assert entries_of(readings(("2024-01-06 00", 0, 0), (end, most, 0)))[1] == (most, "ok")
+    assert entries_of(readings(("2024-01-06 00", 0, 0), (end, most + 1, 0)))[1] == (None, "implausible")
+
+
+def test_an_interval_over_a_day_keeps_its_people_as_a_long_gap():
+    assert entries_of(readings(("2024-01-06 00", 0, 0), ("2024-01-07 00", 50, 0)))[1] == (50, "ok")
+    assert entries_of(readings(("2024-01-06 00", 0, 0), ("2024-01-07 00:00:01", 50, 0)))[1] == (50, "long_gap")
+
+
+def test_an_unknown_booth_keeps_its_traffic_without_a_complex():
+    table = traffic(readings(("2024-01-06 00", 0, 0), booth=("R533A", "R999", "00-00-00")), None, BOOTHS)
+    assert table["complex_id"].to_list() == [None]
+
+
+@given(st.lists(st.integers(0, 900), min_size=2, max_size=40), st.integers(1, 39), st.booleans())
+def test_whatever_the_riders_and_the_week_border_they_are_recovered_to_the_last(people, border, down):
+    border = min(border, len(people))
+    start = 10**6
+    registers = [start + (-1 if down else 1) * sum(people[: n + 1]) for n in range(len(people))]
+    hours = pl.datetime_range(moment("2024-01-06 00"), interval="4h", eager=True, end=moment("2024-01-12 20"))
+    rows = [(str(at), register, register) for at, register in zip(hours, registers, strict=False)]
+    before, week = readings(*rows[:border]), readings(*rows[border:])
+    recovered = traffic(week, before, BOOTHS).filter(pl.col("entries_status") == "ok")["entries"].sum()
+    falls = sum(p > 0 for p in people[border : len(rows)])
+    assert recovered == (sum(people[border : len(rows)]) if falls or not down else 0)
