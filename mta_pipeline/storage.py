@@ -54,12 +54,11 @@ def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
             _replace(local, payload)
         else:
             path.fs.pipe_file(path.path, bytes(payload))
-    except OSError as error:
-        raise OSError(
-            error.errno, f"Not written, what was there stays: {error.strerror or error}", str(path)
-        ) from error
-    except Exception as error:  # an object store's own kinds
-        raise OSError(f"Not written, what was there stays: {error}: {path}") from error
+    except Exception as error:
+        kept = "Not written, what was there stays"
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, f"{kept}: {error.strerror}", str(path)) from error
+        raise OSError(f"{kept}: {path}: {error!r}") from error
 
 
 def _replace(path: Path, payload: bytes | memoryview) -> None:

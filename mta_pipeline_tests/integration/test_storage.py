@@ -20,6 +20,8 @@ from upath import UPath
 
 from mta_pipeline.storage import part_path, read_bytes, write_atomically
 
+pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+
 OLD, NEW = b"old" * 1000, b"new" * 1_000_000
 
 STALLED_WRITER = """
@@ -204,5 +206,21 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").write_bytes(b"a file where the lake should be")
     path = part_path(str(tmp_path / "lake"), "raw", "turnstile_file")
+    with pytest.raises(OSError, match=re.escape(str(path))):
+        write_atomically(path, NEW)
+
+
+def test_a_bucket_takes_and_gives_back_a_file_of_any_size(gcs_bucket: str) -> None:
+    path = part_path(f"{gcs_bucket}/lake", "staged", "turnstile_readings", "2024-01-06")
+    with pytest.raises(FileNotFoundError):
+        read_bytes(path)
+    for payload in (OLD, memoryview(NEW), b"", b"large" * 11_000_000):
+        write_atomically(path, payload)
+        assert read_bytes(path) == bytes(payload)
+    assert path.fs.find(gcs_bucket) == [path.path]
+
+
+def test_a_bucket_that_is_not_there_is_named(gcs_bucket: str) -> None:
+    path = part_path(f"{gcs_bucket}-elsewhere", "raw", "turnstile_file")
     with pytest.raises(OSError, match=re.escape(str(path))):
         write_atomically(path, NEW)
