@@ -1,0 +1,77 @@
+"""Many weeks of a table as one value: what an asset gives (WeeklyFrames) and what it gets (WeeklyInputs).
+
+Both go week by week in bounded memory, whether a run covers one week or all of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import dagster as dg
+import polars as pl
+
+from mta_pipeline.io_managers.frames import Frame
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class WeekOutput(NamedTuple):
+    """One week of an asset's output, and what the catalogue shall show about it.
+
+    No frame says that there is no data for the week (it was never published): nothing is written, and a file from an
+    earlier run stays. Metadata that says why is welcome.
+    """
+
+    week: str
+    frame: "Frame | None"
+    metadata: Mapping[str, Any] = _NOTHING
+
+
+class WeeklyFrames:
+    """The weeks of a run, each written as soon as it is yielded. Takes `WeekOutput`s or (week, frame) pairs, once.
+
+    Weeks may come in any order. One of the run that does not come counts as one without data.
+    """
+
+    def __init__(self, weeks: "Iterable[WeekOutput | tuple[str, Frame | None]]") -> None:
+        self._weeks = weeks
+
+    def __iter__(self) -> Iterator[WeekOutput]:
+        return (WeekOutput(*week) for week in self._weeks)
+
+
+class MissingInputError(dg.Failure, KeyError):
+    """A table, or a week of it, that is not in the lake. A Failure that is not retried: waiting does not bring it."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, allow_retries=False)
+
+    __str__ = Exception.__str__  # KeyError's would put it in quotes.
+
+
+class WeeklyInputs(Mapping[str, pl.DataFrame]):
+    """The weeks of an upstream table that a run takes in, by key, each read when asked for; the last two stay at hand.
+
+    `get` gives None for a week that is not in the lake, such as the one before the first; iteration leaves it out;
+    `[...]` raises MissingInputError. `weeks` has all keys, there or not. A week that the run does not take in is a
+    ValueError throughout: the input's partition mapping is wrong.
+    """
+
+    def __init__(self, weeks: Sequence[str], calendar_start: str, load: Callable[[str], pl.DataFrame]) -> None:
+        self.weeks = tuple(weeks)
+        self._calendar_start = calendar_start
+        self._load = lru_cache(maxsize=2)(load)
+
+    def __getitem__(self, week: str) -> pl.DataFrame:
+        if week < self._calendar_start:
+            raise MissingInputError(f"The calendar starts at {self._calendar_start}; there is no week {week}")
+        if week not in self.weeks:
+            raise ValueError(f"Week {week} is not among those that the input's partition mapping takes in")
+        return self._load(week)
+
+    def __iter__(self) -> Iterator[str]:
+        return (week for week in self.weeks if week in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

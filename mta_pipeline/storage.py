@@ -1,0 +1,96 @@
+"""Where files lie in the lake, and how their bytes get there: all or nothing.
+
+This is the only place that writes to the lake. A lake is a directory or an object store (`gs://bucket/prefix`). What
+the bytes mean is not known here.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from upath import UPath
+
+# Temporaries are hidden and end in this, so that no engine takes one for part of a table.
+_TEMPORARY: Final = ".writing"
+
+
+def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -> UPath:
+    """The one file of a table, or of a week of it: `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`."""
+    folder = UPath(lake_root) / layer / table
+    return (folder / f"week={week}" if week else folder) / "part-0.parquet"
+
+
+def local_path(path: UPath) -> Path | None:
+    """The path in this machine's file system, or None if it lies in an object store."""
+    return Path(path.path) if path.protocol in ("", "file", "local") else None
+
+
+def read_bytes(path: UPath) -> bytes:
+    """The whole file, as it is at one moment.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    local = local_path(path)
+    return local.read_bytes() if local else bytes(path.fs.cat_file(path.path))
+
+
+def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
+    """Put the payload in the file's place, whole or not at all; of two writers at once the last one wins.
+
+    Folders are made as needed. A writer that is killed leaves what was there before and at most a hidden temporary
+    file, which the next write to the folder removes.
+
+    Raises:
+        OSError: it could not be written (disk full, no access, ...); what was there before still is.
+    """
+    local = local_path(path)
+    try:
+        if local:
+            _replace(local, payload)
+        else:
+            path.fs.pipe_file(path.path, bytes(payload))
+    except Exception as error:
+        kept = "Not written, what was there stays"
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, f"{kept}: {error.strerror}", str(path)) from error
+        raise OSError(f"{kept}: {path}: {error!r}") from error
+
+
+def _replace(path: Path, payload: bytes | memoryview) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    with _temporary_beside(path) as temporary:
+        temporary.write(payload)
+        temporary.flush()
+        os.fsync(temporary.fileno())
+        Path(temporary.name).replace(path)
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[BinaryIO]:
+    """A new file that stays locked while its writer lives, and goes when the block ends, unless it was renamed."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+        file = temporary.open("xb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            break
+        file.close()  # Swept in the instant between its making and its locking.
+    try:
+        with file:
+            yield file
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporaries of dead writers. Only they can be locked: a living writer holds the lock on its own."""
+    for leftover in folder.glob(f".*{_TEMPORARY}"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()

@@ -1,0 +1,226 @@
+"""Writing to the lake: whole or not at all, whatever happens to the writer."""
+
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from upath import UPath
+
+from mta_pipeline.storage import part_path, read_bytes, write_atomically
+
+pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+
+OLD, NEW = b"old" * 1000, b"new" * 1_000_000
+
+STALLED_WRITER = """
+    import os, sys, mta_pipeline.storage as storage
+    from upath import UPath
+
+    def stall(descriptor):
+        print("all bytes are out, nothing is renamed", flush=True)
+        sys.stdin.readline()
+
+    storage.os.fsync = stall
+    storage.write_atomically(UPath(sys.argv[1]), b"new" * 1_000_000)
+"""
+
+BUSY_WRITER = """
+    import sys
+    from upath import UPath
+    from mta_pipeline.storage import write_atomically
+
+    print("ready", flush=True)
+    for _ in range(int(sys.argv[3])):
+        write_atomically(UPath(sys.argv[1]), sys.argv[2].encode() * 4_000_000)
+"""
+
+REFUSED_WRITER = """
+    import os, sys
+    from upath import UPath
+    from mta_pipeline.storage import read_bytes, write_atomically
+
+    path = UPath(sys.argv[1])
+    write_atomically(path, b"old" * 1000)
+    try:
+        write_atomically(path, b"new" * 1_000_000)
+    except OSError as error:
+        print(error.errno, error)
+    assert read_bytes(path) == b"old" * 1000
+    assert os.listdir(path.parent) == ["part-0.parquet"]
+"""
+
+
+@contextmanager
+def running(script: str, *arguments: object, **options: object) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that has said its first line."""
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as process:
+        try:
+            assert process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> UPath:
+    return part_path(str(tmp_path / "lake"), "staged", "turnstile_readings", "2024-01-06")
+
+
+def files_beside(path: UPath) -> set[str]:
+    return {entry.name for entry in path.parent.iterdir()}
+
+
+def test_a_file_lies_under_layer_table_and_week() -> None:
+    assert str(part_path("/lake", "staged", "turnstile_readings", "2024-01-06")) == (
+        "/lake/staged/turnstile_readings/week=2024-01-06/part-0.parquet"
+    )
+    assert str(part_path("gs://bucket/lake", "lake", "control_areas")) == (
+        "gs://bucket/lake/lake/control_areas/part-0.parquet"
+    )
+
+
+@pytest.mark.parametrize("payload", [NEW, memoryview(NEW), b""], ids=["bytes", "memoryview", "nothing"])
+def test_what_is_written_is_read_back_and_nothing_else_is_left(path: UPath, payload: bytes | memoryview) -> None:
+    write_atomically(path, OLD)
+    write_atomically(path, payload)
+    assert read_bytes(path) == bytes(payload)
+    assert files_beside(path) == {"part-0.parquet"}
+
+
+def test_a_file_url_is_a_directory_like_any_other(tmp_path: Path) -> None:
+    write_atomically(part_path(tmp_path.as_uri(), "raw", "turnstile_file"), NEW)
+    assert (tmp_path / "raw" / "turnstile_file" / "part-0.parquet").read_bytes() == NEW
+
+
+def test_others_may_read_a_file_as_the_umask_says(path: UPath) -> None:
+    umask = os.umask(0o027)
+    try:
+        write_atomically(path, NEW)
+    finally:
+        os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_missing_file_is_a_file_not_found_error(path: UPath) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_bytes(path)
+
+
+def test_a_writer_killed_in_the_middle_leaves_what_was_good_and_the_next_write_clears_up(path: UPath) -> None:
+    write_atomically(path, OLD)
+    with running(STALLED_WRITER, path) as writer:
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+    assert read_bytes(path) == OLD
+    assert len(files_beside(path)) == 2
+    assert ds.dataset(str(path.parent), schema=pa.schema([]), format="parquet").files == [str(path)]
+    write_atomically(path, NEW)
+    assert read_bytes(path) == NEW
+    assert files_beside(path) == {"part-0.parquet"}
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_file(path: UPath) -> None:
+    write_atomically(path, b"a" * 4_000_000)
+    for pause in (0.001, 0.004, 0.01, 0.03):
+        with running(BUSY_WRITER, path, "b", 1000) as writer:
+            time.sleep(pause)
+            writer.send_signal(signal.SIGKILL)
+            writer.wait()
+        assert read_bytes(path) in {b"a" * 4_000_000, b"b" * 4_000_000}
+    write_atomically(path, b"a")
+    assert files_beside(path) == {"part-0.parquet"}
+
+
+def test_clearing_up_leaves_a_living_writer_alone(path: UPath) -> None:
+    with running(STALLED_WRITER, path) as writer:
+        for week in range(3):
+            write_atomically(path, b"%d" % week)
+        assert read_bytes(path) == b"2"
+        writer.communicate("go on\n")
+        assert writer.returncode == 0
+    assert read_bytes(path) == NEW
+    assert files_beside(path) == {"part-0.parquet"}
+
+
+def test_of_two_processes_at_once_one_wins_and_the_file_is_always_whole(path: UPath) -> None:
+    whole = {b"a" * 4_000_000, b"b" * 4_000_000}
+    write_atomically(path, b"a" * 4_000_000)
+    with running(BUSY_WRITER, path, "a", 40) as one, running(BUSY_WRITER, path, "b", 40) as other:
+        while one.poll() is None or other.poll() is None:
+            assert read_bytes(path) in whole
+        assert one.returncode == other.returncode == 0
+    assert files_beside(path) == {"part-0.parquet"}
+
+
+def test_writers_to_one_folder_do_not_sweep_each_other(path: UPath) -> None:
+    paths = [path.with_name(f"part-{n}.parquet") for n in range(4)]
+    busy = BUSY_WRITER.replace("4_000_000", "10")
+    with (
+        running(busy, paths[0], "0", 500) as a,
+        running(busy, paths[1], "1", 500) as b,
+        running(busy, paths[2], "2", 500) as c,
+        running(busy, paths[3], "3", 500) as d,
+    ):
+        assert [writer.wait() for writer in (a, b, c, d)] == [0, 0, 0, 0]
+    assert files_beside(path) == {path.name for path in paths}
+
+
+def test_a_write_that_the_system_breaks_off_names_the_file_and_keeps_the_old_one(path: UPath) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+    script = limit + textwrap.dedent(REFUSED_WRITER)
+    said = subprocess.check_output([sys.executable, "-c", script, str(path)], text=True)
+    assert re.match(rf"{errno.EFBIG} .*Not written, what was there stays.*{re.escape(str(path))}", said)
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path: Path) -> None:
+    disk = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-ec",
+        'mount -t tmpfs -o size=1m tmpfs "$0"; "$@"',
+    ]
+    if not shutil.which("unshare") or subprocess.run([*disk, tmp_path, "true"], check=False).returncode:
+        pytest.skip("no right to mount a small disk here")
+    path = tmp_path / "lake" / "part-0.parquet"
+    script = textwrap.dedent(REFUSED_WRITER)
+    said = subprocess.check_output([*disk, tmp_path, sys.executable, "-c", script, path], text=True)
+    assert re.match(rf"{errno.ENOSPC} .*Not written, what was there stays.*{re.escape(str(path))}", said)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_bytes(b"a file where the lake should be")
+    path = part_path(str(tmp_path / "lake"), "raw", "turnstile_file")
+    with pytest.raises(OSError, match=re.escape(str(path))):
+        write_atomically(path, NEW)
+
+
+def test_a_bucket_takes_and_gives_back_a_file_of_any_size(gcs_bucket: str) -> None:
+    path = part_path(f"{gcs_bucket}/lake", "staged", "turnstile_readings", "2024-01-06")
+    with pytest.raises(FileNotFoundError):
+        read_bytes(path)
+    for payload in (OLD, memoryview(NEW), b"", b"large" * 11_000_000):
+        write_atomically(path, payload)
+        assert read_bytes(path) == bytes(payload)
+    assert path.fs.find(gcs_bucket) == [path.path]
+
+
+def test_a_bucket_that_is_not_there_is_named(gcs_bucket: str) -> None:
+    path = part_path(f"{gcs_bucket}-elsewhere", "raw", "turnstile_file")
+    with pytest.raises(OSError, match=re.escape(str(path))):
+        write_atomically(path, NEW)
