@@ -1,6 +1,6 @@
 """A Google Cloud Storage to test against: an emulator in memory, and a fresh bucket per test.
 
-The root conftest names this module in `pytest_plugins`. What is stored in the bucket is up to the test.
+A test module names this module in `pytest_plugins`. What is stored in the bucket is up to the test.
 """
 
 import os
