@@ -106,7 +106,7 @@ def _unpacked(stored: IO[bytes], week: str, subject: str) -> Iterator[bytes]:
         with contextlib.ExitStack() as open_files:
             contents: IO[bytes] | gzip.GzipFile = stored
             if magic.startswith(_GZIP):
-                contents = open_files.enter_context(gzip.GzipFile(fileobj=stored))
+                contents = open_files.enter_context(gzip.GzipFile(fileobj=stored, mode="rb"))
             elif magic.startswith(_ZIP):
                 archive = open_files.enter_context(zipfile.ZipFile(stored))
                 contents = open_files.enter_context(archive.open(_only_member(archive, stored, week, subject)))

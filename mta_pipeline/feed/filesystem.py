@@ -55,9 +55,7 @@ class FilesystemFeed:
 
     def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
         """The weeks that have a file in the directory, in order."""
-        files = {entry["name"]: entry for entry in self._list() if entry["type"] != "directory"}
-        paths = by_week((PurePosixPath(path).name, path) for path in files)
-        return {week: self._published(week, files[path]) for week, path in paths.items()}
+        return {week: self._published(week, entry) for week, entry in self._list().items()}
 
     def look(self, week: str) -> PublishedFile | None:
         """What the file system says of a week's file without reading it; None if it was not published."""
@@ -81,23 +79,23 @@ class FilesystemFeed:
             filesystem, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
         return filesystem, root
 
-    def _list(self) -> list[dict[str, Any]]:
+    def _list(self) -> dict[str, Mapping[str, Any]]:
         filesystem, root = self._directory
         with self._outcomes(f"Feed {self.location}"):
-            entries: list[dict[str, Any]] = filesystem.ls(root, detail=True)
-        if [entry["name"] for entry in entries if entry["type"] != "directory"] == [root]:
+            entries = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] != "directory"]
+        if [entry["name"] for entry in entries] == [root]:
             raise FeedUnavailable(f"Feed {self.location}: this is a file; a feed is the directory of it. {_ADVICE}.")
-        return entries
+        return by_week((PurePosixPath(entry["name"]).name, entry) for entry in entries)
 
-    def _find(self, week: str) -> dict[str, Any] | None:
+    def _find(self, week: str) -> Mapping[str, Any] | None:
         filesystem, root = self._directory
         for name in copies(week):
             with self._outcomes(subject_of(week, f"{self.location}/{name}")), contextlib.suppress(FileNotFoundError):
-                found: dict[str, Any] = filesystem.info(f"{root}/{name}")
+                found: Mapping[str, Any] = filesystem.info(f"{root}/{name}")
                 if found["type"] != "directory":
                     return found
-        self._list()  # a directory that is not there, or not mounted, has not said that it lacks the week
-        return None
+        # A directory that is not there, or not mounted, has not said that it lacks the week; nor has a link to nothing.
+        return self._list().get(week)
 
     def _published(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
         url = f"{self.location}/{PurePosixPath(entry['name']).name}"
