@@ -1,0 +1,304 @@
+"""The feed on a web site: an index page that links to the files, or a directory that has them by name.
+
+Only what HTTP needs is here; what is done with the bytes is in delivery.
+"""
+
+import datetime as dt
+import ssl
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from html.parser import HTMLParser
+from importlib.metadata import version
+from typing import IO, BinaryIO, Final
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+
+import requests
+import stamina
+import urllib3
+from requests.auth import HTTPBasicAuth
+
+from mta_pipeline.feed.delivery import CHUNK_BYTES, deliver, receive, spool
+from mta_pipeline.feed.interface import (
+    BadFile,
+    FeedRefused,
+    FeedUnavailable,
+    Fetched,
+    PublishedFile,
+    by_week,
+    copies,
+    not_published,
+    shown,
+    subject_of,
+)
+
+CONNECT_TIMEOUT: Final = 10.0
+READ_TIMEOUT: Final = 60.0
+"""Seconds without a byte, not seconds for the whole file."""
+
+ATTEMPTS: Final = 5
+RETRY_WINDOW: Final = 300.0
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 30.0
+JITTER: Final = 1.0
+LONGEST_RETRY_AFTER: Final = 60.0
+"""A feed that asks for more seconds than this is left alone; the orchestrator may come back."""
+
+MAX_REDIRECTS: Final = 5
+MAX_INDEX_BYTES: Final = 8 * 2**20
+
+_ABSENT: Final = (404, 410)
+_REFUSED: Final = (401, 403, 407)
+_NO_HEAD: Final = (405, 501)
+_TRY_LATER: Final = "Try again later; if it stays so, look at the feed and at MTA_FEED"
+_CHECK_ADDRESS: Final = "Look at MTA_FEED"
+
+_retry = stamina.RetryingCaller(
+    attempts=ATTEMPTS, timeout=RETRY_WINDOW, wait_initial=FIRST_WAIT, wait_max=LONGEST_WAIT, wait_jitter=JITTER
+)
+
+
+class WebFeed:
+    """Weekly files below an http(s) URL: that of an index page (`….html`) or of a directory.
+
+    The index is read when weeks_on_offer is called, and otherwise once: open a new feed to see what is new. Where there
+    is no index, or it does not name the week, the file is asked for by its name beside it. User and password in the URL
+    are sent to that host alone, and never shown.
+    """
+
+    def __init__(self, location: str) -> None:
+        parts = urlsplit(location)
+        if parts.hostname is None or parts.query or parts.fragment:
+            raise ValueError(
+                f"{shown(location)} cannot be a feed: its URL takes a host and a path, and no query or fragment"
+            )
+        path = parts.path if parts.path.endswith((".html", ".htm")) else parts.path.rstrip("/") + "/"
+        self._page = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
+        self._auth = (
+            None
+            if parts.username is None
+            else HTTPBasicAuth(unquote(parts.username).encode(), unquote(parts.password or "").encode())
+        )
+        self._session = _Session()
+        self._links: Mapping[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"WebFeed({self._page!r})"
+
+    @property
+    def location(self) -> str:
+        """The address of the index page or directory, without credentials."""
+        return self._page
+
+    def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
+        """The weeks the index page links to, in order; it says nothing of them but their addresses."""
+        links = self._read_index()
+        if not links:
+            raise BadFile(
+                f"Index page {self._page}: "
+                + ("there is none" if links is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
+                + f", so the weeks on offer are not known; single weeks may still be had by name. {_CHECK_ADDRESS}."
+            )
+        return {week: PublishedFile(week, shown(url)) for week, url in links.items()}
+
+    def look(self, week: str) -> PublishedFile | None:
+        """What the server says of a week's file without sending it; None if it was not published."""
+        for url in self._addresses(week):
+            file = _retry(_wait_before_retry, self._describe, week, url)
+            if file is not None:
+                return file
+        return None
+
+    def fetch(self, week: str, sink: BinaryIO) -> Fetched:
+        """Write a week's file, unpacked, to the sink. Unless it is whole and sound, the sink gets nothing."""
+        with spool() as stored:
+            for url in self._addresses(week):
+                file = _retry(_wait_before_retry, self._download, week, url, stored)
+                if file is not None:
+                    return deliver(stored, file, sink)
+        raise not_published(week, self.location)
+
+    def _addresses(self, week: str) -> list[str]:
+        if self._links is None:
+            try:
+                self._read_index()
+            except FeedRefused:  # many a server refuses to list a directory and serves the files in it
+                self._links = {}
+        if self._links and week in self._links:
+            return [self._links[week]]
+        return [urljoin(self._page, name) for name in copies(week)]
+
+    def _read_index(self) -> Mapping[str, str] | None:
+        links = _retry(_wait_before_retry, self._ask_index)
+        self._links = links or {}
+        return links
+
+    def _ask_index(self) -> Mapping[str, str] | None:
+        subject = f"Index page {self._page}"
+        response = self._ask("GET", self._page, subject)
+        if response is None:
+            return None
+        page = bytearray()
+        with response:
+            for chunk in _body(response, subject, decode=True):
+                page += chunk
+                if len(page) > MAX_INDEX_BYTES:
+                    raise BadFile(f"{subject}: more than {MAX_INDEX_BYTES:,} bytes, no index page. {_CHECK_ADDRESS}.")
+        links = _Links()
+        links.feed(page.decode(errors="replace"))
+        addresses = (_address(response.url, href) for href in links.hrefs)
+        return by_week((urlsplit(url).path.rpartition("/")[2], url) for url in addresses if url is not None)
+
+    def _describe(self, week: str, url: str) -> PublishedFile | None:
+        response = self._ask("HEAD", url, subject_of(week, url))
+        if response is None:
+            return None
+        with response:
+            return _published(week, url, response)
+
+    def _download(self, week: str, url: str, stored: IO[bytes]) -> PublishedFile | None:
+        subject = subject_of(week, url)
+        response = self._ask("GET", url, subject)
+        if response is None:
+            return None
+        with response:
+            encoding = response.headers.get("Content-Encoding", "identity").lower()
+            if encoding not in ("identity", "gzip", "x-gzip"):
+                raise BadFile(f"{subject}: sent with Content-Encoding {encoding}, which was not asked for.")
+            file = _published(week, url, response)
+            receive(_body(response, subject, decode=False), file, stored)
+            return file
+
+    def _ask(self, method: str, url: str, subject: str) -> requests.Response | None:
+        """The answer to one request, its body still to be read; None if there is nothing at the address."""
+        ours = _origin(urlsplit(url)) == _origin(urlsplit(self._page))
+        try:
+            response = self._session.request(
+                method, url, auth=self._auth if ours else None, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+            )
+        except _BadRedirectError as error:
+            raise FeedRefused(f"{subject}: {error}. {_CHECK_ADDRESS}.") from None
+        except requests.TooManyRedirects:
+            raise FeedRefused(f"{subject}: more than {MAX_REDIRECTS} redirects. {_CHECK_ADDRESS}.") from None
+        except requests.RequestException as error:
+            raise _unreachable(error, subject) from None
+        status = response.status_code
+        if status == 200:
+            return response
+        response.close()
+        if status in _ABSENT:
+            return None
+        if method == "HEAD" and status in _NO_HEAD:
+            return self._ask("GET", url, subject)
+        answer = f"{subject}: the server answers {status} {response.reason}"
+        if status in _REFUSED:
+            raise FeedRefused(f"{answer}. Check the user and password in MTA_FEED, and whether they may read there.")
+        if status in (408, 425, 429) or status >= 500:
+            raise FeedUnavailable(f"{answer}. {_TRY_LATER}.", _retry_after(response))
+        raise FeedRefused(f"{answer}, which is no file. {_CHECK_ADDRESS}.")
+
+
+class _BadRedirectError(requests.RequestException):
+    """A redirect we do not follow."""
+
+
+class _Session(requests.Session):
+    """Asks for bytes as they are stored, says who asks, and follows no redirect that leaves the web or gives up TLS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_redirects = MAX_REDIRECTS
+        self.headers.update(
+            {"User-Agent": f"mta_pipeline/{version('mta-pipeline')}", "Accept": "*/*", "Accept-Encoding": "identity"}
+        )
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            origin, scheme = urlsplit(resp.url).scheme, urlsplit(urljoin(resp.url, target)).scheme.lower()
+            if scheme not in ("http", "https") or (origin, scheme) == ("https", "http"):
+                raise _BadRedirectError(f"redirected from {origin} to {scheme}, which is not followed")
+        return target
+
+
+class _Links(HTMLParser):
+    """Collects where the links of a page lead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hrefs: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.hrefs.extend(value for name, value in attrs if name == "href" and value)
+
+
+def _address(page: str, href: str) -> str | None:
+    """Where a link of a page leads, or None if that is another site or the link climbs out of its directory."""
+    if ".." in unquote(href).replace("\\", "/").split("/"):
+        return None
+    try:
+        source, target = urlsplit(page), urlsplit(urljoin(page, href.strip()))
+        same_site = _origin(source) == _origin(target)
+    except ValueError:  # no URL at all
+        return None
+    return urlunsplit((source.scheme, source.netloc, target.path, target.query, "")) if same_site else None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _published(week: str, url: str, response: requests.Response) -> PublishedFile:
+    length = response.headers.get("Content-Length", "")
+    return PublishedFile(
+        week,
+        shown(url),
+        etag=response.headers.get("ETag"),
+        last_modified=_moment(response.headers.get("Last-Modified")),
+        size=int(length) if length.isdecimal() else None,
+    )
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(dt.UTC) if text else None
+    except ValueError:
+        return None
+
+
+def _body(response: requests.Response, subject: str, *, decode: bool) -> Iterator[bytes]:
+    try:
+        yield from response.raw.stream(CHUNK_BYTES, decode_content=decode)
+    except urllib3.exceptions.HTTPError as error:
+        raise _unreachable(error, subject) from None
+
+
+def _unreachable(error: Exception, subject: str) -> FeedUnavailable | FeedRefused:
+    """The outcome for a broken exchange. Only the innermost cause is told: those around it quote whole addresses."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return FeedRefused(f"{subject}: its certificate is not trusted ({cause.verify_message}). {_CHECK_ADDRESS}.")
+    if isinstance(cause, TimeoutError):
+        told = f"no answer in time ({CONNECT_TIMEOUT:g} s to connect, {READ_TIMEOUT:g} s between bytes)"
+    else:
+        told = f"the connection failed ({type(cause).__name__}: {cause})"
+    return FeedUnavailable(f"{subject}: {told}. {_TRY_LATER}.")
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds to wait by the Retry-After header, which is a number or a date."""
+    text = response.headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    moment = _moment(text)
+    return None if moment is None else max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+
+
+def _wait_before_retry(error: Exception) -> bool | float:
+    if not isinstance(error, FeedUnavailable):
+        return False
+    if error.retry_after is None:
+        return True
+    return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else False

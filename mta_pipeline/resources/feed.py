@@ -1,0 +1,19 @@
+"""The feed as a Dagster resource. What a feed is and does stands in mta_pipeline.feed."""
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from mta_pipeline.feed import Feed, open_feed
+
+
+class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
+    """Where weekly turnstile files come from."""
+
+    location: str = Field(
+        description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
+        repr=False,  # it may hold a password
+    )
+
+    def open(self) -> Feed:
+        """The feed; it remembers an index page it has read, so open one per step or tick."""
+        return open_feed(self.location)

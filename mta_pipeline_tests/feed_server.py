@@ -1,0 +1,174 @@
+"""A web site with weekly files to test against: a real HTTP server, with the faults real ones have on demand.
+
+It serves one directory in three ways, as sites do: `index_url` is an MTA-style page whose links lead elsewhere,
+`listing_url` a directory that lists itself, `bare_url` the files by name and no index at all.
+"""
+
+import contextlib
+import email.utils
+import hashlib
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+INDEX = "/developers/turnstile.html"
+INDEX_FILES = "/developers/data/nyct/turnstile/"
+LISTING = "/listing/"
+BARE = "/bare/"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong; each field left alone is as it should be.
+
+    `Fault(status=503)`, `Fault(hang=2)`, `Fault(cut_after=100)`, `Fault(cut_after=100, hang=2)` (stalls there),
+    `Fault(body=b"<html>…")`, `Fault(headers={"Content-Length": "7"})`, `Fault(status=302, headers={"Location": …})`.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    """Added to the answer or put in place of what it has; None takes one away."""
+    body: bytes | None = None
+    hang: float = 0
+    """Seconds before the answer, or where it is cut."""
+    cut_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request the server got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
+class FeedServer(ThreadingHTTPServer):
+    """Serves the files of a directory; use it through `serve_feed`."""
+
+    daemon_threads = True
+
+    def __init__(self, directory: Path, credentials: str | None, tls: ssl.SSLContext | None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.directory = directory
+        self.credentials = credentials
+        self.asked: list[Asked] = []
+        self.index_page: bytes | None = None
+        """In place of the page made from the directory."""
+        self.closing = threading.Event()
+        self._faults: dict[str, list[Fault]] = {}
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.host = f"127.0.0.1:{self.server_port}"
+        self._root = f"{'http' if tls is None else 'https'}://{self.host}"
+
+    @property
+    def index_url(self) -> str:
+        return self._root + INDEX
+
+    @property
+    def listing_url(self) -> str:
+        return self._root + LISTING
+
+    @property
+    def bare_url(self) -> str:
+        return self._root + BARE
+
+    def fail(self, name: str, fault: Fault, times: int = 1) -> None:
+        """Let the next requests whose path ends so go wrong (`turnstile_240113.txt`, `turnstile.html`, `/listing/`)."""
+        self._faults.setdefault(name, []).extend([fault] * times)
+
+    def take_fault(self, path: str) -> Fault | None:
+        return next((faults.pop(0) for name, faults in self._faults.items() if faults and path.endswith(name)), None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FeedServer
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Tests read `asked` instead."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        self.server.asked.append(Asked(self.command, self.path, dict(self.headers)))
+        status, headers, body = self._found(path)
+        fault = self.server.take_fault(path) or Fault(status)
+        headers["Content-Length"] = str(len(body))
+        if fault.status != status or fault.body is not None:
+            body = fault.body or b""
+            headers = {"Content-Length": str(len(body))}
+        headers |= fault.headers
+        if fault.cut_after is None:
+            self.server.closing.wait(fault.hang)
+        self.send_response(fault.status)
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, value)
+        if fault.cut_after is not None or fault.headers:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body[: fault.cut_after])
+        if fault.cut_after is not None:
+            self.wfile.flush()
+            self.server.closing.wait(fault.hang)
+
+    def _found(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
+        wanted = self.server.credentials
+        if wanted and self.headers.get("Authorization") != f"Basic {b64encode(wanted.encode()).decode()}":
+            return HTTPStatus.UNAUTHORIZED, {}, b""
+        if path in (INDEX, LISTING):
+            return HTTPStatus.OK, {"Content-Type": "text/html"}, self._page("data/nyct/turnstile/" * (path == INDEX))
+        for folder in (INDEX_FILES, LISTING, BARE):
+            file = self.server.directory / path.removeprefix(folder)
+            if path.startswith(folder) and "/" not in path.removeprefix(folder) and file.is_file():
+                return self._file(file)
+        return HTTPStatus.NOT_FOUND, {}, b"not here"
+
+    def _file(self, file: Path) -> tuple[int, dict[str, str | None], bytes]:
+        body = file.read_bytes()
+        headers: dict[str, str | None] = {
+            "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
+            "Last-Modified": email.utils.formatdate(file.stat().st_mtime, usegmt=True),
+        }
+        unchanged = self.headers.get("If-None-Match") == headers["ETag"]
+        return (HTTPStatus.NOT_MODIFIED, headers, b"") if unchanged else (HTTPStatus.OK, headers, body)
+
+    def _page(self, folder: str) -> bytes:
+        if self.server.index_page is not None:
+            return self.server.index_page
+        names = sorted((file.name for file in self.server.directory.iterdir()), reverse=True)
+        links = "".join(f'<a href="{folder}{name}">{name}</a><br>\n' for name in names)
+        return f"<!DOCTYPE html><html><body><h1>Turnstile Data</h1>{links}</body></html>".encode()
+
+
+@contextlib.contextmanager
+def serve_feed(
+    directory: Path, *, credentials: str | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[FeedServer]:
+    """A running server for a directory; `credentials` is the user:password it asks for."""
+    with FeedServer(directory, credentials, tls) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,328 @@
+"""What holds for every kind of feed: the same files, the same outcomes, wherever they are."""
+
+import gzip
+import hashlib
+import io
+import re
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+import stamina
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta_pipeline.feed import (
+    BadFile,
+    Feed,
+    FeedRefused,
+    FeedUnavailable,
+    NotPublished,
+    PublishedFile,
+    delivery,
+    open_feed,
+)
+from mta_pipeline.feed.delivery import deliver
+from mta_pipeline.partitions import file_name
+from mta_pipeline.resources.feed import TurnstileFeed
+from mta_pipeline_tests.feed_server import serve_feed
+
+pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+
+WEEK, NEXT_WEEK, ABSENT_WEEK = "2024-01-06", "2024-01-13", "2024-01-20"
+NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
+HEADER = b"C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS".ljust(130) + b"\n"
+LINE = b"A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,0000105161,0000076217".ljust(130) + b"\n"
+CONTENTS = HEADER + 2000 * LINE
+
+
+def zipped(contents: bytes = CONTENTS, *names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as file:
+        for name in names or (NAME,):
+            file.writestr(name, contents)
+    return archive.getvalue()
+
+
+def altered(packed: bytes, at: int, by: int = 0xFF) -> bytes:
+    return packed[:at] + bytes([packed[at] ^ by]) + packed[at + 1 :]
+
+
+def encrypted(archive: bytes) -> bytes:
+    """The archive with the bit set by which a reader knows; zipfile cannot encrypt."""
+    return altered(altered(archive, 6, 1), archive.index(b"PK\x01\x02") + 8, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3):
+        yield
+
+
+@pytest.fixture(params=["directory", "memory", "gs", "index page", "listing", "no index"])
+def feed_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[dict[str, bytes]], Feed]]:
+    """Makes a feed of the parametrized kind from file names and contents."""
+
+    def in_directory(files: dict[str, bytes]) -> Path:
+        for name, contents in files.items():
+            (tmp_path / name).write_bytes(contents)
+        return tmp_path
+
+    def in_store(root: str, files: dict[str, bytes]) -> Feed:
+        filesystem, path = fsspec.core.url_to_fs(root)
+        for name, contents in {"placeholder": b"", **files}.items():
+            filesystem.pipe_file(f"{path}/{name}", contents)
+        return open_feed(root)
+
+    kind = request.param
+    if kind == "directory":
+        yield lambda files: open_feed(str(in_directory(files)))
+    elif kind == "memory":
+        yield lambda files: in_store("memory://feed", files)
+        fsspec.filesystem("memory").rm("/feed", recursive=True)
+    elif kind == "gs":
+        bucket = request.getfixturevalue("gcs_bucket")
+        yield lambda files: in_store(f"{bucket}/mirror/turnstile", files)
+    else:
+        with serve_feed(tmp_path) as server:
+            url = {"index page": server.index_url, "listing": server.listing_url, "no index": server.bare_url}[kind]
+
+            def on_the_web(files: dict[str, bytes]) -> Feed:
+                in_directory(files)
+                return open_feed(url)
+
+            yield on_the_web
+
+
+def fetch(feed: Feed, week: str = WEEK) -> bytes:
+    sink = io.BytesIO()
+    fetched = feed.fetch(week, sink)
+    contents = sink.getvalue()
+    assert (fetched.sha256, fetched.size) == (hashlib.sha256(contents).hexdigest(), len(contents))
+    assert fetched.file.week == week
+    return contents
+
+
+def refused(feed: Feed, outcome: type[Exception], saying: str, week: str = WEEK) -> str:
+    """The message of the outcome; nothing may have reached the sink, and the message must say what it is about."""
+    sink = io.BytesIO()
+    with pytest.raises(outcome, match=saying) as raised:
+        feed.fetch(week, sink)
+    message = str(raised.value)
+    assert sink.getvalue() == b""
+    assert week in message
+    assert feed.location.removesuffix("turnstile.html") in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [("", bytes), (".gz", gzip.compress), (".zip", zipped)],
+    ids=["plain", "gz", "zip"],
+)
+def test_every_kind_of_feed_gives_the_published_bytes_of_every_kind_of_copy(feed_of, suffix, pack):
+    feed = feed_of({NAME + suffix: pack(CONTENTS)})
+
+    assert fetch(feed) == CONTENTS
+
+
+def test_look_and_fetch_agree_on_the_signature_and_it_changes_with_the_file(feed_of):
+    feed = feed_of({NAME: CONTENTS})
+    before = feed.look(WEEK)
+    assert before == feed.fetch(WEEK, io.BytesIO()).file
+    assert before.size == len(CONTENTS)
+    assert before.signature is not None
+
+    assert feed_of({NAME: CONTENTS + LINE}).look(WEEK).signature != before.signature
+    assert feed.look(WEEK).signature != before.signature
+
+
+def test_a_week_that_was_not_published_is_an_outcome_of_its_own(feed_of):
+    feed = feed_of({NAME: CONTENTS})
+
+    assert feed.look(ABSENT_WEEK) is None
+    refused(feed, NotPublished, "is not published", ABSENT_WEEK)
+
+
+@pytest.mark.parametrize("feed_of", ["directory", "memory", "gs", "index page", "listing"], indirect=True)
+def test_weeks_on_offer_are_the_regular_weekly_files_in_order(feed_of):
+    others = ["turnstile_100505.txt", "turnstile_240114.txt", "readme.txt", NAME + ".bak"]
+    feed = feed_of(dict.fromkeys([NEXT_NAME + ".gz", NAME, NAME + ".zip", *others], b"x"))
+
+    offer = feed.weeks_on_offer()
+
+    assert list(offer) == [WEEK, NEXT_WEEK]
+    assert [file.url.rpartition("/")[2] for file in offer.values()] == [NAME, NEXT_NAME + ".gz"]
+    assert all(isinstance(file, PublishedFile) and file.week == week for week, file in offer.items())
+
+
+def test_plain_is_taken_before_gz_before_zip(feed_of):
+    feed = feed_of({NAME + ".zip": zipped(b"zip"), NAME + ".gz": gzip.compress(b"gz")})
+    assert fetch(feed) == b"gz"
+
+    assert fetch(feed_of({NAME: b"plain"})) == b"plain"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "contents", "saying"),
+    [
+        ("", b"", "is empty"),
+        (".gz", gzip.compress(b""), "is empty"),
+        ("", b"\n <!DOCTYPE html><html>gone</html>", "web page"),
+        ("", b"\xef\xbb\xbf<HTML>", "web page"),
+        (".gz", gzip.compress(b"<?xml version='1.0'?><Error/>"), "web page"),
+        (".gz", gzip.compress(CONTENTS)[:-9], "damaged"),
+        (".gz", gzip.compress(CONTENTS) + b"garbage", "damaged"),
+        (".gz", gzip.compress(CONTENTS)[:-8] + b"\0\0\0\0\0\0\0\0", "damaged"),
+        (".gz", b"\x1f\x8b\x08\x00" + 200 * b"\xff", "damaged"),
+        (".gz", b"\xff" + gzip.compress(CONTENTS), "nor the archive"),
+        (".gz", gzip.compress(gzip.compress(CONTENTS)), "packed twice"),
+        (".gz", gzip.compress(bytes(20 * 2**20)), "too large"),
+        (".zip", zipped(bytes(20 * 2**20)), "too large"),
+        (".zip", zipped(CONTENTS)[:-30], "damaged"),
+        (".zip", zipped(CONTENTS) + b"garbage", "damaged"),
+        (".zip", altered(zipped(), 60), "damaged"),
+        (".zip", encrypted(zipped()), "encrypted"),
+        (".zip", zipped(CONTENTS, NAME, NEXT_NAME), "2 members"),
+        (".zip", b"PK\x05\x06" + bytes(18), "0 members"),
+        (".zip", zipped(CONTENTS, "../../etc/" + NAME), "top level"),
+        (".zip", zipped(CONTENTS, "folder/" + NAME), "top level"),
+        (".zip", zipped(CONTENTS, "setup.exe"), "not a .txt"),
+        (".zip", zipped(CONTENTS, NEXT_NAME), "another week"),
+        (".zip", zipped(CONTENTS, method=zipfile.ZIP_LZMA), "usual method"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(tmp_path, suffix, contents, saying):
+    (tmp_path / (NAME + suffix)).write_bytes(contents)
+
+    refused(open_feed(str(tmp_path)), BadFile, saying)
+
+
+@given(st.sampled_from([gzip.compress(CONTENTS), zipped()]), st.data())
+def test_a_damaged_archive_gives_the_true_bytes_or_is_refused_as_bad(archive, data):
+    at = data.draw(st.integers(4, len(archive) - 1))
+    damaged = data.draw(st.sampled_from([archive[:at], altered(archive, at, data.draw(st.integers(1, 255)))]))
+    sink = io.BytesIO()
+
+    try:
+        deliver(io.BytesIO(damaged), PublishedFile(WEEK, "somewhere/" + NAME), sink)
+    except BadFile:
+        assert sink.getvalue() == b""
+    else:
+        assert sink.getvalue() == CONTENTS
+
+
+def test_gzip_of_several_members_is_one_file(tmp_path):
+    (tmp_path / (NAME + ".gz")).write_bytes(gzip.compress(HEADER) + gzip.compress(LINE))
+
+    assert fetch(open_feed(str(tmp_path))) == HEADER + LINE
+
+
+def test_what_a_copy_is_packed_with_is_told_by_its_bytes_and_not_by_its_name(tmp_path):
+    feed = open_feed(str(tmp_path))
+    for name, stored in {NAME: gzip.compress(CONTENTS), NAME + ".zip": CONTENTS, NAME + ".gz": zipped()}.items():
+        (tmp_path / name).write_bytes(stored)
+        assert fetch(feed) == CONTENTS
+        (tmp_path / name).unlink()
+
+
+def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(delivery, "MAX_PUBLISHED_BYTES", len(CONTENTS) - 1)
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    refused(open_feed(str(tmp_path)), BadFile, "too large")
+
+    with serve_feed(tmp_path) as server:
+        refused(open_feed(server.bare_url), BadFile, "too large")
+
+
+def test_memory_stays_flat_however_large_the_file(tmp_path):
+    block = b"".join(LINE.replace(b"0105161", b"%07d" % register) for register in range(30_000))
+    with (tmp_path / NAME).open("wb") as plain, gzip.open(tmp_path / (NEXT_NAME + ".gz"), "wb", 1) as packed:
+        for _ in range(10):
+            plain.write(block)
+            packed.write(block)
+
+    with serve_feed(tmp_path) as server, (tmp_path / "sink").open("wb") as sink:
+        for feed, week in [(open_feed(str(tmp_path)), WEEK), (open_feed(server.listing_url), NEXT_WEEK)]:
+            tracemalloc.start()
+            fetched = feed.fetch(week, sink)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert fetched.size > 39_000_000
+            assert peak < 8_000_000
+
+
+def test_a_full_disk_is_not_blamed_on_the_feed(tmp_path):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+
+    with Path("/dev/full").open("wb", buffering=0) as sink, pytest.raises(OSError, match="No space left"):
+        open_feed(str(tmp_path)).fetch(WEEK, sink)
+
+
+def test_a_feed_that_is_not_there_is_unavailable_and_not_empty(tmp_path, gcs_bucket):
+    for location in [str(tmp_path / "missing"), "memory://missing", f"{gcs_bucket}/missing", "gs://no-such-bucket"]:
+        feed = open_feed(location)
+        for ask in (feed.weeks_on_offer, lambda feed=feed: feed.look(WEEK), lambda feed=feed: fetch(feed)):
+            with pytest.raises(FeedUnavailable, match=re.escape(location) + ".*`make run`.*MTA_FEED"):
+                ask()
+
+
+def test_a_file_given_for_a_directory_is_told_so(tmp_path):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+
+    with pytest.raises(FeedUnavailable, match="this is a file"):
+        open_feed(str(tmp_path / NAME)).weeks_on_offer()
+
+
+def test_links_are_followed_and_their_targets_looked_at(tmp_path):
+    elsewhere, feed_directory = tmp_path / "elsewhere.txt", tmp_path / "feed"
+    feed_directory.mkdir()
+    elsewhere.write_bytes(CONTENTS)
+    (feed_directory / NAME).symlink_to(elsewhere)
+    feed = open_feed(str(feed_directory))
+    before = feed.weeks_on_offer()[WEEK]
+    assert fetch(feed) == CONTENTS
+    assert before.size == len(CONTENTS)
+
+    elsewhere.write_bytes(CONTENTS + LINE)
+    assert feed.look(WEEK).signature != before.signature
+
+    elsewhere.unlink()
+    refused(feed, FeedUnavailable, "no such")
+
+
+def test_a_directory_by_the_name_of_a_week_is_no_file(tmp_path):
+    (tmp_path / NAME).mkdir()
+    (tmp_path / (NAME + ".gz")).write_bytes(gzip.compress(CONTENTS))
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.weeks_on_offer()) == [WEEK]
+    assert fetch(feed) == CONTENTS
+
+
+def test_a_store_that_forbids_reading_is_a_refusal(gcs_server, gcs_bucket, monkeypatch):
+    fsspec.filesystem("gs").pipe_file(f"{gcs_bucket}/{NAME}", CONTENTS)
+    feed = open_feed(gcs_bucket)
+    monkeypatch.setattr(type(fsspec.filesystem("gs")), "info", forbid)
+
+    refused(feed, FeedRefused, "rights and credentials")
+
+
+def forbid(*_: object, **__: object) -> None:
+    raise OSError("Forbidden: no access to the bucket")  # as gcsfs tells a 403, which the emulator never answers
+
+
+@pytest.mark.parametrize("location", ["nonsense://somewhere", "https://mirror.example/feed?token=secret", "https:///x"])
+def test_a_location_that_cannot_be_a_feed_is_told_at_once(location):
+    with pytest.raises(ValueError, match="cannot be a feed") as raised:
+        open_feed(location)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_resource_opens_the_feed_at_its_location(tmp_path):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+
+    assert list(TurnstileFeed(location=str(tmp_path)).open().weeks_on_offer()) == [WEEK]
