@@ -118,23 +118,26 @@ class SampleFeed:
     @property
     def _about(self) -> str:
         """All that the bytes depend on."""
-        roster = fingerprint(self._roster.frame.write_csv())
+        booths = fingerprint(self._known_booths.write_csv())
         return (
             f"Seed {self.seed}, {self.turnstiles} turnstiles, first week {self.first_week}, "
-            f"layout {self.layout or 'by date'}, recipe {RECIPE}, roster {roster}.\n"
+            f"layout {self.layout or 'by date'}, recipe {RECIPE}, booths {booths}.\n"
             f"Never published: {', '.join(sorted(self.unpublished)) or 'none'}. "
             f"Published again: {', '.join(sorted(self.republished)) or 'none'}.\n"
             f"{self.faults}"
         )
 
     @cached_property
-    def _roster(self) -> Turnstiles:
-        booths = self.booths
-        if booths is None:
-            from mta_pipeline.turnstile.complexes import control_areas  # noqa: PLC0415  # reads a file
+    def _known_booths(self) -> pl.DataFrame:
+        if self.booths is not None:
+            return self.booths
+        from mta_pipeline.turnstile.complexes import control_areas  # noqa: PLC0415  # needed only here
 
-            booths = control_areas()
-        return choose(booths, self.turnstiles, self.seed, self.faults)
+        return control_areas()
+
+    @cached_property
+    def _roster(self) -> Turnstiles:
+        return choose(self._known_booths, self.turnstiles, self.seed, self.faults)
 
     @cached_property
     def _people(self) -> People:

@@ -139,9 +139,9 @@ def _note(about: str, compression: Compression) -> str:
     )
 
 
-def fingerprint(*parts: str) -> str:
-    """A short name for texts too long to write down."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+def fingerprint(text: str) -> str:
+    """A short name for a text too long to write down."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _pack(text: bytes, name: str, compression: Compression) -> bytes:

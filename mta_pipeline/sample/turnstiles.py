@@ -133,14 +133,13 @@ def _booths(named: pl.DataFrame, turnstiles: int, seed: int) -> pl.DataFrame:
         .with_columns(
             booth_people=pl.col("booth_people") * pl.when(pl.col("kind") == "well-known").then(2.0).otherwise(1.0)
         )
-        .with_columns(turn=pl.col("draw").rank("ordinal").over("kind") / pl.col("kind").replace_strict(_SHARES))
+        .with_columns(turn=(pl.col("draw").rank("ordinal").over("kind") - 0.5) / pl.col("kind").replace_strict(_SHARES))
         .sort("turn", "booth")
     )
+    total = int(dealt["wanted"].sum())
     # Where the booths are too few for the feed, all of them grow.
-    growth = -(-turnstiles // int(dealt["wanted"].sum()))
-    wanted = pl.col("wanted") * growth
-    left = turnstiles - (wanted.cum_sum() - wanted)
-    return dealt.with_columns(turnstiles=pl.min_horizontal(wanted, left)).filter(pl.col("turnstiles") > 0)
+    so_far = (pl.col("wanted").cum_sum() * max(turnstiles, total) // total).clip(upper_bound=turnstiles)
+    return dealt.with_columns(turnstiles=so_far - so_far.shift(fill_value=0)).filter(pl.col("turnstiles") > 0)
 
 
 def _heavy_tail(u: Floats) -> Floats:
