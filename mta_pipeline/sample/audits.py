@@ -1,0 +1,280 @@
+"""One week's file: when turnstiles are audited, which readings are lost, doubled or spoilt, and what is written.
+
+Every fault says here what it does. Who passes is known to `people`, how a line looks to `layout`; what the kept
+readings are worth is written down by `truth`.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from mta_pipeline.sample import layout as layouts
+from mta_pipeline.sample.chance import Bools, Chance, Ints
+from mta_pipeline.sample.faults import Faults
+from mta_pipeline.sample.layout import Layout
+from mta_pipeline.sample.people import EPOCH, WEEK, People
+from mta_pipeline.sample.turnstiles import HOUR, REGISTERS, Turnstiles
+from mta_pipeline.turnstile.contract import WALL_CLOCK, RejectReason
+
+_DESCS: Final = ("REGULAR", "RECOVR AUD", "DOOR OPEN", "DOOR CLOSE", "TS VLT OPN")
+_REGULAR, _RECOVERED, _FIRST_EXTRA = 0, 1, 2
+_EXTRA_SECONDS: Final = (0, 15, 566)
+_BAD_REGISTERS: Final = ("-", "", "00O12E4567", "99999999999999999999")
+_NO_MOMENTS: Final[dict[Layout, tuple[str, str]]] = {
+    "modern": ("02/31/{:%Y},04:00:00", "{:%m/%d/%Y},25:00:00"),
+    "legacy": ("02-31-{:%y},04:00:00", "{:%m-%d-%y},25:00:00"),
+}
+_WEEK_BITS, _ROW_BITS = 20, 22
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Readings as arrays: turnstile (its number in the roster), moment (seconds since the epoch), people by then."""
+
+    turnstile: Ints
+    at: Ints
+    passed: dict[str, Ints]
+
+    def take(self, rows: Ints) -> "Readings":
+        """Some of them, in the order given."""
+        passed = {register: people[rows] for register, people in self.passed.items()}
+        return Readings(self.turnstile[rows], self.at[rows], passed)
+
+
+@dataclass(frozen=True)
+class WeekFile:
+    """A file's bytes, the readings that rules 1 and 2 keep (by turnstile and time), and the rejects by reason."""
+
+    text: bytes
+    kept: Readings
+    rejects: dict[str, int]
+
+
+def wall_clock(at: Ints) -> pl.Series:
+    """Moments as New York wall-clock time."""
+    since_1970 = (EPOCH - dt.date(1970, 1, 1)).days * 24 * HOUR
+    return pl.Series("at", (at + since_1970) * 1_000_000).cast(WALL_CLOCK)
+
+
+class Auditor:
+    """Writes the files of one feed, week by week, in any order."""
+
+    def __init__(self, roster: Turnstiles, people: People, seed: int, faults: Faults) -> None:
+        self._roster = roster
+        self._people = people
+        self._seed = seed
+        self._faults = faults
+        station = ("station", "line_name", "division")
+        self._identity: dict[Layout, pl.Series] = {
+            "modern": roster.frame.select(
+                pl.concat_str("control_area", "unit", "scp", *station, separator=",")
+            ).to_series(),
+            "legacy": roster.frame.select(pl.concat_str("control_area", "unit", "scp", separator=",")).to_series(),
+        }
+
+    def week(self, number: int, layout: Layout) -> WeekFile:
+        """The file of a week, counted from the epoch."""
+        start = number * WEEK
+        turnstile, at, desc = self._schedule(start, layout)
+        passed = {register: self._people.passed(register, turnstile, at) for register in REGISTERS}
+        readings = Readings(turnstile, at, passed)
+
+        row, twin, altered = self._copy(readings, desc == _REGULAR, layout)
+        spoilt = self._spoil(row, number)
+        desc = np.where(twin, _RECOVERED, desc[row])
+        rows = pl.DataFrame({"turnstile": turnstile[row], "desc": pl.Series(_DESCS).gather(desc)})
+        if layout == "legacy":
+            ends = np.zeros(row.size, dtype=np.bool_)
+            ends[spoilt[RejectReason.FIELD_COUNT]] = True
+            rows = rows.with_columns(line=layouts.line_numbers(rows["turnstile"], ends))
+            if self._faults.split_desc:
+                rows = rows.with_columns(desc=layouts.split_words(rows["desc"], rows["line"]))
+
+        cut = self._faults.cut_last_line and row.size > 0
+        sound = np.ones(row.size, dtype=np.bool_)
+        for rejected in spoilt.values():
+            sound[rejected] = False
+        if cut:
+            sound[-1] = False
+        kept, superseded, duplicates = _one_per_moment(
+            turnstile[row], at[row] - start, (rows["desc"] == "REGULAR").to_numpy(), np.flatnonzero(sound)
+        )
+        rejects = {
+            **{reason: rejected.size for reason, rejected in spoilt.items()},
+            RejectReason.SUPERSEDED: superseded,
+            RejectReason.DUPLICATE: duplicates,
+            RejectReason.JUNK_HEADER: len(layouts.JUNK_ON_TOP) * self._faults.junk_header,
+        }
+        rejects[RejectReason.FIELD_COUNT] += cut + self._faults.trailing_junk
+        texts = self._fields(readings.take(row), twin, altered, spoilt, layout)
+        return WeekFile(
+            self._write(rows.with_columns(**texts), layout, cut=cut),
+            readings.take(row[kept]),
+            {reason: rejects[reason] for reason in RejectReason.ALL if rejects[reason]},
+        )
+
+    def _chance(self, purpose: str) -> Chance:
+        return Chance(self._seed, purpose)
+
+    def _schedule(self, start: int, layout: Layout) -> tuple[Ints, Ints, Ints]:
+        """Turnstile, moment and desc of all readings that reach the file, in its order."""
+        faults, number = self._faults, start // WEEK
+        n = np.arange(self._roster.count)
+        present = self._chance("absent").uniform(n, number) >= faults.absent
+        present[number % n.size] = True  # no file is empty
+        there = n[present]
+        step, offset = self._roster.audit_step[there], self._roster.audit_start[there]
+        first = -((offset - start) // step)
+        audits = -((offset - start - WEEK) // step) - first
+        turnstile = np.repeat(there, audits)
+        nth = np.arange(turnstile.size) - np.repeat(np.cumsum(audits) - audits, audits)
+        at = np.repeat(offset + first * step, audits) + nth * np.repeat(step, audits)
+
+        desc = np.full(turnstile.size, _REGULAR)
+        recovered = self._chance("recovered").uniform(n, number) < faults.recovered
+        since = start + self._chance("recovered since").below(6 * 24 * HOUR, n, number)
+        since = since[turnstile]
+        desc[recovered[turnstile] & (at >= since) & (at < since + 24 * HOUR)] = _RECOVERED
+
+        seen = self._chance("missed").uniform(turnstile, at) >= faults.missed_audits
+        turnstile, at, desc = turnstile[seen], at[seen], desc[seen]
+        opened = there[self._chance("extra").uniform(there, number) < faults.extra_audits]
+        if opened.size:
+            extras = self._extras(opened, start, layout)
+            turnstile, at, desc = (np.concatenate(pair) for pair in zip((turnstile, at, desc), extras, strict=True))
+            order = np.lexsort((at, turnstile))
+            turnstile, at, desc = turnstile[order], at[order], desc[order]
+
+        gone = self._chance("long gap").uniform(n, number) < faults.long_gaps
+        length = 26 * HOUR + self._chance("long gap length").below(34 * HOUR, n, number)
+        # A third of the gaps begin or end with the week, so that they reach over its edge.
+        place = np.clip(1.5 * self._chance("long gap place").uniform(n, number) - 0.25, 0.0, 1.0)
+        begin = start + np.floor(place * (WEEK - length)).astype(np.int64)
+        begin, end = begin[turnstile], (begin + length)[turnstile]
+        seen = ~(gone[turnstile] & (at >= begin) & (at < end))
+        turnstile, at, desc = turnstile[seen], at[seen], desc[seen]
+
+        backwards = self._chance("disordered").uniform(n, number) < faults.disordered
+        # The last one stays in order, so that the line a file is cut in is its last reading.
+        backwards[turnstile[-1:]] = False
+        order = np.arange(turnstile.size)
+        head, tail = (np.searchsorted(turnstile, turnstile, side=side) for side in ("left", "right"))
+        order = np.where(backwards[turnstile], head + tail - 1 - order, order)
+        return turnstile[order], at[order], desc[order]
+
+    def _extras(self, opened: Ints, start: int, layout: Layout) -> tuple[Ints, Ints, Ints]:
+        """Three readings within ten minutes, at odd seconds, of each turnstile that was opened."""
+        number = start // WEEK
+        minute = self._chance("extra minute").below(WEEK // 60 - 10, opened, number)
+        kind = self._chance("extra kind").below(len(_DESCS) - _FIRST_EXTRA, opened, number) + _FIRST_EXTRA
+        if layout == "modern":
+            kind = np.full(opened.size, _RECOVERED)
+        at = start + 60 * minute[:, np.newaxis] + 11 + np.array(_EXTRA_SECONDS)
+        times = len(_EXTRA_SECONDS)
+        return np.repeat(opened, times), at.ravel(), np.repeat(kind, times)
+
+    def _copy(self, readings: Readings, regular: Bools, layout: Layout) -> tuple[Ints, Bools, Bools]:
+        """Double some readings: for each line its reading, whether it is a RECOVR AUD twin, and whether the registers
+        of this second line differ.
+
+        In legacy files they never do: where DESC is out of step, nobody could tell which of the two counts.
+        """
+        u = self._chance("copies").uniform(readings.turnstile, readings.at)
+        duplicated = u < self._faults.duplicates
+        twinned = ~duplicated & regular & (u < self._faults.duplicates + self._faults.superseded)
+        duplicated[-1:] = twinned[-1:] = False
+        row = np.repeat(np.arange(u.size), 1 + (duplicated | twinned))
+        second = np.zeros(row.size, dtype=np.bool_)
+        second[1:] = row[1:] == row[:-1]
+        of, at = readings.turnstile[row], readings.at[row]
+        twin = twinned[row] & (second ^ (self._chance("twin first").uniform(of, at) < 0.3))
+        # Of a doubled pair the copy is the twin, or else the second line; only those beside another line have one.
+        copy = twin | (duplicated[row] & second)
+        altered = copy & (self._chance("altered").uniform(of, at) < 0.5) & (layout == "modern")
+        return row, twin, altered
+
+    def _spoil(self, row: Ints, number: int) -> dict[str, Ints]:
+        """Choose the lines to spoil, by reason: spread over the file, and none of a pair, nor the last."""
+        wanted = {
+            RejectReason.BAD_REGISTER: self._faults.bad_registers,
+            RejectReason.OUTSIDE_WINDOW: self._faults.outside_window,
+            RejectReason.BAD_TIMESTAMP: self._faults.bad_timestamps,
+            RejectReason.FIELD_COUNT: self._faults.field_counts,
+        }
+        alone = np.ones(row.size, dtype=np.bool_)
+        alone[1:] &= row[1:] != row[:-1]
+        alone[:-1] &= row[1:] != row[:-1]
+        alone[-1:] = False
+        lines = np.flatnonzero(alone)
+        reasons = np.repeat(np.arange(len(wanted)), list(wanted.values()))
+        reasons = reasons[np.argsort(self._chance("spoilt reason").uniform(number, np.arange(reasons.size)))]
+        # Half of the file at most, so that most of each turnstile's readings stay.
+        reasons = reasons[: lines.size // 2]
+        nth = np.arange(reasons.size)
+        stride = lines.size // max(nth.size, 1)
+        chosen = lines[nth * stride + self._chance("spoilt line").below(stride, number, nth)]
+        return {reason: chosen[reasons == n] for n, reason in enumerate(wanted)}
+
+    def _fields(
+        self, lines: Readings, twin: Bools, altered: Bools, spoilt: dict[str, Ints], layout: Layout
+    ) -> dict[str, pl.Series]:
+        """Moment and registers as text, per line, spoilt where they are to be."""
+        printed = lines.at.copy()
+        outside = spoilt[RejectReason.OUTSIDE_WINDOW]
+        printed[outside] += np.where(np.arange(outside.size) % 2, WEEK, -WEEK)
+        moment = wall_clock(printed).dt.to_string(layouts.MOMENT[layout])
+        for nth, line in enumerate(spoilt[RejectReason.BAD_TIMESTAMP].tolist()):
+            day = EPOCH + dt.timedelta(seconds=int(lines.at[line]))
+            moment[line] = _NO_MOMENTS[layout][nth % 2].format(day)
+
+        texts = {"moment": moment}
+        for register in REGISTERS:
+            shown = self._people.shown(register, lines.turnstile, lines.at, lines.passed[register])
+            shown = np.where(altered, np.where(twin, shown // 37, shown + 7), shown)
+            texts[register] = pl.Series(shown).cast(pl.String).str.zfill(layouts.REGISTER_DIGITS[layout])
+        for nth, line in enumerate(spoilt[RejectReason.BAD_REGISTER].tolist()):
+            register = REGISTERS[nth // len(_BAD_REGISTERS) % 2]
+            texts[register][line] = _BAD_REGISTERS[nth % len(_BAD_REGISTERS)]
+        for nth, line in enumerate(spoilt[RejectReason.FIELD_COUNT].tolist()):
+            # In a legacy line a field too many would be the beginning of another group.
+            one_more = layout == "modern" and nth % 2 == 1
+            texts["exits"][line] = texts["exits"][line] + ",0" if one_more else None
+        return texts
+
+    def _write(self, rows: pl.DataFrame, layout: Layout, *, cut: bool) -> bytes:
+        """The file's bytes, of its readings as text."""
+        on_top = list(layouts.JUNK_ON_TOP) if self._faults.junk_header else []
+        if layout == "modern":
+            on_top.append(layouts.header())
+        lines = layouts.lines(rows, self._identity[layout], layout)
+        if cut:
+            # The whole last field and some digits of the one before.
+            lines[-1] = lines[-1].rstrip().rpartition(",")[0][:-4]
+        at_end = [layouts.JUNK_AT_END] if self._faults.trailing_junk else []
+        parts = (pl.Series(on_top, dtype=pl.String), lines, pl.Series(at_end, dtype=pl.String))
+        text: str = pl.concat(parts).str.join("\n").item()
+        return text.encode() + (b"" if cut and not at_end else b"\n")
+
+
+def _one_per_moment(turnstile: Ints, second: Ints, regular: Bools, sound: Ints) -> tuple[Ints, int, int]:
+    """Rule 2: the lines that stay, by turnstile and time, and how many are superseded and duplicates.
+
+    Args:
+        turnstile: per line.
+        second: of the week, per line.
+        regular: per line, whether its DESC is REGULAR.
+        sound: the lines that are not rejected for something else.
+    """
+    moment = (turnstile[sound] << _WEEK_BITS) | second[sound]
+    ranked = np.sort((((moment << 1) | ~regular[sound]) << _ROW_BITS) | sound)
+    line = ranked & ((1 << _ROW_BITS) - 1)
+    moment = ranked >> (_ROW_BITS + 1)
+    best = np.ones(line.size, dtype=np.bool_)
+    best[1:] = moment[1:] != moment[:-1]
+    others = ~best
+    beaten = regular[line[best][np.cumsum(best) - 1]] & ~regular[line]
+    superseded = int(np.count_nonzero(others & beaten))
+    return line[best], superseded, int(np.count_nonzero(others)) - superseded

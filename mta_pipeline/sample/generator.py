@@ -1,0 +1,168 @@
+"""The sample feed: made-up weekly files whose true ridership is known, from a seed.
+
+Random access, by closed formulas: how many people have passed a turnstile by any moment (`people`), and every choice of
+chance, depend on the seed and on where one asks, not on what was made before. So each week can be made alone, in any
+order, at the same cost and in the same memory; its truth looks back one week, as the contract's rule 3 does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+
+from mta_pipeline.partitions import FIRST_WEEK, week_before, week_start
+from mta_pipeline.sample.audits import Auditor, Readings, WeekFile
+from mta_pipeline.sample.faults import Faults
+from mta_pipeline.sample.layout import FIRST_MODERN_WEEK, Layout
+from mta_pipeline.sample.people import EPOCH, HORIZON, People
+from mta_pipeline.sample.publish import Compression, fingerprint, publish
+from mta_pipeline.sample.truth import SampleWeek, truth
+from mta_pipeline.sample.turnstiles import Turnstiles, choose
+
+RECIPE = 1
+"""Counts up when the same values begin to make other bytes, so that samples on disk are made again."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleFeed:
+    """A made-up feed: the same values make the same bytes.
+
+    Raises:
+        ValueError: a week that is none.
+    """
+
+    seed: int
+    turnstiles: int
+    first_week: str
+    """The first week ever published: in it, each turnstile's first interval has status `first`."""
+    faults: Faults = field(default_factory=Faults.typical)
+    layout: Layout | None = None
+    """The layout of all weeks; by default each week's own: modern from the file 141018 on, legacy before."""
+    unpublished: frozenset[str] = frozenset()
+    """Weeks never published: in the week after, each turnstile's first interval has status `first` again."""
+    republished: frozenset[str] = frozenset()
+    """Weeks published again, with other registers; see `after_republishing`."""
+    booths: pl.DataFrame | None = None
+    """Where turnstiles may stand, in the contract's control_areas schema; by default all known booths."""
+
+    def __post_init__(self) -> None:
+        for week in (self.first_week, *self.unpublished, *self.republished):
+            _number(week)
+
+    def is_published(self, week: str) -> bool:
+        """Whether the feed has the week."""
+        return week >= self.first_week and week not in self.unpublished
+
+    def week(self, week: str) -> SampleWeek:
+        """Make one week.
+
+        Raises:
+            ValueError: the feed does not have the week.
+        """
+        if not self.is_published(week):
+            raise ValueError(f"the sample feed has no week {week}")
+        return next(self.stream([week]))
+
+    def stream(self, weeks: Iterable[str]) -> Iterator[SampleWeek]:
+        """Make weeks one by one, those left out that the feed does not have.
+
+        Each is equal to what `week` makes; where one follows the other it costs less, since what it looks back to is
+        at hand.
+        """
+        before: tuple[str, Readings] | None = None
+        for week in weeks:
+            if not self.is_published(week):
+                continue
+            file = self._file(week)
+            yield SampleWeek(week, file.text, self._truth(week, file.kept, before), file.rejects)
+            before = (week, file.kept)
+
+    def after_republishing(self, week: str) -> Self:
+        """The feed after the MTA has published a week again, with corrected registers.
+
+        Of the files, only that week's is another; of the truths, that week's, and the first intervals of the week
+        after, since they start from corrected readings.
+        """
+        return replace(self, republished=self.republished | {week})
+
+    def write(
+        self,
+        directory: Path,
+        weeks: Iterable[str],
+        *,
+        compression: Compression = "none",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> pl.DataFrame:
+        """Publish weeks into a directory, with their truth in its folder `truth`; see `publish.publish`.
+
+        Weeks that are there already are kept; weeks the feed does not have are left out.
+
+        Returns:
+            `truth/weeks.csv`: a row for every week in the directory.
+
+        Raises:
+            FileExistsError: the directory holds weekly files that are not known to be a sample.
+        """
+        return publish(
+            directory,
+            [week for week in weeks if self.is_published(week)],
+            self.stream,
+            about=self._about,
+            compression=compression,
+            progress=progress,
+        )
+
+    @property
+    def _about(self) -> str:
+        """All that the bytes depend on."""
+        booths = fingerprint(self._known_booths.write_csv())
+        return (
+            f"Seed {self.seed}, {self.turnstiles} turnstiles, first week {self.first_week}, "
+            f"layout {self.layout or 'by date'}, recipe {RECIPE}, booths {booths}.\n"
+            f"Never published: {', '.join(sorted(self.unpublished)) or 'none'}. "
+            f"Published again: {', '.join(sorted(self.republished)) or 'none'}.\n"
+            f"{self.faults}"
+        )
+
+    @cached_property
+    def _known_booths(self) -> pl.DataFrame:
+        if self.booths is not None:
+            return self.booths
+        from mta_pipeline.turnstile.complexes import control_areas  # noqa: PLC0415  # needed only here
+
+        return control_areas()
+
+    @cached_property
+    def _roster(self) -> Turnstiles:
+        return choose(self._known_booths, self.turnstiles, self.seed, self.faults)
+
+    @cached_property
+    def _people(self) -> People:
+        return People(self._roster, self.seed, self.faults, frozenset(map(_number, self.republished)))
+
+    @cached_property
+    def _auditor(self) -> Auditor:
+        return Auditor(self._roster, self._people, self.seed, self.faults)
+
+    def _file(self, week: str) -> WeekFile:
+        by_date: Layout = "modern" if week >= FIRST_MODERN_WEEK else "legacy"
+        return self._auditor.week(_number(week), self.layout or by_date)
+
+    def _truth(self, week: str, kept: Readings, before: tuple[str, Readings] | None) -> pl.DataFrame:
+        earlier = week_before(week)
+        if before is not None and before[0] == earlier:
+            carried: Readings | None = before[1]
+        else:
+            carried = self._file(earlier).kept if self.is_published(earlier) else None
+        return truth(kept, carried, self._roster, self._people)
+
+
+def _number(week: str) -> int:
+    """A week as its number from the epoch."""
+    number, days = divmod((week_start(week) - EPOCH).days, 7)
+    if days or week < FIRST_WEEK or number >= HORIZON:
+        raise ValueError(f"{week} is no week of a sample feed: they start on Saturdays, from {FIRST_WEEK} on")
+    return number
