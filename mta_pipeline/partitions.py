@@ -6,7 +6,10 @@ A week is known by its key, the Saturday it starts on (`2024-01-06`); its file b
 
 import datetime as dt
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 FIRST_WEEK: Final = "2010-05-01"
 ONE_WEEK: Final = dt.timedelta(days=7)
@@ -51,3 +54,18 @@ def weeks_between(first: str, last: str) -> list[str]:
     """The keys of all weeks from first to last, both included; empty if last comes before first."""
     days = (week_start(last) - week_start(first)).days
     return [(week_start(first) + n * ONE_WEEK).isoformat() for n in range(days // 7 + 1)]
+
+
+def calendar(last_week: dt.date | None = None) -> "dg.WeeklyPartitionsDefinition":
+    """The weeks that have ended, from the first on; up to `last_week` if there is one.
+
+    Every partitioned asset of a deployment shares the one that is made here.
+    """
+    import dagster as dg  # noqa: PLC0415  # heavy; names of files and weeks are wanted without it
+
+    return dg.WeeklyPartitionsDefinition(
+        start_date=FIRST_WEEK,
+        end_date=None if last_week is None else (last_week + ONE_WEEK).isoformat(),
+        timezone=NEW_YORK,
+        day_offset=6,
+    )

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
     """The last week of the calendar, by its first day; open if unset."""
 
+    dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
+    """Where Dagster keeps its records; without it, a run from the terminal keeps none."""
+
     @model_validator(mode="before")
     @classmethod
     def _keep_sample_and_real_apart(cls, values: dict[str, Any]) -> dict[str, Any]:

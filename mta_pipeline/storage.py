@@ -39,6 +39,12 @@ def read_bytes(path: UPath) -> bytes:
     return local.read_bytes() if local else bytes(path.fs.cat_file(path.path))
 
 
+def remove(path: UPath) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        path.fs.rm_file(path.path)
+
+
 def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
     """Put the payload in the file's place, whole or not at all; of two writers at once the last one wins.
 

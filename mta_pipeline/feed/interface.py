@@ -21,11 +21,11 @@ class FeedError(Exception):
     """Whether the same call may succeed later with nothing changed on our side."""
 
 
-class NotPublished(FeedError):  # noqa: N818  # an outcome, not a fault
+class NotPublished(FeedError):  # an outcome, not a fault
     """The feed answers, and has no such week."""
 
 
-class FeedUnavailable(FeedError):  # noqa: N818
+class FeedUnavailable(FeedError):
     """The feed cannot be reached, or broke off; trying again later may help."""
 
     retryable = True
@@ -36,11 +36,11 @@ class FeedUnavailable(FeedError):  # noqa: N818
         """Seconds the feed asked us to wait, if it said."""
 
 
-class FeedRefused(FeedError):  # noqa: N818
+class FeedRefused(FeedError):
     """The feed will not serve us as we ask: credentials, rights or an address must change first."""
 
 
-class BadFile(FeedError):  # noqa: N818
+class BadFile(FeedError):
     """What the feed gave is not a weekly file, or is damaged at its source."""
 
 

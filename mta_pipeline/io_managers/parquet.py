@@ -15,6 +15,7 @@ from upath import UPath
 from mta_pipeline.io_managers.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.io_managers.frames import from_polars, scan, to_parquet, to_polars
 from mta_pipeline.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.observability.progress import Progress
 from mta_pipeline.partitions import week_start
 from mta_pipeline.storage import part_path, write_atomically
 
@@ -46,6 +47,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata({"dagster/row_count": len(table), **self._write(context, None, table)})
             return
         weeks = context.asset_partition_keys
+        progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
         try:
             for week, frame, metadata in _by_week(obj, weeks):
@@ -60,8 +62,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                     size = f"{len(table):,} rows"
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
-                if len(weeks) > 1:
-                    context.log.info(f"{context.asset_key.path[-1]}: week {week} ({len(done)} of {len(weeks)}) {size}")
+                progress.week(week, size)
         except BaseException:
             # Dagster records the weeks of a step when all are done; those that are in the lake must not get lost.
             yield from materializations(context, done)
@@ -78,7 +79,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         weeks = sorted(context.asset_partition_keys)
         if kind is WeeklyInputs:
             start = context.asset_partitions_def.get_first_partition_key()
-            return WeeklyInputs(weeks, start or "", lambda week: self._scan(context, week).collect())
+            return WeeklyInputs(weeks, start or "", lambda week: self._scan(context, week, in_place=True))
         frames = [self._scan(context, week, in_place=kind is pl.LazyFrame) for week in weeks]
         if len(weeks) > 1:
             dated = zip(weeks, frames, strict=True)

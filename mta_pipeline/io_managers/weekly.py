@@ -4,6 +4,7 @@ Both go week by week in bounded memory, whether a run covers one week or all of 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -58,17 +59,33 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
     ValueError throughout: the input's partition mapping is wrong.
     """
 
-    def __init__(self, weeks: Sequence[str], calendar_start: str, load: Callable[[str], pl.DataFrame]) -> None:
+    def __init__(self, weeks: Sequence[str], calendar_start: str, scan: Callable[[str], pl.LazyFrame]) -> None:
         self.weeks = tuple(weeks)
         self._calendar_start = calendar_start
-        self._load = lru_cache(maxsize=2)(load)
+        self._scan = scan
+        self._load = lru_cache(maxsize=2)(lambda week: scan(week).collect())
 
     def __getitem__(self, week: str) -> pl.DataFrame:
+        self._must_be_taken_in(week)
+        return self._load(week)
+
+    def scan(self, week: str) -> pl.LazyFrame:
+        """A week without reading all of it: what a query leaves out stays on disk. Raises as `[...]` does."""
+        self._must_be_taken_in(week)
+        return self._scan(week)
+
+    def weeks_there(self) -> Iterator[str]:
+        """The weeks that are in the lake, without reading them."""
+        for week in self.weeks:
+            with suppress(MissingInputError):
+                self.scan(week)
+                yield week
+
+    def _must_be_taken_in(self, week: str) -> None:
         if week < self._calendar_start:
             raise MissingInputError(f"The calendar starts at {self._calendar_start}; there is no week {week}")
         if week not in self.weeks:
             raise ValueError(f"Week {week} is not among those that the input's partition mapping takes in")
-        return self._load(week)
 
     def __iter__(self) -> Iterator[str]:
         return (week for week in self.weeks if week in self)

@@ -1,0 +1,41 @@
+"""What Dagster's catalogue shows of a table, taken from the contract. Computing a table does not belong here."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from mta_pipeline.turnstile.contract import Table
+
+OWNERS: Final = ("team:mta-pipeline",)
+
+
+def asset_key(table: Table) -> dg.AssetKey:
+    """The asset of a table: its layer and name."""
+    return dg.AssetKey([table.layer, table.name])
+
+
+def described(table: Table) -> Mapping[str, Any]:
+    """Description, group, kinds, owners and column schema of a table, as @asset and AssetOut take them."""
+    return {
+        "key": asset_key(table),
+        "description": f"{table.description}\n\nGrain: {table.grain}.",
+        "group_name": table.layer,
+        "kinds": {"polars", "parquet"},
+        "owners": OWNERS,
+        "metadata": {"dagster/column_schema": _column_schema(table)},
+    }
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in table.columns
+        ]
+    )

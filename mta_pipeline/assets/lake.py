@@ -1,0 +1,119 @@
+"""The lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
+
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+import polars as pl
+
+from mta_pipeline.assets.catalogue import asset_key, described
+from mta_pipeline.automation.conditions import follows_its_inputs
+from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.partitions import week_before
+from mta_pipeline.turnstile import complexes, ridership
+from mta_pipeline.turnstile.contract import (
+    COMPLEX_DAILY,
+    COMPLEX_HOURLY,
+    CONTROL_AREAS,
+    STATION_COMPLEXES,
+    TURNSTILE_READINGS,
+    TURNSTILE_TRAFFIC,
+    Table,
+)
+from mta_pipeline.turnstile.traffic import traffic
+
+WITH_THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
+"""A week's traffic starts from the last readings of the week before; the first week of all has none."""
+
+
+def reference_assets() -> list[dg.AssetsDefinition]:
+    """control_areas and station_complexes, which belong to no week."""
+
+    @dg.asset(**described(CONTROL_AREAS), automation_condition=dg.AutomationCondition.eager())
+    def control_areas() -> pl.DataFrame:
+        return complexes.control_areas()
+
+    @dg.asset(**described(STATION_COMPLEXES), automation_condition=dg.AutomationCondition.eager())
+    def station_complexes() -> pl.DataFrame:
+        return complexes.station_complexes()
+
+    return [control_areas, station_complexes]
+
+
+def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
+    """turnstile_traffic, with the carry-in from the week before."""
+
+    @dg.asset(
+        **described(TURNSTILE_TRAFFIC),
+        partitions_def=weeks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        automation_condition=follows_its_inputs(),
+        ins={
+            "readings": dg.AssetIn(key=asset_key(TURNSTILE_READINGS), partition_mapping=WITH_THE_WEEK_BEFORE),
+            "control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS)),
+        },
+    )
+    def turnstile_traffic(
+        context: dg.AssetExecutionContext, readings: WeeklyInputs, control_areas: pl.DataFrame
+    ) -> WeeklyFrames:
+        def week_by_week() -> Iterator[WeekOutput]:
+            for week in context.partition_keys:
+                carried = readings.get(week_before(week))
+                current = readings.get(week)
+                if current is None:
+                    yield WeekOutput(week, None)
+                    continue
+                if carried is None:
+                    context.log.warning(
+                        f"week {week}: no readings of the week before ({week_before(week)}); "
+                        "each turnstile's first interval has status first. Materialize that week, then this one again."
+                    )
+                table = traffic(current, carried, control_areas)
+                carry_in = "missing" if carried is None else "present"
+                yield WeekOutput(week, table, {**_people(table), "carry_in": carry_in})
+
+        return WeeklyFrames(week_by_week())
+
+    return turnstile_traffic
+
+
+def complex_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """complex_daily and complex_hourly, both sums of traffic."""
+    return [
+        _sum_of_traffic(weeks, COMPLEX_DAILY, ridership.complex_daily),
+        _sum_of_traffic(weeks, COMPLEX_HOURLY, ridership.complex_hourly),
+    ]
+
+
+def _sum_of_traffic(
+    weeks: dg.WeeklyPartitionsDefinition, table: Table, summed: Callable[[pl.DataFrame], pl.DataFrame]
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        **described(table),
+        partitions_def=weeks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        automation_condition=follows_its_inputs(),
+        ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
+    )
+    def summed_traffic(context: dg.AssetExecutionContext, traffic: WeeklyInputs) -> WeeklyFrames:
+        tables = ((week, traffic.get(week)) for week in context.partition_keys)
+        return WeeklyFrames(
+            WeekOutput(week, None)
+            if of_week is None
+            else WeekOutput(week, sums := summed(of_week), {r: float(sums[r].sum()) for r in ("entries", "exits")})
+            for week, of_week in tables
+        )
+
+    return summed_traffic
+
+
+def _people(table: pl.DataFrame) -> dict[str, object]:
+    """Subway totals and every status count of a week's traffic."""
+    subway = table.filter(ridership.is_subway())
+    return {
+        "entries": int(subway["entries"].sum()),
+        "exits": int(subway["exits"].sum()),
+        **{
+            f"{register}_status": dict(table[f"{register}_status"].value_counts(sort=True).rows())
+            for register in ("entries", "exits")
+        },
+    }

@@ -1,0 +1,71 @@
+"""The staged layer: a week's file typed, every line accounted for."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from mta_pipeline.assets.catalogue import asset_key, described
+from mta_pipeline.assets.raw import RAW_KEY
+from mta_pipeline.assets.weeks import FailedWeeks
+from mta_pipeline.automation.conditions import follows_its_inputs
+from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
+from mta_pipeline.raw_files import DamagedRawFile
+from mta_pipeline.resources.raw import RawLayer
+from mta_pipeline.turnstile.complexes import unknown_booths
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS, TURNSTILE_REJECTS
+from mta_pipeline.turnstile.parsing import UnreadableFile
+from mta_pipeline.turnstile.readings import TURNSTILE, StagedWeek, stage
+
+
+def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
+    """turnstile_readings and turnstile_rejects, from one look at each file."""
+
+    @dg.multi_asset(
+        name="staged_turnstile",
+        outs={
+            table.name: dg.AssetOut(**described(table), automation_condition=follows_its_inputs())
+            for table in (TURNSTILE_READINGS, TURNSTILE_REJECTS)
+        },
+        partitions_def=weeks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[RAW_KEY],
+        ins={"control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS))},
+    )
+    def staged_turnstile(
+        context: dg.AssetExecutionContext, raw_layer: RawLayer, control_areas: pl.DataFrame
+    ) -> Iterator[dg.Output[WeeklyFrames]]:
+        files, failed = raw_layer.files(), FailedWeeks()
+        rejects: list[WeekOutput] = []
+
+        def readings() -> Iterator[WeekOutput]:
+            for week in context.partition_keys:
+                try:
+                    published = files.read(week)
+                    staged = None if published is None else stage(published, week, control_areas)
+                except (UnreadableFile, DamagedRawFile) as error:
+                    failed.add(context, week, error)
+                    continue
+                if staged is None:
+                    rejects.append(WeekOutput(week, None))
+                    yield WeekOutput(week, None, {"outcome": "skipped: the week has not landed in raw/turnstile_file"})
+                    continue
+                rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}))
+                yield WeekOutput(week, staged.readings, _facts(staged, control_areas))
+            failed.raise_if_any()
+
+        # Readings are all written before rejects are: those are few, and wait.
+        yield dg.Output(WeeklyFrames(readings()), TURNSTILE_READINGS.name)
+        yield dg.Output(WeeklyFrames(rejects), TURNSTILE_REJECTS.name)
+
+    return staged_turnstile
+
+
+def _facts(staged: StagedWeek, control_areas: pl.DataFrame) -> dict[str, object]:
+    unknown = unknown_booths(staged.readings, control_areas)
+    return {
+        "layout": staged.layout,
+        "turnstiles": staged.readings.select(pl.struct(TURNSTILE).n_unique()).item(),
+        "rejects": staged.rejects_by_reason,
+        "unknown_booths": unknown.select(pl.concat_str("control_area", "unit", separator=" ")).to_series().to_list(),
+    }

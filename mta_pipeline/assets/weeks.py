@@ -1,0 +1,33 @@
+"""The weeks of one run: go through all of them, keep what is good, and fail at the end for what is not.
+
+One bad file must not keep the other weeks of a range from landing, nor may it pass in silence.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import dagster as dg
+
+FAILED_WEEKS: Final = "failed_weeks"
+"""Metadata of a failed step: its bad weeks and why, so that a runner can go on without them."""
+
+
+@dataclass
+class FailedWeeks:
+    """Weeks whose file cannot be used, gathered while the others go on."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, context: dg.AssetExecutionContext, week: str, error: Exception) -> None:
+        """Note a week that failed for good: trying again without a change would not help."""
+        self.reasons[week] = str(error)
+        context.log.error(f"week {week} failed: {error}")
+
+    def raise_if_any(self) -> None:
+        """Fail the step, not to be retried, naming every week with its file and reason."""
+        if self.reasons:
+            raise dg.Failure(
+                description="\n".join(f"week {week}: {reason}" for week, reason in self.reasons.items()),
+                metadata={FAILED_WEEKS: self.reasons},
+                allow_retries=False,
+            )

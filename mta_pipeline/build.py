@@ -1,0 +1,64 @@
+"""The one place where the parts meet: settings in, Definitions out. Tests build theirs here, with their own parts."""
+
+import warnings
+from typing import Final
+
+import dagster as dg
+
+from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_asset
+from mta_pipeline.assets.raw import feed_asset, raw_asset
+from mta_pipeline.assets.staged import staged_assets
+from mta_pipeline.checks.weekly import weekly_checks
+from mta_pipeline.io_managers.parquet import ParquetIOManager
+from mta_pipeline.partitions import calendar
+from mta_pipeline.resources.feed import TurnstileFeed
+from mta_pipeline.resources.raw import RawLayer
+from mta_pipeline.settings import Settings
+
+REFERENCE_JOB: Final = "reference_tables"
+RIDERSHIP_JOB: Final = "weekly_ridership"
+
+
+def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
+    """The definitions of one deployment.
+
+    Args:
+        settings: what the deployment chooses.
+        resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager.
+    """
+    with warnings.catch_warnings():
+        # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        weeks = calendar(settings.last_week)
+        weekly = [
+            raw_asset(weeks),
+            staged_assets(weeks),
+            traffic_asset(weeks),
+            *complex_assets(weeks),
+        ]
+        reference = reference_assets()
+        return dg.Definitions(
+            assets=[feed_asset(weeks), *weekly, *reference],
+            asset_checks=weekly_checks(weeks),
+            jobs=[
+                dg.define_asset_job(
+                    RIDERSHIP_JOB,
+                    selection=dg.AssetSelection.assets(*weekly),
+                    description="Weeks from the feed to the lake: one, or a range in a single run.",
+                ),
+                dg.define_asset_job(
+                    REFERENCE_JOB,
+                    selection=dg.AssetSelection.assets(*reference),
+                    description="The tables without weeks, which weekly ones look booths up in.",
+                ),
+            ],
+            resources={
+                "feed": TurnstileFeed(location=settings.feed),
+                "raw_layer": RawLayer(lake_root=settings.lake_root),
+                "io_manager": ParquetIOManager(lake_root=settings.lake_root),
+                **resources,
+            },
+            # A run is a chain of steps, each fast: a process per step would cost more than the work.
+            executor=dg.in_process_executor,
+        )

@@ -1,0 +1,125 @@
+"""The command line: `mta-pipeline run`, `sample` and `summary`. What they do is in the modules they call."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
+from mta_pipeline.settings import Settings, SettingsError, read_settings
+
+SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
+"""Around the change of layout: two legacy weeks and two modern ones."""
+SAMPLE_TURNSTILES = 300
+NEWEST = 8
+
+
+class Weeks(click.ParamType[list[str]]):
+    """Weeks by their first day, a Saturday: one, or FIRST...LAST with both included."""
+
+    name = "weeks"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """The keys of all weeks meant."""
+        first, _, last = str(value).partition("...")
+        for key in (first, last or first):
+            try:
+                day = week_start(key)
+            except ValueError:
+                self.fail(f"{key!r} is not a date like 2024-01-06; weeks are FIRST or FIRST...LAST", param, ctx)
+            if day.isoweekday() != 6:
+                saturday = day - (day.isoweekday() + 1) % 7 * (ONE_WEEK / 7)
+                self.fail(f"{key} is a {day:%A}; weeks start on a Saturday: {saturday} is the one it is in", param, ctx)
+            if key < FIRST_WEEK:
+                self.fail(f"{key} is before {FIRST_WEEK}, the first week there is", param, ctx)
+        weeks = weeks_between(first, last or first)
+        if not weeks:
+            self.fail(f"{first} comes after {last}", param, ctx)
+        return weeks
+
+
+@click.group()
+@click.version_option(package_name="mta-pipeline")
+def main() -> None:
+    """The New York subway's turnstile history, from weekly files to ridership that can be trusted.
+
+    MTA_FEED says where the weekly files are (a directory, an http(s) or gs:// URL), LAKE_ROOT where the tables go.
+    Without MTA_FEED, a made-up sample is used.
+    """
+
+
+@main.command()
+@click.option(
+    "--weeks", type=Weeks(), help=f"FIRST...LAST, by their Saturdays; without it the newest {NEWEST} on offer."
+)
+def run(weeks: list[str] | None) -> None:
+    """Materialize weeks, raw to lake, and show what came of it."""
+    from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
+    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.summary import show  # noqa: PLC0415
+
+    console = Console()
+    settings = _settings()
+    if settings.is_sample and not Path(settings.feed).is_dir():
+        _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
+    try:
+        weeks = weeks or list(open_feed(settings.feed).weeks_on_offer())[-NEWEST:]
+    except FeedError as error:
+        raise click.ClickException(str(error)) from error
+    if not weeks:
+        raise click.ClickException(f"No weekly files at {settings.feed}: nothing is named turnstile_YYMMDD.txt there.")
+    kind = "sample feed" if settings.is_sample else "feed"
+    span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
+    console.print(f"[bold]{span}[/bold], from the {kind} at {settings.feed}", soft_wrap=True, highlight=False)
+    with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
+        outcome = run_weeks(settings, weeks, instance, console)
+    show(console, settings, weeks)
+    for week, reason in outcome.failed_weeks.items():
+        console.print(f"[red]week {week} failed:[/red] {reason}", highlight=False)
+    for failure in outcome.failures:
+        console.print(f"[red]failed:[/red] {failure}", highlight=False)
+    sys.exit(0 if outcome.success else 1)
+
+
+@main.command()
+@click.option("--weeks", type=Weeks(), default="...".join(SAMPLE_WEEKS), show_default=True, help="FIRST...LAST.")
+@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="The MTA has about 5,000.")
+@click.option("--seed", default=0, show_default=True, help="The same seed makes the same files.")
+@click.option("--compression", type=click.Choice(["none", "gz", "zip"]), default="none", show_default=True)
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compression: str) -> None:
+    """Make a sample feed in DIRECTORY: made-up weekly files whose true ridership is known."""
+    _make_sample(directory, weeks, turnstiles, seed, compression)
+
+
+@main.command()
+@click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, by their first days.")
+def summary(weeks: list[str]) -> None:
+    """Show what the lake holds of some weeks."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.summary import show  # noqa: PLC0415
+
+    show(Console(), _settings(), weeks)
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: int, compression: str) -> None:
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
+
+    feed = SampleFeed(seed=seed, turnstiles=turnstiles, first_week=weeks[0])
+    try:
+        with click.progressbar(length=len(weeks), label=f"Making a sample feed, {turnstiles:,} turnstiles") as bar:
+            feed.write(directory, weeks, compression=compression, progress=lambda *_: bar.update(1))  # type: ignore[arg-type]
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error

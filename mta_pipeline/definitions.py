@@ -1,0 +1,12 @@
+"""What Dagster loads: the definitions for the settings in the environment."""
+
+import dagster as dg
+
+from mta_pipeline.build import build_defs
+from mta_pipeline.settings import read_settings
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of this deployment."""
+    return build_defs(read_settings())

@@ -1,0 +1,1 @@
+"""Seeing what the pipeline does while it does it."""

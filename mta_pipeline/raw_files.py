@@ -1,0 +1,148 @@
+"""The raw layer: the bytes as published, compressed losslessly, with a manifest beside them.
+
+`raw/turnstile_file/week=YYYY-MM-DD/` holds `manifest.json` and the object it names, which bears the first digits of its
+contents' sha256. The manifest is written last and in one step: whoever reads it finds the object whole, also when a
+writer died or another version of the week is landing. What the bytes mean is not known here.
+"""
+
+import datetime as dt
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+from upath import UPath
+
+from mta_pipeline.partitions import file_name
+from mta_pipeline.storage import read_bytes, remove, write_atomically
+
+if TYPE_CHECKING:
+    from mta_pipeline.feed import Feed
+
+RAW_TABLE: Final = ("raw", "turnstile_file")
+_CODEC: Final = "zstd"
+
+
+class Manifest(BaseModel):
+    """What was published: where it came from, its sha256 and size unpacked, and what the feed said of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    """The name as published, turnstile_YYMMDD.txt."""
+    object: str
+    """The name of the compressed file beside the manifest."""
+    source: str
+    sha256: str
+    size: int
+    """Bytes as published, unpacked."""
+    fetched_at: dt.datetime
+    etag: str | None = None
+    last_modified: dt.datetime | None = None
+
+
+class DamagedRawFile(ValueError):
+    """A landed file that does not hold what its manifest says; fetching the week again heals it."""
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """The landed files below a lake's root."""
+
+    lake_root: str
+
+    def manifest(self, week: str) -> Manifest | None:
+        """The manifest of a week, or None if the week has not landed.
+
+        Raises:
+            DamagedRawFile: there is one that cannot be read.
+        """
+        path = self.path(week) / "manifest.json"
+        try:
+            return Manifest.model_validate_json(read_bytes(path))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise DamagedRawFile(f"{path}: not a manifest; materialize raw/turnstile_file for {week} again.") from error
+
+    def read(self, week: str) -> bytes | None:
+        """The published bytes of a week, unpacked, or None if the week has not landed.
+
+        Raises:
+            DamagedRawFile: the object is missing, cannot be unpacked or has another size than its manifest says.
+        """
+        manifest = self.manifest(week)
+        if manifest is None:
+            return None
+        path = self.path(week) / manifest.object
+        try:
+            published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
+        except OSError as error:
+            raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
+        if len(published) != manifest.size:
+            raise DamagedRawFile(
+                f"{path}: {len(published):,} bytes instead of {manifest.size:,}; "
+                f"materialize raw/turnstile_file for {week} again."
+            )
+        return published
+
+    def land(self, feed: "Feed", week: str) -> tuple[Manifest, bool]:
+        """Fetch a week and keep it; returns its manifest and whether its contents are new.
+
+        The same contents leave the manifest as it was, so that a repeat changes nothing.
+
+        Raises:
+            whatever the feed raises; then nothing has changed.
+        """
+        packed = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(packed, _CODEC) as sink:
+            fetched = feed.fetch(week, cast(BinaryIO, sink))
+        before = self._manifest_if_sound(week)
+        name = file_name(week)
+        manifest = Manifest(
+            file=name,
+            object=f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}.txt.zst",
+            source=fetched.file.url,
+            sha256=fetched.sha256,
+            size=fetched.size,
+            fetched_at=fetched.fetched_at,
+            etag=fetched.file.etag,
+            last_modified=fetched.file.last_modified,
+        )
+        folder = self.path(week)
+        write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
+        if before is not None and before.sha256 == manifest.sha256:
+            return before, False
+        write_atomically(folder / "manifest.json", manifest.model_dump_json(indent=2).encode())
+        if before is not None:
+            remove(folder / before.object)
+        return manifest, True
+
+    def version_on_offer(self, feed: "Feed", week: str) -> str | None:
+        """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
+
+        The contents are only fetched if etag and modification time do not already say that nothing changed.
+        """
+        manifest = self._manifest_if_sound(week)
+        if manifest is None:
+            return None
+        offered = feed.look(week)
+        if offered is None:
+            return manifest.sha256
+        signature = (offered.etag, offered.last_modified)
+        if any(signature) and signature == (manifest.etag, manifest.last_modified):
+            return manifest.sha256
+        with Path(os.devnull).open("wb") as nowhere:
+            return feed.fetch(week, nowhere).sha256
+
+    def path(self, week: str) -> UPath:
+        """The folder that holds a week's file and manifest."""
+        return UPath(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
+
+    def _manifest_if_sound(self, week: str) -> Manifest | None:
+        try:
+            return self.manifest(week)
+        except DamagedRawFile:
+            return None

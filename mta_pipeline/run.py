@@ -1,0 +1,144 @@
+"""Running the main job from the terminal: the real assets, in this process, with progress to look at.
+
+The same run can be had from the Dagster UI or `dg launch`. What the lake then holds is shown by `summary`.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from mta_pipeline.assets.weeks import FAILED_WEEKS
+from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.observability.progress import read_progress
+from mta_pipeline.partitions import week_after
+from mta_pipeline.settings import Settings
+
+# Dagster's own lines would drown the progress; they are in the run's log.
+_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Outcome:
+    """How a run went: the weeks whose file cannot be used, and other failures, each with its reason."""
+
+    failed_weeks: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def success(self) -> bool:
+        """Whether nothing failed."""
+        return not (self.failed_weeks or self.failures)
+
+
+def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
+    """Materialize the reference tables and then these weeks, raw to lake.
+
+    A week whose file cannot be used is named in the outcome, and the others go on without it.
+    """
+    defs = build_defs(settings)
+    outcome = Outcome()
+    with _shown(console) as show:
+        run = _Runner(defs, instance, show, outcome)
+        run(REFERENCE_JOB)
+        pending = ranges(weeks)
+        while pending and not outcome.failures:
+            stretch = pending.pop(0)
+            failed = run(RIDERSHIP_JOB, stretch)
+            if failed:
+                outcome.failed_weeks |= failed
+                left = [week for week in weeks if stretch[0] <= week <= stretch[1] and week not in failed]
+                pending = ranges(left) + pending
+    return outcome
+
+
+def ranges(weeks: Sequence[str]) -> list[tuple[str, str]]:
+    """The first and last of each stretch of consecutive weeks."""
+    stretches: list[tuple[str, str]] = []
+    for week in sorted(weeks):
+        if stretches and week_after(stretches[-1][1]) == week:
+            stretches[-1] = (stretches[-1][0], week)
+        else:
+            stretches.append((week, week))
+    return stretches
+
+
+@dataclass
+class _Runner:
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+    show: Callable[[dg.EventLogEntry], None]
+    outcome: Outcome
+
+    def __call__(self, job: str, stretch: tuple[str, str] | None = None) -> dict[str, str]:
+        """Run a job over a stretch of weeks; returns the weeks whose file cannot be used, with their reasons."""
+        run_id = str(uuid.uuid4())
+        self.instance.add_event_listener(run_id, self.show)
+        first, last = stretch or ("", "")
+        result = self.defs.resolve_job_def(job).execute_in_process(
+            run_id=run_id,
+            instance=self.instance,
+            tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last} if stretch else {},
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
+        failed: dict[str, str] = {}
+        for event in result.filter_events(lambda event: event.is_step_failure):
+            data = event.step_failure_data
+            if data.user_failure_data and FAILED_WEEKS in data.user_failure_data.metadata:
+                failed |= data.user_failure_data.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
+            elif data.error:
+                cause = data.error.cause or data.error
+                self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
+        return failed
+
+
+@contextmanager
+def _shown(console: Console) -> Iterator[Callable[[dg.EventLogEntry], None]]:
+    """Progress by step and week: bars on a terminal, lines elsewhere."""
+    if not console.is_terminal:
+        yield lambda entry: _print_line(console, entry)
+        return
+    columns = (
+        TextColumn("  {task.description:<20}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("weeks"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[week]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield _Bars(bars).show
+
+
+def _print_line(console: Console, entry: dg.EventLogEntry) -> None:
+    if not entry.is_dagster_event and (read_progress(entry.user_message) or int(entry.level) == logging.WARNING):
+        console.print(entry.user_message, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Bars:
+    """One bar per step that goes through weeks."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+
+    def show(self, entry: dg.EventLogEntry) -> None:
+        if entry.is_dagster_event:
+            return
+        if done := read_progress(entry.user_message):
+            key = (entry.run_id, done.table)
+            if key not in self._tasks:
+                self._tasks[key] = self._bars.add_task(done.table, total=done.total, week="")
+            self._bars.update(self._tasks[key], completed=done.done, week=done.week)
+        elif int(entry.level) == logging.WARNING:
+            self._bars.console.print(
+                f"  {entry.user_message}", highlight=False, markup=False, soft_wrap=True, style="yellow"
+            )

@@ -1,0 +1,85 @@
+"""A whole project in a temporary place: a feed to put files in, a lake, an instance, and runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.partitions import file_name, week_after
+from mta_pipeline.raw_files import RawFiles
+from mta_pipeline.settings import Settings
+from mta_pipeline_tests.published import modern_file, modern_line
+
+WEEKS = ("2024-01-06", "2024-01-13", "2024-01-20")
+
+
+def quiet_week(week: str, start: int = 100, riders: int = 10) -> bytes:
+    """A sound file: one turnstile, read every four hours, each time `riders` further on both registers."""
+    hours = pl.datetime_range(
+        pl.lit(week).str.to_datetime(), pl.lit(week_after(week)).str.to_datetime(), "4h", closed="left"
+    )
+    moments = pl.select(hours).to_series()
+    return modern_file(*(modern_line(str(at), start + n * riders, start + n * riders) for n, at in enumerate(moments)))
+
+
+@dataclass
+class Project:
+    """The real definitions over a directory; nothing is replaced unless `resources` says so."""
+
+    root: Path
+    resources: Mapping[str, object] = field(default_factory=dict)
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    def __post_init__(self) -> None:
+        self.feed = self.root / "feed"
+        self.feed.mkdir(exist_ok=True)
+        self.lake = self.root / "lake"
+        self.settings = Settings(feed=str(self.feed), lake_root=str(self.lake))
+        self.defs = build_defs(self.settings, **self.resources)
+        self.raw = RawFiles(str(self.lake))
+        self.run(job=REFERENCE_JOB)
+
+    def publish(self, week: str, contents: bytes) -> None:
+        (self.feed / file_name(week)).write_bytes(contents)
+
+    def run(self, *weeks: str, job: str = RIDERSHIP_JOB) -> dg.ExecuteInProcessResult:
+        """One run over the weeks, of which the first and last are given."""
+        span = (
+            {ASSET_PARTITION_RANGE_START_TAG: weeks[0], ASSET_PARTITION_RANGE_END_TAG: weeks[-1]}
+            if len(weeks) > 1
+            else {}
+        )
+        return self.defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=weeks[0] if len(weeks) == 1 else None,
+            tags=span,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+
+    def table(self, layer: str, name: str, week: str) -> pl.DataFrame:
+        return pl.read_parquet(self.lake / layer / name / f"week={week}" / "part-0.parquet")
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the lake but the manifests, whose time of fetching differs from run to run."""
+        paths = (path for path in sorted(self.lake.rglob("*")) if path.is_file() and path.name != "manifest.json")
+        return {str(path.relative_to(self.lake)): path.read_bytes() for path in paths}
+
+    def landed(self) -> list[str]:
+        """The weeks that are in lake/complex_daily."""
+        folder = self.lake / "lake" / "complex_daily"
+        return sorted(path.parent.name.removeprefix("week=") for path in folder.glob("week=*/part-0.parquet"))
+
+    def checks(self, result: dg.ExecuteInProcessResult) -> dict[tuple[str, str | None], bool]:
+        """Whether each check passed, by name and week."""
+        return {(e.check_name, e.partition): e.passed for e in result.get_asset_check_evaluations()}
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed steps of a run say."""
+    events = result.filter_events(lambda event: event.is_step_failure)
+    return "\n".join(str(event.step_failure_data.error.to_string()) for event in events)

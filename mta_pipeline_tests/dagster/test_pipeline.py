@@ -1,0 +1,156 @@
+"""Weeks go from the feed to the lake, one by one or many in a run, and a bad one stops nobody but itself."""
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from mta_pipeline.io_managers.parquet import ParquetIOManager
+from mta_pipeline.partitions import week_before
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
+from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+
+FIRST, SECOND, THIRD = WEEKS
+
+
+def test_one_week_goes_from_the_feed_to_the_lake(project):
+    result = project.run(SECOND)
+    assert result.success
+    assert project.table("staged", "turnstile_readings", SECOND).height == 42
+    assert project.table("lake", "turnstile_traffic", SECOND)["entries"].sum() == 41 * 10
+    assert project.table("lake", "complex_daily", SECOND)["exits"].sum() == 41 * 10
+    assert project.table("lake", "complex_hourly", SECOND)["exits"].sum() == pytest.approx(41 * 10)
+    assert project.raw.read(SECOND) == quiet_week(SECOND, start=1_420)
+
+
+def test_a_range_in_one_run_and_a_run_per_week_give_the_same_files(project, tmp_path):
+    assert project.run(FIRST, THIRD).success
+    in_one = project.files()
+    (tmp_path / "other").mkdir()
+    other = Project(tmp_path / "other")
+    for n, week in enumerate(WEEKS):
+        other.publish(week, quiet_week(week, start=1_000 + n * 420))
+        assert other.run(week).success
+    assert len(in_one) == 2 + 3 * 6
+    assert other.files() == in_one
+
+
+def test_the_first_interval_of_a_week_starts_in_the_week_before(project):
+    project.run(FIRST, THIRD)
+    traffic = project.table("lake", "turnstile_traffic", SECOND)
+    assert traffic["started_at"].min().isoformat() == "2024-01-12T20:00:00"
+    assert traffic["entries"].sum() == 42 * 10
+
+
+def test_a_missing_week_before_is_marked_and_stops_nothing(project):
+    result = project.run(SECOND)
+    checks = project.checks(result)
+    assert checks["carry_in_present", SECOND] is False
+    assert all(passed for (name, _), passed in checks.items() if name != "carry_in_present")
+    [traffic] = result.asset_materializations_for_node("lake__turnstile_traffic")
+    assert traffic.metadata["carry_in"].value == "missing"
+    project.run(FIRST)
+    again = project.run(SECOND)
+    assert project.checks(again)["carry_in_present", SECOND] is True
+
+
+def test_a_week_that_is_not_published_is_skipped_with_a_word_and_fails_nothing(project):
+    result = project.run("2024-01-27")
+    assert result.success
+    assert "2024-01-27" not in project.landed()
+    skipped = {event.step_key for event in result.filter_events(lambda event: event.is_step_skipped)}
+    assert "staged_turnstile" in skipped
+    assert project.run(THIRD, "2024-01-27").success
+    assert project.landed() == [THIRD]
+
+
+BAD_FILES = {
+    "empty": b"",
+    "header": modern_file(),
+    "web page": b"<!DOCTYPE html><html><body>Service unavailable</body></html>",
+    "other week": modern_file(modern_line("2019-01-06 03", 1, 1)),
+}
+
+
+@pytest.mark.parametrize("contents", BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_a_bad_file_fails_by_name_while_the_other_weeks_land_and_what_was_good_stays(project, contents):
+    project.run(FIRST, THIRD)
+    before = project.files()
+    project.publish(SECOND, contents)
+    project.publish(THIRD, quiet_week(THIRD, start=2_000))
+    result = project.run(FIRST, THIRD)
+    assert not result.success
+    assert "turnstile_240120.txt" in failure_of(result)
+    staged = {
+        path: contents for path, contents in project.files().items() if f"week={SECOND}" in path and "raw" not in path
+    }
+    assert staged == {path: contents for path, contents in before.items() if path in staged}
+    assert project.raw.read(THIRD) == quiet_week(THIRD, start=2_000)
+    project.publish(SECOND, quiet_week(SECOND, start=1_420))
+    assert project.run(FIRST, THIRD).success
+
+
+class LosesARow(ParquetIOManager):
+    def _write(self, context, week, table):
+        return super()._write(context, week, table.head(-1) if "readings" in context.asset_key.path[-1] else table)
+
+
+def test_a_line_that_gets_lost_stops_the_week_before_it_reaches_the_lake(tmp_path):
+    leaky = LosesARow(lake_root=str(tmp_path / "lake"))
+    project = Project(tmp_path, {"io_manager": leaky})
+    project.publish(WEEK, quiet_week(WEEK))
+    result = project.run(WEEK)
+    assert project.checks(result)["every_line_accounted_for", WEEK] is False
+    assert not result.success
+    assert project.landed() == []
+
+
+def test_an_unknown_booth_is_named_and_keeps_its_traffic(project):
+    stranger = [modern_line(f"2024-01-06 {hour:02}", hour, hour, booth="Z999,R999,00-00-00") for hour in (0, 4)]
+    project.publish(FIRST, quiet_week(FIRST) + modern_file(*stranger).split(b"\n", 1)[1])
+    result = project.run(FIRST)
+    assert result.success
+    [known] = [e for e in result.get_asset_check_evaluations() if e.check_name == "booths_known"]
+    assert not known.passed
+    assert known.metadata["unknown"].value[0]["control_area"] == "Z999"
+    assert project.table("lake", "complex_daily", FIRST).filter(pl.col("complex_id").is_null())[
+        "entries"
+    ].to_list() == [4]
+
+
+def test_the_same_contents_land_once_and_other_contents_replace_them(project):
+    project.run(FIRST)
+    first = project.raw.manifest(FIRST)
+    project.run(FIRST)
+    assert project.raw.manifest(FIRST) == first
+    project.publish(FIRST, quiet_week(FIRST, start=5_000))
+    project.run(FIRST)
+    second = project.raw.manifest(FIRST)
+    assert second.sha256 != first.sha256
+    assert sorted(path.name for path in project.raw.path(FIRST).iterdir()) == sorted(["manifest.json", second.object])
+
+
+def test_a_damaged_raw_file_is_named_and_healed_by_landing_the_week_again(project):
+    project.run(FIRST)
+    manifest = project.raw.manifest(FIRST)
+    (project.lake / "raw" / "turnstile_file" / f"week={FIRST}" / manifest.object).write_bytes(b"rubbish")
+    staged = project.defs.resolve_job_def("__ASSET_JOB").execute_in_process(
+        instance=project.instance,
+        asset_selection=[dg.AssetKey(["staged", "turnstile_readings"]), dg.AssetKey(["staged", "turnstile_rejects"])],
+        partition_key=FIRST,
+        raise_on_error=False,
+    )
+    assert "materialize raw/turnstile_file for 2024-01-06 again" in failure_of(staged)
+    assert project.run(FIRST).success
+
+
+def test_a_week_without_its_reference_tables_says_what_to_materialize(tmp_path):
+    project = Project(tmp_path)
+    project.publish(WEEK, quiet_week(WEEK))
+    (project.lake / "lake" / "control_areas" / "part-0.parquet").unlink()
+    assert "Materialize it first" in failure_of(project.run(WEEK))
+
+
+def test_the_calendar_begins_with_a_week_that_has_none_before(project):
+    project.publish("2010-05-01", quiet_week("2010-05-01"))
+    assert project.run("2010-05-01").success
+    assert week_before("2010-05-01") not in project.landed()
