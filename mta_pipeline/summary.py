@@ -114,8 +114,8 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
         console.print(table)
     if truth is not None:
         console.print(
-            "The sample's true riders are known. Those not found are in intervals whose registers were reset or jumped: "
-            "such intervals are null, for riders are never invented."
+            "The sample's true riders are known. Those not found are in intervals whose registers were reset or "
+            "jumped: such intervals are null, for riders are never invented."
         )
     else:
         console.print("Entries leave out riders who tap OMNY, exits do not.")

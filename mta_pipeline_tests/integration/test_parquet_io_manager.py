@@ -484,21 +484,19 @@ def test_a_week_outside_the_window_is_an_error_and_not_a_missing_carry_in(
 
 def test_a_window_reads_each_week_once_and_keeps_the_last_two() -> None:
     read: list[str] = []
-    made: list[weakref.ref[pl.DataFrame]] = []
 
-    def load(week: str) -> pl.DataFrame:
+    def scan(week: str) -> pl.LazyFrame:
         read.append(week)
-        frame = readings_of(week)
-        made.append(weakref.ref(frame))
-        return frame
+        return readings_of(week).lazy()
 
-    readings = WeeklyInputs(WEEKS, FIRST, load)
+    readings = WeeklyInputs(WEEKS, FIRST, scan)
     assert read == []
     for week in WEEKS[:-1]:
         assert readings[week].equals(readings_of(week))
-        assert readings[week_after(week)].equals(readings_of(week_after(week)))
-        assert alive(made) == 2
+        assert readings[week_after(week)] is readings[week_after(week)]
     assert read == WEEKS
+    assert readings[FIRST].equals(readings_of(FIRST))
+    assert read == [*WEEKS, FIRST]
 
 
 @pytest.mark.parametrize("annotation", FRAMES, ids=lambda kind: f"{kind.__module__.split('.')[0]}.{kind.__name__}")
