@@ -27,7 +27,7 @@ run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files beco
 
 .PHONY: dev
 dev: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on the same data
-	@.venv/bin/dagster dev
+	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg dev
 
 .PHONY: test
 test: .venv/.dev ## Run the tests
