@@ -25,7 +25,7 @@ from mta_pipeline.feed import (
     delivery,
     open_feed,
 )
-from mta_pipeline.feed.delivery import deliver
+from mta_pipeline.feed.delivery import deliver, receive
 from mta_pipeline.partitions import file_name
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline_tests.feed_server import serve_feed
@@ -195,6 +195,7 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
         (".zip", zipped(CONTENTS, NEXT_NAME), "another week"),
         (".zip", zipped(CONTENTS, method=zipfile.ZIP_LZMA), "usual method"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(
     tmp_path, monkeypatch, suffix, contents, saying
@@ -240,6 +241,12 @@ def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
 
     with serve_feed(tmp_path) as server:
         refused(open_feed(server.bare_url), BadFile, "too large")
+
+
+@pytest.mark.parametrize("came", [b"four", b"sixsix"])
+def test_a_file_of_another_size_than_was_said_is_not_taken(came):
+    with pytest.raises(FeedUnavailable, match="cut off or replaced meanwhile"):
+        receive([came], PublishedFile(WEEK, NAME, size=5), io.BytesIO())
 
 
 def test_memory_stays_flat_however_large_the_file(tmp_path):
