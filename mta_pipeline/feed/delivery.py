@@ -24,8 +24,8 @@ MAX_PUBLISHED_BYTES: Final = 512 * 2**20
 MAX_RATIO: Final = 200
 """Unpacked to stored size; real files are at 15, zip bombs at 1,000."""
 
-ALWAYS_ALLOWED_BYTES: Final = 2**20
-"""What any archive may unpack to, whatever its ratio."""
+ALWAYS_ALLOWED_BYTES: Final = 64 * 2**20
+"""What any archive may unpack to, whatever its ratio: twice a real week."""
 
 CHUNK_BYTES: Final = 2**18
 SPOOL_BYTES: Final = 2**20
@@ -147,7 +147,7 @@ def _judge_beginning(chunk: bytes, file: PublishedFile, subject: str) -> None:
         )
     if beginning.startswith((_GZIP, *_ZIP)):
         raise BadFile(f"{subject}: packed twice. {_REPUBLISH}.")
-    if not file.url.endswith(".txt") and not chunk.isascii():
+    if not file.url.endswith(".txt") and not beginning.isascii():
         raise BadFile(f"{subject}: neither a text file nor the archive its name promises. {_REPUBLISH}.")
 
 

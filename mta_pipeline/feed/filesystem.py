@@ -55,7 +55,7 @@ class FilesystemFeed:
 
     def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
         """The weeks that have a file in the directory, in order."""
-        return {week: self._published(week, entry) for week, entry in self._list().items()}
+        return {week: self._published(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
 
     def look(self, week: str) -> PublishedFile | None:
         """What the file system says of a week's file without reading it; None if it was not published."""
@@ -79,12 +79,12 @@ class FilesystemFeed:
             filesystem, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
         return filesystem, root
 
-    def _list(self) -> dict[str, Mapping[str, Any]]:
+    def _list(self, subject: str) -> dict[str, Mapping[str, Any]]:
         filesystem, root = self._directory
-        with self._outcomes(f"Feed {self.location}"):
+        with self._outcomes(subject):
             entries = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] != "directory"]
         if [entry["name"] for entry in entries] == [root]:
-            raise FeedUnavailable(f"Feed {self.location}: this is a file; a feed is the directory of it. {_ADVICE}.")
+            raise FeedUnavailable(f"{subject}: this is a file; a feed is the directory of it. {_ADVICE}.")
         return by_week((PurePosixPath(entry["name"]).name, entry) for entry in entries)
 
     def _find(self, week: str) -> Mapping[str, Any] | None:
@@ -95,7 +95,7 @@ class FilesystemFeed:
                 if found["type"] != "directory":
                     return found
         # A directory that is not there, or not mounted, has not said that it lacks the week; nor has a link to nothing.
-        return self._list().get(week)
+        return self._list(f"Week {week}, feed {self.location}").get(week)
 
     def _published(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
         url = f"{self.location}/{PurePosixPath(entry['name']).name}"

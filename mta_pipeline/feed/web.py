@@ -91,7 +91,7 @@ class WebFeed:
 
     def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
         """The weeks the index page links to, in order; it says nothing of them but their addresses."""
-        links = self._read_index()
+        links = self._read_index(f"Index page {self._page}")
         if not links:
             raise BadFile(
                 f"Index page {self._page}: "
@@ -120,20 +120,19 @@ class WebFeed:
     def _addresses(self, week: str) -> list[str]:
         if self._links is None:
             try:
-                self._read_index()
+                self._read_index(f"Week {week}, index page {self._page}")
             except FeedRefused:  # many a server refuses to list a directory and serves the files in it
                 self._links = {}
         if self._links and week in self._links:
             return [self._links[week]]
         return [urljoin(self._page, name) for name in copies(week)]
 
-    def _read_index(self) -> Mapping[str, str] | None:
-        links = _retry(_wait_before_retry, self._ask_index)
+    def _read_index(self, subject: str) -> Mapping[str, str] | None:
+        links = _retry(_wait_before_retry, self._ask_index, subject)
         self._links = links or {}
         return links
 
-    def _ask_index(self) -> Mapping[str, str] | None:
-        subject = f"Index page {self._page}"
+    def _ask_index(self, subject: str) -> Mapping[str, str] | None:
         response = self._ask("GET", self._page, subject)
         if response is None:
             return None

@@ -25,7 +25,7 @@ from mta_pipeline.feed import (
     delivery,
     open_feed,
 )
-from mta_pipeline.feed.delivery import deliver
+from mta_pipeline.feed.delivery import deliver, receive
 from mta_pipeline.partitions import file_name
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline_tests.feed_server import serve_feed
@@ -36,6 +36,7 @@ WEEK, NEXT_WEEK, ABSENT_WEEK = "2024-01-06", "2024-01-13", "2024-01-20"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
 HEADER = b"C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS".ljust(130) + b"\n"
 LINE = b"A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,0000105161,0000076217".ljust(130) + b"\n"
+BOMB = bytes(4 * 2**20)
 CONTENTS = HEADER + 2000 * LINE
 
 
@@ -180,8 +181,8 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
         (".gz", b"\x1f\x8b\x08\x00" + 200 * b"\xff", "damaged"),
         (".gz", b"\xff" + gzip.compress(CONTENTS), "nor the archive"),
         (".gz", gzip.compress(gzip.compress(CONTENTS)), "packed twice"),
-        (".gz", gzip.compress(bytes(20 * 2**20)), "too large"),
-        (".zip", zipped(bytes(20 * 2**20)), "too large"),
+        (".gz", gzip.compress(BOMB), "too large"),
+        (".zip", zipped(BOMB), "too large"),
         (".zip", zipped(CONTENTS)[:-30], "damaged"),
         (".zip", zipped(CONTENTS) + b"garbage", "damaged"),
         (".zip", altered(zipped(), 60), "damaged"),
@@ -194,8 +195,12 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
         (".zip", zipped(CONTENTS, NEXT_NAME), "another week"),
         (".zip", zipped(CONTENTS, method=zipfile.ZIP_LZMA), "usual method"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(tmp_path, suffix, contents, saying):
+def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(
+    tmp_path, monkeypatch, suffix, contents, saying
+):
+    monkeypatch.setattr(delivery, "ALWAYS_ALLOWED_BYTES", 2**20)
     (tmp_path / (NAME + suffix)).write_bytes(contents)
 
     refused(open_feed(str(tmp_path)), BadFile, saying)
@@ -236,6 +241,12 @@ def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
 
     with serve_feed(tmp_path) as server:
         refused(open_feed(server.bare_url), BadFile, "too large")
+
+
+@pytest.mark.parametrize("came", [b"four", b"sixsix"])
+def test_a_file_of_another_size_than_was_said_is_not_taken(came):
+    with pytest.raises(FeedUnavailable, match="cut off or replaced meanwhile"):
+        receive([came], PublishedFile(WEEK, NAME, size=5), io.BytesIO())
 
 
 def test_memory_stays_flat_however_large_the_file(tmp_path):

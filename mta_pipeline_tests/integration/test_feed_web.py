@@ -1,0 +1,336 @@
+"""What a feed on the web must stand: absent pages, faults in the middle, lies, redirects and hostile links."""
+
+import datetime as dt
+import gzip
+import io
+import ipaddress
+import logging
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stamina
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished, open_feed, web
+from mta_pipeline.partitions import file_name
+from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
+
+WEEK, NEXT_WEEK = "2024-01-06", "2024-01-13"
+NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
+CONTENTS = b"A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,0000105161,0000076217\n" * 20_000
+ATTEMPTS = 3
+SECRET = "s3cr%3At"
+PASSING = {
+    "too many requests": Fault(status=429),
+    "too many requests, wait": Fault(status=429, headers={"Retry-After": "30"}),
+    "too many requests, wait unclear": Fault(status=429, headers={"Retry-After": "soon"}),
+    "server error": Fault(status=500),
+    "down until a moment": Fault(status=503, headers={"Retry-After": "Sat, 06 Jan 2024 05:00:00 GMT"}),
+    "no answer": Fault(hang=5),
+    "cut before the body": Fault(cut_after=0),
+    "cut in the body": Fault(cut_after=100_000),
+    "stalled in the body": Fault(cut_after=100_000, hang=5),
+    "announces more than it has": Fault(headers={"Content-Length": str(len(CONTENTS) + 5)}),
+    "cut in a longer file that was there before": Fault(
+        headers={"Content-Length": str(2 * len(CONTENTS))}, body=CONTENTS + CONTENTS[:100_000]
+    ),
+    "cut in a chunk": Fault(
+        headers={"Content-Length": None, "Transfer-Encoding": "chunked"}, body=b"fff\r\n" + CONTENTS[:100]
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=ATTEMPTS):
+        yield
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FeedServer]:
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    with serve_feed(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the answers that never come; the others are given all the time they need."""
+    monkeypatch.setattr(web, "READ_TIMEOUT", 0.5)
+
+
+def asked_for(server: FeedServer, name: str) -> list[str]:
+    return [request.method for request in server.asked if request.path.endswith(name)]
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_a_passing_fault_is_tried_again_and_the_sink_sees_one_whole_file(server, impatient, fault):
+    server.fail(NAME, fault, times=ATTEMPTS - 1)
+    sink = io.BytesIO()
+
+    open_feed(server.index_url).fetch(WEEK, sink)
+
+    assert sink.getvalue() == CONTENTS
+    assert asked_for(server, NAME) == ["GET"] * ATTEMPTS
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, impatient, fault):
+    server.fail(NAME, fault, times=ATTEMPTS)
+    sink = io.BytesIO()
+
+    with pytest.raises(FeedUnavailable, match=f"Week {WEEK} at {server.bare_url}{NAME}: .*[Tt]ry again") as raised:
+        open_feed(server.bare_url).fetch(WEEK, sink)
+
+    assert raised.value.retryable
+    assert sink.getvalue() == b""
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "saying"),
+    [
+        (Fault(status=401), FeedRefused, "answers 401.*user and password"),
+        (Fault(status=403), FeedRefused, "answers 403"),
+        (Fault(status=418), FeedRefused, "answers 418"),
+        (Fault(status=204), FeedRefused, "answers 204"),
+        (Fault(status=404), NotPublished, "not published"),
+        (Fault(status=410), NotPublished, "not published"),
+        (Fault(body=b"<!DOCTYPE html><html>Sorry!</html>"), BadFile, "web page.*DOCTYPE"),
+        (Fault(body=b""), BadFile, "empty"),
+        (Fault(headers={"Content-Encoding": "br"}), BadFile, "Content-Encoding br"),
+        (Fault(headers={"Content-Length": str(10**12)}), BadFile, "too large"),
+        (Fault(status=302, headers={"Location": "file:///etc/passwd"}), FeedRefused, "from http to file"),
+        (Fault(status=302, headers={"Location": f"/developers/data/nyct/turnstile/{NAME}"}), FeedRefused, "redirects"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying):
+    server.fail(NAME, fault, times=web.MAX_REDIRECTS + 1)
+    sink = io.BytesIO()
+
+    with pytest.raises(outcome, match=saying) as raised:
+        open_feed(server.index_url).fetch(WEEK, sink)
+
+    assert WEEK in str(raised.value)
+    assert not raised.value.retryable
+    assert sink.getvalue() == b""
+    assert len(asked_for(server, NAME)) == (web.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
+
+
+def test_retry_after_is_waited_for_within_reason(server):
+    with stamina.set_testing(False):
+        server.fail(NAME, Fault(status=429, headers={"Retry-After": "1"}))
+        started = time.monotonic()
+        assert open_feed(server.bare_url).look(WEEK) is not None
+        assert time.monotonic() - started >= 1
+
+        server.fail(NAME, Fault(status=429, headers={"Retry-After": "3600"}))
+        with pytest.raises(FeedUnavailable) as raised:
+            open_feed(server.bare_url).look(WEEK)
+        assert raised.value.retry_after == 3600
+
+
+def test_without_an_index_weeks_are_had_by_name_and_the_offer_is_not_known(server):
+    feed = open_feed(server.bare_url)
+
+    assert feed.look(WEEK).size == len(CONTENTS)
+    assert feed.look(NEXT_WEEK) is None
+    with pytest.raises(BadFile, match="there is none"):
+        feed.weeks_on_offer()
+
+
+def test_an_index_that_may_not_be_read_leaves_the_names(server):
+    server.fail("/listing/", Fault(status=403), times=2)
+    feed = open_feed(server.listing_url)
+
+    assert feed.look(WEEK) is not None
+    with pytest.raises(FeedRefused):
+        open_feed(server.listing_url).weeks_on_offer()
+
+
+def test_an_index_that_is_down_says_nothing_about_what_is_published(server):
+    server.fail("turnstile.html", Fault(status=503), times=3 * ATTEMPTS)
+    feed = open_feed(server.index_url)
+
+    with pytest.raises(FeedUnavailable, match=r"Index page .*503"):
+        feed.weeks_on_offer()
+    for ask in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
+        with pytest.raises(FeedUnavailable, match=rf"Week {NEXT_WEEK}, index page .*503"):
+            ask()
+
+
+def test_an_index_without_a_weekly_file_is_no_index(server):
+    server.index_page = b"<html>We have moved! <a href='/'>Home</a></html>"
+
+    with pytest.raises(BadFile, match="links to no weekly file"):
+        open_feed(server.index_url).weeks_on_offer()
+
+
+def test_an_index_page_without_end_is_not_read_to_its_end(server, monkeypatch):
+    monkeypatch.setattr(web, "MAX_INDEX_BYTES", 100)
+
+    with pytest.raises(BadFile, match="more than 100 bytes"):
+        open_feed(server.index_url).weeks_on_offer()
+
+
+def test_the_index_is_read_once_and_again_when_asked_what_is_on_offer(server):
+    feed = open_feed(server.index_url)
+    feed.look(WEEK)
+    feed.look(WEEK)
+    assert asked_for(server, "turnstile.html") == ["GET"]
+
+    (server.directory / NEXT_NAME).write_bytes(CONTENTS)
+    assert list(feed.weeks_on_offer()) == [WEEK, NEXT_WEEK]
+    assert feed.look(NEXT_WEEK) is not None
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://elsewhere.example/{name}",
+        "//elsewhere.example/{name}",
+        "https://{host}/{name}",
+        "http://{host}:1/{name}",
+        "file:///etc/{name}",
+        "javascript:alert('/{name}')",
+        "http://[/{name}",
+        "../../{name}",
+        "%2e%2e/{name}",
+        "a/..%2f..%5c/{name}",
+        "{name}/../passwd",
+        "{name}/passwd",
+        "x%2f{name}",
+    ],
+)
+def test_a_link_that_leads_astray_is_not_followed(server, href):
+    link = href.format(name=NEXT_NAME, host=server.host)
+    server.index_page = f'<a href="{link}">Next</a><a href="data/nyct/turnstile/{NAME}">This</a>'.encode()
+    feed = open_feed(server.index_url)
+
+    assert list(feed.weeks_on_offer()) == [WEEK]
+    assert feed.look(NEXT_WEEK) is None
+    assert all(request.path.startswith("/developers/turnstile") for request in server.asked)
+
+
+def test_links_may_be_absolute_carry_a_query_and_name_a_user_who_is_not_believed(server):
+    for link in (
+        f"/bare/{NAME}",
+        f"http://{server.host}/bare/{NAME}?key=secret",
+        f"http://me:pw@{server.host}/bare/{NAME}",
+    ):
+        server.index_page = f"<A HREF='{link}'>Saturday".encode()
+        file = open_feed(server.index_url).look(WEEK)
+        assert file.url == server.bare_url + NAME
+        assert "Authorization" not in server.asked[-1].headers
+    assert any(request.path.endswith("?key=secret") for request in server.asked)
+
+
+def test_bytes_are_asked_for_as_stored_and_by_name(server):
+    open_feed(server.index_url).look(WEEK)
+
+    for request in server.asked:
+        assert request.headers["User-Agent"].startswith("mta_pipeline/")
+        assert request.headers["Accept-Encoding"] == "identity"
+
+
+def test_a_server_that_packs_what_it_sends_changes_nothing(server):
+    packed = gzip.compress(CONTENTS)
+    headers = {"Content-Encoding": "gzip", "Content-Length": str(len(packed))}
+    server.fail(NAME, Fault(body=packed, headers=headers))
+    sink = io.BytesIO()
+
+    open_feed(server.index_url).fetch(WEEK, sink)
+
+    assert sink.getvalue() == CONTENTS
+    assert asked_for(server, NAME) == ["GET"]
+
+
+def test_a_server_that_knows_no_head_is_asked_by_get(server):
+    server.fail(NAME, Fault(status=405))
+
+    assert open_feed(server.index_url).look(WEEK).size == len(CONTENTS)
+    assert asked_for(server, NAME) == ["HEAD", "GET"]
+
+
+def test_a_server_that_says_nothing_of_a_file_gives_no_signature(server):
+    server.fail(NAME, Fault(headers={"ETag": None, "Last-Modified": "yesterday", "Content-Length": None}))
+
+    file = open_feed(server.index_url).look(WEEK)
+
+    assert (file.etag, file.last_modified, file.size, file.signature) == (None, None, None, None)
+
+
+def test_user_and_password_are_used_and_never_shown(tmp_path, caplog, impatient):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    caplog.set_level(logging.DEBUG)
+    with serve_feed(tmp_path, credentials="reader:s3cr:t") as server:
+        with_password = server.index_url.replace("://", f"://reader:{SECRET}@")
+        feed = open_feed(with_password)
+        told = [repr(feed), feed.location, repr(feed.weeks_on_offer()), repr(feed.fetch(WEEK, io.BytesIO()))]
+        for fault in (Fault(status=503), Fault(status=403), Fault(cut_after=5), Fault(body=b"<html>"), Fault(hang=5)):
+            server.fail(NAME, fault, times=ATTEMPTS)
+            with pytest.raises((FeedUnavailable, FeedRefused, BadFile)) as raised:
+                feed.fetch(WEEK, io.BytesIO())
+            told.append(str(raised.getrepr(chain=True, style="value")))
+        with pytest.raises(NotPublished) as absent:
+            feed.fetch(NEXT_WEEK, io.BytesIO())
+        told.append(str(absent.value))
+
+    assert not [text for text in [*told, caplog.text] if "s3cr" in text or "reader" in text]
+
+
+def test_user_and_password_are_not_sent_to_another_site(tmp_path):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    with serve_feed(tmp_path, credentials="reader:pw") as server, serve_feed(tmp_path) as other:
+        for name, elsewhere in [(NAME, other.bare_url + NAME), ("turnstile.html", other.index_url)]:
+            server.fail(name, Fault(status=302, headers={"Location": elsewhere}))
+            open_feed(server.index_url.replace("://", "://reader:pw@")).fetch(WEEK, io.BytesIO())
+
+    assert [request.headers.get("Authorization") for request in other.asked] == [None] * 3
+
+
+def test_an_unreachable_host_is_unavailable(server):
+    address = server.bare_url
+    server.shutdown()
+    server.server_close()
+
+    for url in (address, "http://no-such-host.invalid/feed"):
+        with pytest.raises(FeedUnavailable, match=f"Week {WEEK}, index page {url}.*the connection failed"):
+            open_feed(url).look(WEEK)
+
+
+@pytest.fixture
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key."""
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), dt.datetime.now(dt.UTC)
+    local = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(hours=1))
+    certificate = builder.add_extension(local, critical=True).sign(key, hashes.SHA256())
+    pem = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return pem
+
+
+def test_tls_is_verified_and_never_given_up(tmp_path, certificate, monkeypatch):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with serve_feed(tmp_path, tls=tls) as server, serve_feed(tmp_path) as plain:
+        with pytest.raises(FeedRefused, match="certificate is not trusted"):
+            open_feed(server.index_url).look(WEEK)
+
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        plain.fail("turnstile.html", Fault(status=301, headers={"Location": server.index_url}))
+        assert open_feed(plain.index_url).look(WEEK).url.startswith("https://")
+
+        server.fail(NAME, Fault(status=302, headers={"Location": plain.bare_url + NAME}))
+        with pytest.raises(FeedRefused, match="from https to http"):
+            open_feed(server.index_url).fetch(WEEK, io.BytesIO())
