@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FIRST_WEEK: Final = "2010-05-01"
 ONE_WEEK: Final = dt.timedelta(days=7)
 NEW_YORK: Final = "America/New_York"
-_FILE_NAME = re.compile(r"turnstile_(\d{6})\.txt(?:\.gz|\.zip)?")
+_FILE_NAME = re.compile(r"turnstile_([0-9]{6})\.txt(?:\.gz|\.zip)?")
 
 
 def week_start(week: str) -> dt.date:
