@@ -16,13 +16,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
 from mta_pipeline.partitions import file_name
-from mta_pipeline.storage import read_bytes, remove, write_atomically
+from mta_pipeline.storage import one_at_a_time, read_bytes, remove, write_atomically
 
 if TYPE_CHECKING:
     from mta_pipeline.feed import Feed
 
 RAW_TABLE: Final = ("raw", "turnstile_file")
 _CODEC: Final = "zstd"
+_MANIFEST: Final = "manifest.json"
 
 
 class Manifest(BaseModel):
@@ -59,7 +60,7 @@ class RawFiles:
         Raises:
             DamagedRawFile: there is one that cannot be read.
         """
-        path = self.path(week) / "manifest.json"
+        path = self.path(week) / _MANIFEST
         try:
             return Manifest.model_validate_json(read_bytes(path))
         except FileNotFoundError:
@@ -80,6 +81,8 @@ class RawFiles:
         try:
             published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
         except OSError as error:
+            if self.manifest(week) != manifest:  # another version has landed meanwhile
+                return self.read(week)
             raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
         if len(published) != manifest.size:
             raise DamagedRawFile(
@@ -99,7 +102,6 @@ class RawFiles:
         packed = pa.BufferOutputStream()
         with pa.CompressedOutputStream(packed, _CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
-        before = self._manifest_if_sound(week)
         name = file_name(week)
         manifest = Manifest(
             file=name,
@@ -112,13 +114,17 @@ class RawFiles:
             last_modified=fetched.file.last_modified,
         )
         folder = self.path(week)
-        write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
-        if before is not None and before.sha256 == manifest.sha256:
-            return before, False
-        write_atomically(folder / "manifest.json", manifest.model_dump_json(indent=2).encode())
-        if before is not None:
-            remove(folder / before.object)
-        return manifest, True
+        with one_at_a_time(folder):
+            before = self._manifest_if_sound(week)
+            same = before if before is not None and before.sha256 == manifest.sha256 else None
+            write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
+            if same is None:
+                write_atomically(folder / _MANIFEST, manifest.model_dump_json(indent=2).encode())
+            # Not the version before alone: a writer that died may have left others.
+            for other in folder.iterdir():
+                if other.name not in (_MANIFEST, manifest.object):
+                    remove(other)
+        return same or manifest, same is None
 
     def version_on_offer(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.

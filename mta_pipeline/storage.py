@@ -45,6 +45,32 @@ def remove(path: UPath) -> None:
         path.fs.rm_file(path.path)
 
 
+@contextmanager
+def one_at_a_time(folder: UPath) -> Iterator[None]:
+    """Lets one process at a time into the block, where files of a folder must fit together.
+
+    Object stores have no such lock: there, whoever starts runs sees to it that one at a time writes to a folder.
+    """
+    local = local_path(folder)
+    if local is None:
+        yield
+        return
+    local.mkdir(parents=True, exist_ok=True)
+    handle = os.open(local, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # Some network file systems do not lock folders.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: UPath) -> None:
+    """Remove the temporary files that writers have left in a folder when they died; those of living ones stay."""
+    if local := local_path(folder):
+        _sweep(local)
+
+
 def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
     """Put the payload in the file's place, whole or not at all; of two writers at once the last one wins.
 
@@ -95,7 +121,7 @@ def _temporary_beside(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporaries of dead writers. Only they can be locked: a living writer holds the lock on its own."""
+    # Only dead writers' files can be locked: a living one holds the lock on its own.
     for leftover in folder.glob(f".*{_TEMPORARY}"):
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
