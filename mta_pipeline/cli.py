@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
+from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_after, week_start, weeks_between
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
@@ -53,21 +53,32 @@ def main() -> None:
 @click.option(
     "--weeks", type=Weeks(), help=f"FIRST...LAST, by their Saturdays; without it the newest {NEWEST} on offer."
 )
-def run(weeks: list[str] | None) -> None:
-    """Materialize weeks, raw to lake, and show what came of it."""
+@click.option("--again", is_flag=True, help="Do complete weeks again, as after a new version of mta_pipeline.")
+def run(weeks: list[str] | None, again: bool) -> None:
+    """Materialize weeks, raw to lake, and show what came of it.
+
+    Weeks that are complete in the lake, from the contents the feed offers now, are left as they are: what was
+    interrupted goes on where it stopped.
+    """
     from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
+    from mta_pipeline.lineage import weeks_due, weeks_out_of_date  # noqa: PLC0415
+    from mta_pipeline.observability.workers import end_dead_runs  # noqa: PLC0415
     from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.storage import sweep  # noqa: PLC0415
     from mta_pipeline.summary import show  # noqa: PLC0415
 
     console = Console()
     settings = _settings()
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
+    sweep(settings.lake_root)
+    feed = open_feed(settings.feed)
     try:
-        weeks = weeks or list(open_feed(settings.feed).weeks_on_offer())[-NEWEST:]
+        weeks = weeks or list(feed.weeks_on_offer())[-NEWEST:]
+        due = weeks if again else weeks_due(weeks, settings.lake_root, feed)
     except FeedError as error:
         raise click.ClickException(str(error)) from error
     if not weeks:
@@ -75,9 +86,16 @@ def run(weeks: list[str] | None) -> None:
     kind = "sample feed" if settings.is_sample else "feed"
     span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
     console.print(f"[bold]{span}[/bold], from the {kind} at {settings.feed}", soft_wrap=True, highlight=False)
+    if len(due) < len(weeks):
+        complete = "complete in the lake, from the contents the feed offers (--again does all again)"
+        console.print(f"{len(due)} to do, the others are {complete}", soft_wrap=True, highlight=False)
     with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
-        outcome = run_weeks(settings, weeks, instance, console)
+        end_dead_runs(instance)
+        outcome = run_weeks(settings, due, instance, console)
     show(console, settings, weeks)
+    weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
+    for week in weeks_out_of_date(weeks_after, settings.lake_root):
+        console.print(f"[yellow]week {week} starts from readings that are new now:[/yellow] do --weeks {week}, too")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {reason}", highlight=False)
     for failure in outcome.failures:

@@ -9,7 +9,7 @@ import datetime as dt
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RAW_TABLE: Final = ("raw", "turnstile_file")
 _CODEC: Final = "zstd"
-_MANIFEST: Final = "manifest.json"
+MANIFEST: Final = "manifest.json"
 
 
 class Manifest(BaseModel):
@@ -44,6 +44,13 @@ class Manifest(BaseModel):
     last_modified: dt.datetime | None = None
 
 
+class Landed(NamedTuple):
+    """The published bytes of a landed week, unpacked, and their sha256."""
+
+    published: bytes
+    sha256: str
+
+
 class DamagedRawFile(ValueError):
     """A landed file that does not hold what its manifest says; fetching the week again heals it."""
 
@@ -60,7 +67,7 @@ class RawFiles:
         Raises:
             DamagedRawFile: there is one that cannot be read.
         """
-        path = self.path(week) / _MANIFEST
+        path = self.path(week) / MANIFEST
         try:
             return Manifest.model_validate_json(read_bytes(path))
         except FileNotFoundError:
@@ -69,7 +76,12 @@ class RawFiles:
             raise DamagedRawFile(f"{path}: not a manifest; materialize raw/turnstile_file for {week} again.") from error
 
     def read(self, week: str) -> bytes | None:
-        """The published bytes of a week, unpacked, or None if the week has not landed.
+        """The published bytes of a week, unpacked, or None if the week has not landed. Raises as `load` does."""
+        landed = self.load(week)
+        return landed and landed.published
+
+    def load(self, week: str) -> Landed | None:
+        """The published bytes of a week and their sha256, or None if the week has not landed.
 
         Raises:
             DamagedRawFile: the object is missing, cannot be unpacked or has another size than its manifest says.
@@ -82,14 +94,14 @@ class RawFiles:
             published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
         except OSError as error:
             if self.manifest(week) != manifest:  # another version has landed meanwhile
-                return self.read(week)
+                return self.load(week)
             raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
         if len(published) != manifest.size:
             raise DamagedRawFile(
                 f"{path}: {len(published):,} bytes instead of {manifest.size:,}; "
                 f"materialize raw/turnstile_file for {week} again."
             )
-        return published
+        return Landed(published, manifest.sha256)
 
     def land(self, feed: "Feed", week: str) -> tuple[Manifest, bool]:
         """Fetch a week and keep it; returns its manifest and whether its contents are new.
@@ -119,10 +131,10 @@ class RawFiles:
             same = before if before is not None and before.sha256 == manifest.sha256 else None
             write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
             if same is None:
-                write_atomically(folder / _MANIFEST, manifest.model_dump_json(indent=2).encode())
+                write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
             # Not the version before alone: a writer that died may have left others.
             for other in folder.iterdir():
-                if other.name not in (_MANIFEST, manifest.object):
+                if other.name not in (MANIFEST, manifest.object):
                     remove(other)
         return same or manifest, same is None
 

@@ -7,7 +7,7 @@ the bytes mean is not known here.
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,6 +16,7 @@ from upath import UPath
 
 # Temporaries are hidden and end in this, so that no engine takes one for part of a table.
 _TEMPORARY: Final = ".writing"
+_TEMPORARIES: Final = f".*{_TEMPORARY}"
 
 
 def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -> UPath:
@@ -65,10 +66,10 @@ def one_at_a_time(folder: UPath) -> Iterator[None]:
         os.close(handle)
 
 
-def sweep(folder: UPath) -> None:
-    """Remove the temporary files that writers have left in a folder when they died; those of living ones stay."""
-    if local := local_path(folder):
-        _sweep(local)
+def sweep(root: str) -> None:
+    """Remove the temporary files that writers left anywhere below a lake's root when they died."""
+    if local := local_path(UPath(root)):
+        _remove_dead(local.rglob(_TEMPORARIES))
 
 
 def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
@@ -95,7 +96,7 @@ def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
 
 def _replace(path: Path, payload: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    _remove_dead(path.parent.glob(_TEMPORARIES))
     with _temporary_beside(path) as temporary:
         temporary.write(payload)
         temporary.flush()
@@ -120,9 +121,9 @@ def _temporary_beside(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
+def _remove_dead(temporaries: Iterable[Path]) -> None:
     # Only dead writers' files can be locked: a living one holds the lock on its own.
-    for leftover in folder.glob(f".*{_TEMPORARY}"):
+    for leftover in temporaries:
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()

@@ -1,6 +1,7 @@
 """The raw layer holds one version of a week, whole, whoever dies or meets while landing it."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -36,9 +37,9 @@ def held(raw):
 @pytest.mark.parametrize("steps", range(3), ids=["before the object", "before the manifest", "before the old one goes"])
 @pytest.mark.parametrize("after", [NEW, OLD, quiet_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
 def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leaves_nothing_else(
-    raw, feed, monkeypatch, tmp_path, steps, after
+    raw, feed, monkeypatch, steps, after
 ):
-    folder = tmp_path / "feed"
+    folder = Path(feed.location)
     (folder / file_name(WEEK)).write_bytes(OLD)
     raw.land(feed, WEEK)
     (folder / file_name(WEEK)).write_bytes(NEW)
