@@ -66,7 +66,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
     from mta_pipeline.lineage import weeks_due, weeks_out_of_date  # noqa: PLC0415
     from mta_pipeline.observability.workers import end_dead_runs  # noqa: PLC0415
-    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.run import record_complete, run_weeks  # noqa: PLC0415
     from mta_pipeline.storage import sweep  # noqa: PLC0415
     from mta_pipeline.summary import show  # noqa: PLC0415
 
@@ -91,6 +91,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         console.print(f"{len(due)} to do, the others are {complete}", soft_wrap=True, highlight=False)
     with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
         end_dead_runs(instance)
+        record_complete(instance, [week for week in weeks if week not in due])
         outcome = run_weeks(settings, due, instance, console)
     show(console, settings, weeks)
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
