@@ -62,6 +62,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     """
     from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
     from rich.console import Console  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
     from mta_pipeline.lineage import weeks_due, weeks_out_of_date  # noqa: PLC0415
@@ -89,10 +90,14 @@ def run(weeks: list[str] | None, again: bool) -> None:
     if len(due) < len(weeks):
         complete = "complete in the lake, from the contents the feed offers (--again does all again)"
         console.print(f"{len(due)} to do, the others are {complete}", soft_wrap=True, highlight=False)
-    with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
-        end_dead_runs(instance)
-        record_complete(instance, [week for week in weeks if week not in due])
-        outcome = run_weeks(settings, due, instance, console)
+    try:
+        with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
+            end_dead_runs(instance)
+            record_complete(instance, [week for week in weeks if week not in due])
+            outcome = run_weeks(settings, due, instance, console)
+    except SQLAlchemyError as error:
+        records = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
+        raise click.ClickException(f"{records}\nWeeks that are complete stay; launch again when they can.") from error
     show(console, settings, weeks)
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     for week in weeks_out_of_date(weeks_after, settings.lake_root):
