@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_after, week_start, weeks_between
 from mta_pipeline.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
 """Around the change of layout: two legacy weeks and two modern ones."""
@@ -60,7 +64,6 @@ def run(weeks: list[str] | None, again: bool) -> None:
     Weeks that are complete in the lake, from the contents the feed offers now, are left as they are: what was
     interrupted goes on where it stopped.
     """
-    from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
     from rich.console import Console  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
@@ -91,7 +94,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         complete = "complete in the lake, from the contents the feed offers (--again does all again)"
         console.print(f"{len(due)} to do, the others are {complete}", soft_wrap=True, highlight=False)
     try:
-        with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
+        with _records(settings) as instance:
             end_dead_runs(instance)
             record_complete(instance, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
@@ -129,6 +132,20 @@ def summary(weeks: list[str]) -> None:
     from mta_pipeline.summary import show  # noqa: PLC0415
 
     show(Console(), _settings(), weeks)
+
+
+def _records(settings: Settings) -> "DagsterInstance":
+    """Dagster's records, or none that last without a home for them."""
+    from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
+    from upath import UPath  # noqa: PLC0415
+
+    from mta_pipeline.storage import one_at_a_time  # noqa: PLC0415
+
+    if settings.dagster_home is None:
+        return DagsterInstance.ephemeral()
+    # Whoever opens a new home makes its tables; of two at once, one would fail.
+    with one_at_a_time(UPath(settings.dagster_home)):
+        return DagsterInstance.get()
 
 
 def _settings() -> Settings:

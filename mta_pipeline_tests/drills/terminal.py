@@ -149,11 +149,11 @@ def _with_room_again(ground: Ground, site: Site, told: str, make_room: Callable[
 def _kill_at_random(ground: Ground, site: Site, *options: str) -> None:
     run = site.start_run(*options)
     before, start = site.files(), time.monotonic()
-    if before < site.expected_files:
-        site.wait_for_files(ground.rng.randrange(before, site.expected_files), run)
-        time.sleep(ground.rng.uniform(0, 0.1))
+    if options or before == site.expected_files:
+        time.sleep(ground.rng.uniform(2, 6))  # files that are replaced cannot be counted
     else:
-        time.sleep(ground.rng.uniform(3, 6))
+        site.wait_for_files(ground.rng.randrange(before, site.expected_files) + 1, run)
+        time.sleep(ground.rng.uniform(0, 0.1))
     run.send_signal(signal.SIGKILL)
     end(run)
     ground.note(f"  killed after {time.monotonic() - start:.1f} s, the lake has {site.files()} files")

@@ -1,0 +1,85 @@
+"""A run whose process is gone is ended; any other is left alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.events import EngineEventData
+from dagster._core.launcher.base import WorkerStatus
+from dagster._core.test_utils import create_run_for_test
+
+from mta_pipeline.observability.workers import WatchedRunLauncher, end_dead_runs
+from mta_pipeline.run import WEEKLY_KEYS, record_complete
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.dagster.project import WEEKS
+
+
+@pytest.fixture
+def instance(tmp_path):
+    """Dagster's records as the repository's own dagster.yaml has them."""
+    (tmp_path / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
+    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def gone():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+def started_run(instance, *pids):
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    for pid in pids:
+        instance.report_engine_event("Executing steps in process", run, EngineEventData.in_process(pid))
+    return run
+
+
+def test_a_run_whose_process_is_gone_is_ended_and_says_why(instance, gone):
+    dead, alive, unsaid = started_run(instance, gone), started_run(instance, os.getpid()), started_run(instance)
+    assert end_dead_runs(instance) == [dead.run_id]
+    assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
+    assert "process is gone" in instance.all_logs(dead.run_id)[-1].message
+    for run in (alive, unsaid):
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
+    assert end_dead_runs(instance) == []
+
+
+def test_a_run_that_is_tried_again_in_a_new_process_is_alive(instance, gone):
+    started_run(instance, gone, os.getpid())
+    assert end_dead_runs(instance) == []
+
+
+def test_run_monitoring_asks_the_launcher_of_dagster_yaml_for_the_health_of_runs(instance, gone):
+    assert isinstance(instance.run_launcher, WatchedRunLauncher)
+    assert instance.run_monitoring_enabled
+    assert instance.run_launcher.supports_check_run_worker_health
+    health = [
+        instance.run_launcher.check_run_worker_health(started_run(instance, pid)).status for pid in (gone, os.getpid())
+    ]
+    assert health == [WorkerStatus.FAILED, WorkerStatus.RUNNING]
+
+
+def test_dagster_yaml_bounds_runs_and_tries_crashed_ones_again():
+    settings = yaml.safe_load(Path(REPOSITORY / "dagster.yaml").read_text())
+    assert settings["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
+    assert settings["run_retries"] == {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
+
+
+def test_every_weekly_asset_is_in_the_pool(project):
+    assets = project.defs.resolve_asset_graph()
+    for key in WEEKLY_KEYS:
+        assert assets.get(key).pools == {"weeks"}
+
+
+def test_the_catalogue_learns_of_weeks_that_are_complete_in_the_lake(instance):
+    record_complete(instance, WEEKS)
+    record_complete(instance, WEEKS)
+    for key in WEEKLY_KEYS:
+        assert instance.get_materialized_partitions(key) == set(WEEKS)
+        assert len(instance.fetch_materializations(key, limit=10).records) == len(WEEKS)
