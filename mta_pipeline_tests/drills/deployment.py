@@ -119,16 +119,16 @@ class Deployment:
 
         wait_until(idle, "the queue to be empty", every=0.3)
 
-    def wait_for_worker(self) -> int:
-        """The process of the run that is going on, once there is one."""
+    def wait_for_worker(self, backfill_id: str) -> int | None:
+        """The process of a run that is going on, once there is one; None if the backfill ends before."""
         found: list[int] = []
 
         def look() -> bool:
             found.extend(self._workers())
-            return bool(found)
+            return bool(found) or self._status(backfill_id) in BULK_ACTION_TERMINAL_STATUSES
 
         wait_until(look, "a run to start", every=0.03)
-        return found[0]
+        return found[0] if found else None
 
     def _workers(self) -> Iterator[int]:
         with self.site.instance() as instance:
