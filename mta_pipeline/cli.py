@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 from mta_pipeline.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from stamina.instrumentation import RetryDetails
 
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
 """Around the change of layout: two legacy weeks and two modern ones."""
@@ -55,7 +59,8 @@ def main() -> None:
 )
 def run(weeks: list[str] | None) -> None:
     """Materialize weeks, raw to lake, and show what came of it."""
-    from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
+    import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
+    from dagster import DagsterInstance  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
@@ -64,6 +69,7 @@ def run(weeks: list[str] | None) -> None:
 
     console = Console()
     settings = _settings()
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry), soft_wrap=True)])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
     try:
@@ -112,6 +118,10 @@ def _settings() -> Settings:
         return read_settings()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _trying_again(retry: "RetryDetails") -> str:
+    return f"[yellow]{retry.caused_by} Trying again in {retry.wait_for:.0f} s.[/yellow]"
 
 
 def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: int, compression: str) -> None:
