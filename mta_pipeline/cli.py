@@ -62,6 +62,7 @@ def run(weeks: list[str] | None) -> None:
     import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
     from dagster import DagsterInstance  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
     from mta_pipeline.run import run_weeks  # noqa: PLC0415
@@ -73,21 +74,25 @@ def run(weeks: list[str] | None) -> None:
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
     try:
-        weeks = weeks or list(open_feed(settings.feed).weeks_on_offer())[-NEWEST:]
+        feed = open_feed(settings.feed)
+    except ValueError as error:
+        raise click.ClickException(f"MTA_FEED: {error}") from error
+    try:
+        weeks = weeks or list(feed.weeks_on_offer())[-NEWEST:]
     except FeedError as error:
         raise click.ClickException(str(error)) from error
     if not weeks:
         raise click.ClickException(f"No weekly files at {settings.feed}: nothing is named turnstile_YYMMDD.txt there.")
     kind = "sample feed" if settings.is_sample else "feed"
     span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
-    console.print(f"[bold]{span}[/bold], from the {kind} at {settings.feed}", soft_wrap=True, highlight=False)
+    console.print(f"[bold]{span}[/bold], from the {kind} at {escape(settings.feed)}", soft_wrap=True, highlight=False)
     with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
         outcome = run_weeks(settings, weeks, instance, console)
     show(console, settings, weeks)
     for week, reason in outcome.failed_weeks.items():
-        console.print(f"[red]week {week} failed:[/red] {reason}", highlight=False)
+        console.print(f"[red]week {week} failed:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
     for failure in outcome.failures:
-        console.print(f"[red]failed:[/red] {failure}", highlight=False)
+        console.print(f"[red]failed:[/red] {escape(failure)}", soft_wrap=True, highlight=False)
     sys.exit(0 if outcome.success else 1)
 
 

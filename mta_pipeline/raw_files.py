@@ -6,6 +6,7 @@ writer died or another version of the week is landing. What the bytes mean is no
 """
 
 import datetime as dt
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class RawFiles:
         """The published bytes of a week, unpacked, or None if the week has not landed.
 
         Raises:
-            DamagedRawFile: the object is missing, cannot be unpacked or has another size than its manifest says.
+            DamagedRawFile: the object is missing, cannot be unpacked or has other contents than its manifest says.
         """
         manifest = self.manifest(week)
         if manifest is None:
@@ -81,9 +82,9 @@ class RawFiles:
             published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
         except OSError as error:
             raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
-        if len(published) != manifest.size:
+        if hashlib.sha256(published).hexdigest() != manifest.sha256:
             raise DamagedRawFile(
-                f"{path}: {len(published):,} bytes instead of {manifest.size:,}; "
+                f"{path}: {len(published):,} bytes that are not the {manifest.size:,} its manifest names by sha256; "
                 f"materialize raw/turnstile_file for {week} again."
             )
         return published

@@ -31,6 +31,10 @@ def _without_credentials(location: str) -> str:
     return location
 
 
+def _is_sample(feed: str) -> bool:
+    return _location(feed) == _location(str(SAMPLE_FEED))
+
+
 def _saturday(day: dt.date | None) -> dt.date | None:
     if day is not None and day.isoweekday() != 6:
         raise ValueError(f"{day} is a {day:%A}; weeks start on a Saturday")
@@ -61,13 +65,13 @@ class Settings(BaseSettings):
     def _keep_sample_and_real_apart(cls, values: dict[str, Any]) -> dict[str, Any]:
         if "LAKE_ROOT" in values or "lake_root" in values:
             return values
-        sample = "MTA_FEED" not in values and "feed" not in values
+        sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
 
     @property
     def is_sample(self) -> bool:
         """Whether the feed is the made-up one in its usual place."""
-        return self.feed == _location(str(SAMPLE_FEED))
+        return _is_sample(self.feed)
 
 
 def read_settings() -> Settings:

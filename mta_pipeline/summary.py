@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from mta_pipeline.io_managers.frames import scan
@@ -101,7 +102,9 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
     """Print the figures of these weeks, the truth beside them if the feed is a sample, and where the files are."""
     summary = summarize(settings.lake_root, weeks)
     if summary.weeks.is_empty():
-        console.print(f"None of these weeks is in the lake at {settings.lake_root}.", style="yellow")
+        console.print(
+            f"None of these weeks is in the lake at {escape(settings.lake_root)}.", style="yellow", soft_wrap=True
+        )
         return
     truth = known_truth(settings.feed)
     for table in (
@@ -134,7 +137,7 @@ def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> Non
         lines.append(("Real input", "MTA_FEED=<URL or directory> LAKE_ROOT=<directory or URL> make run"))
     console.print()
     for what, line in lines:
-        console.print(f"[bold]{what:<13}[/bold]{line}", soft_wrap=True, highlight=False)
+        console.print(f"[bold]{what:<13}[/bold]{escape(line)}", soft_wrap=True, highlight=False)
 
 
 def known_truth(feed: str) -> pl.DataFrame | None:
