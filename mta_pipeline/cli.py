@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
+from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_after, week_start, weeks_between
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -57,42 +57,59 @@ def main() -> None:
 @click.option(
     "--weeks", type=Weeks(), help=f"FIRST...LAST, by their Saturdays; without it the newest {NEWEST} on offer."
 )
-def run(weeks: list[str] | None) -> None:
-    """Materialize weeks, raw to lake, and show what came of it."""
+@click.option("--again", is_flag=True, help="Do complete weeks again, as after a new version of mta_pipeline.")
+def run(weeks: list[str] | None, again: bool) -> None:
+    """Materialize weeks, raw to lake, and show what came of it.
+
+    Weeks that are complete in the lake, from the contents the feed offers now, are left as they are: what was
+    interrupted goes on where it stopped.
+    """
     import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
     from dagster import DagsterInstance  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
-    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.lineage import weeks_due, weeks_out_of_date  # noqa: PLC0415
+    from mta_pipeline.observability.workers import end_dead_runs  # noqa: PLC0415
+    from mta_pipeline.run import record_complete, run_weeks  # noqa: PLC0415
+    from mta_pipeline.storage import sweep  # noqa: PLC0415
     from mta_pipeline.summary import show  # noqa: PLC0415
 
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
-    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry), soft_wrap=True)])
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
+    sweep(settings.lake_root)
     try:
         feed = open_feed(settings.feed)
     except ValueError as error:
         raise click.ClickException(f"MTA_FEED: {error}") from error
     try:
         weeks = weeks or list(feed.weeks_on_offer())[-NEWEST:]
+        due = weeks if again else weeks_due(weeks, settings.lake_root, feed)
     except FeedError as error:
         raise click.ClickException(str(error)) from error
     if not weeks:
         raise click.ClickException(f"No weekly files at {settings.feed}: nothing is named turnstile_YYMMDD.txt there.")
     kind = "sample feed" if settings.is_sample else "feed"
     span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
-    console.print(f"[bold]{span}[/bold], from the {kind} at {escape(settings.feed)}", soft_wrap=True, highlight=False)
+    console.print(f"[bold]{span}[/bold], from the {kind} at {escape(settings.feed)}")
+    if len(due) < len(weeks):
+        console.print(f"{len(due)} to do, the others are complete in the lake (--again does all again)")
     with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
-        outcome = run_weeks(settings, weeks, instance, console)
+        end_dead_runs(instance)
+        record_complete(instance, [week for week in weeks if week not in due])
+        outcome = run_weeks(settings, due, instance, console)
     show(console, settings, weeks)
+    weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
+    for week in weeks_out_of_date(weeks_after, settings.lake_root):
+        console.print(f"[yellow]week {week} starts from readings that are new now:[/yellow] do --weeks {week}, too")
     for week, reason in outcome.failed_weeks.items():
-        console.print(f"[red]week {week} failed:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
+        console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
     for failure in outcome.failures:
-        console.print(f"[red]failed:[/red] {escape(failure)}", soft_wrap=True, highlight=False)
+        console.print(f"[red]failed:[/red] {escape(failure)}")
     sys.exit(0 if outcome.success else 1)
 
 
@@ -115,7 +132,7 @@ def summary(weeks: list[str]) -> None:
 
     from mta_pipeline.summary import show  # noqa: PLC0415
 
-    show(Console(), _settings(), weeks)
+    show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
 
 
 def _settings() -> Settings:
@@ -126,7 +143,9 @@ def _settings() -> Settings:
 
 
 def _trying_again(retry: "RetryDetails") -> str:
-    return f"[yellow]{retry.caused_by} Trying again in {retry.wait_for:.0f} s.[/yellow]"
+    from rich.markup import escape  # noqa: PLC0415
+
+    return f"[yellow]{escape(str(retry.caused_by))} Trying again in {retry.wait_for:.0f} s.[/yellow]"
 
 
 def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: int, compression: str) -> None:

@@ -10,20 +10,21 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
 from mta_pipeline.partitions import file_name
-from mta_pipeline.storage import read_bytes, remove, write_atomically
+from mta_pipeline.storage import one_at_a_time, read_bytes, remove, write_atomically
 
 if TYPE_CHECKING:
     from mta_pipeline.feed import Feed
 
 RAW_TABLE: Final = ("raw", "turnstile_file")
 _CODEC: Final = "zstd"
+MANIFEST: Final = "manifest.json"
 
 
 class Manifest(BaseModel):
@@ -44,6 +45,13 @@ class Manifest(BaseModel):
     last_modified: dt.datetime | None = None
 
 
+class Landed(NamedTuple):
+    """The published bytes of a landed week, unpacked, and their sha256."""
+
+    published: bytes
+    sha256: str
+
+
 class DamagedRawFile(ValueError):
     """A landed file that does not hold what its manifest says; fetching the week again heals it."""
 
@@ -60,7 +68,7 @@ class RawFiles:
         Raises:
             DamagedRawFile: there is one that cannot be read.
         """
-        path = self.path(week) / "manifest.json"
+        path = self.path(week) / MANIFEST
         try:
             return Manifest.model_validate_json(read_bytes(path))
         except FileNotFoundError:
@@ -69,7 +77,12 @@ class RawFiles:
             raise DamagedRawFile(f"{path}: not a manifest; materialize raw/turnstile_file for {week} again.") from error
 
     def read(self, week: str) -> bytes | None:
-        """The published bytes of a week, unpacked, or None if the week has not landed.
+        """The published bytes of a week, unpacked, or None if the week has not landed. Raises as `load` does."""
+        landed = self.load(week)
+        return landed and landed.published
+
+    def load(self, week: str) -> Landed | None:
+        """The published bytes of a week and their sha256, or None if the week has not landed.
 
         Raises:
             DamagedRawFile: the object is missing, cannot be unpacked or has other contents than its manifest says.
@@ -81,13 +94,15 @@ class RawFiles:
         try:
             published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
         except OSError as error:
+            if self.manifest(week) != manifest:  # another version has landed meanwhile
+                return self.load(week)
             raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
         if hashlib.sha256(published).hexdigest() != manifest.sha256:
             raise DamagedRawFile(
                 f"{path}: {len(published):,} bytes that are not the {manifest.size:,} its manifest names by sha256; "
                 f"materialize raw/turnstile_file for {week} again."
             )
-        return published
+        return Landed(published, manifest.sha256)
 
     def land(self, feed: "Feed", week: str) -> tuple[Manifest, bool]:
         """Fetch a week and keep it; returns its manifest and whether its contents are new.
@@ -100,7 +115,6 @@ class RawFiles:
         packed = pa.BufferOutputStream()
         with pa.CompressedOutputStream(packed, _CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
-        before = self._manifest_if_sound(week)
         name = file_name(week)
         manifest = Manifest(
             file=name,
@@ -113,13 +127,17 @@ class RawFiles:
             last_modified=fetched.file.last_modified,
         )
         folder = self.path(week)
-        write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
-        if before is not None and before.sha256 == manifest.sha256:
-            return before, False
-        write_atomically(folder / "manifest.json", manifest.model_dump_json(indent=2).encode())
-        if before is not None:
-            remove(folder / before.object)
-        return manifest, True
+        with one_at_a_time(folder):
+            before = self._manifest_if_sound(week)
+            same = before if before is not None and before.sha256 == manifest.sha256 else None
+            write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
+            if same is None:
+                write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
+            # Not the version before alone: a writer that died may have left others.
+            for other in folder.iterdir():
+                if other.name not in (MANIFEST, manifest.object):
+                    remove(other)
+        return same or manifest, same is None
 
     def version_on_offer(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.

@@ -15,14 +15,29 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from mta_pipeline.assets.catalogue import asset_key
+from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import FAILED_WEEKS
 from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.observability.progress import read_progress
 from mta_pipeline.partitions import week_after
 from mta_pipeline.settings import Settings
+from mta_pipeline.turnstile.contract import (
+    COMPLEX_DAILY,
+    COMPLEX_HOURLY,
+    TURNSTILE_READINGS,
+    TURNSTILE_REJECTS,
+    TURNSTILE_TRAFFIC,
+)
 
 # Dagster's own lines would drown the progress; they are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+WEEKLY_KEYS: Final = (
+    RAW_KEY,
+    *map(asset_key, (TURNSTILE_READINGS, TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)),
+)
 
 
 @dataclass
@@ -59,6 +74,19 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
                 left = [week for week in weeks if stretch[0] <= week <= stretch[1] and week not in failed]
                 pending = ranges(left) + pending
     return outcome
+
+
+def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:
+    """Let Dagster's catalogue know of weeks that are complete in the lake.
+
+    It learns of weeks when a step ends; those of a step that was killed, or of another home, are in the lake alone.
+    """
+    for key in WEEKLY_KEYS:
+        known = instance.get_materialized_partitions(key)
+        for week in weeks:
+            if week not in known:
+                found = {"outcome": "found complete in the lake"}
+                instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=week, metadata=found))
 
 
 def ranges(weeks: Sequence[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ the bytes mean is not known here.
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,6 +16,7 @@ from upath import UPath
 
 # Temporaries are hidden and end in this, so that no engine takes one for part of a table.
 _TEMPORARY: Final = ".writing"
+_TEMPORARIES: Final = f".*{_TEMPORARY}"
 
 
 def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -> UPath:
@@ -45,6 +46,32 @@ def remove(path: UPath) -> None:
         path.fs.rm_file(path.path)
 
 
+@contextmanager
+def one_at_a_time(folder: UPath) -> Iterator[None]:
+    """Lets one process at a time into the block, where files of a folder must fit together.
+
+    Object stores have no such lock: there, whoever starts runs sees to it that one at a time writes to a folder.
+    """
+    local = local_path(folder)
+    if local is None:
+        yield
+        return
+    local.mkdir(parents=True, exist_ok=True)
+    handle = os.open(local, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # Some network file systems do not lock folders.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def sweep(root: str) -> None:
+    """Remove the temporary files that writers left anywhere below a lake's root when they died."""
+    if local := local_path(UPath(root)):
+        _remove_dead(local.rglob(_TEMPORARIES))
+
+
 def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
     """Put the payload in the file's place, whole or not at all; of two writers at once the last one wins.
 
@@ -69,7 +96,7 @@ def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
 
 def _replace(path: Path, payload: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    _remove_dead(path.parent.glob(_TEMPORARIES))
     with _temporary_beside(path) as temporary:
         temporary.write(payload)
         temporary.flush()
@@ -94,9 +121,9 @@ def _temporary_beside(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the temporaries of dead writers. Only they can be locked: a living writer holds the lock on its own."""
-    for leftover in folder.glob(f".*{_TEMPORARY}"):
+def _remove_dead(temporaries: Iterable[Path]) -> None:
+    # Only dead writers' files can be locked: a living one holds the lock on its own.
+    for leftover in temporaries:
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()

@@ -61,6 +61,8 @@ class FeedServer(ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.index_page: bytes | None = None
         """In place of the page made from the directory."""
+        self.every_second: Fault | None = None
+        """What happens to every second request, from the next one on."""
         self.closing = threading.Event()
         self._faults: dict[str, list[Fault]] = {}
         if tls is not None:
@@ -85,6 +87,8 @@ class FeedServer(ThreadingHTTPServer):
         self._faults.setdefault(name, []).extend([fault] * times)
 
     def take_fault(self, path: str) -> Fault | None:
+        if self.every_second is not None and len(self.asked) % 2:
+            return self.every_second
         return next((faults.pop(0) for name, faults in self._faults.items() if faults and path.endswith(name)), None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

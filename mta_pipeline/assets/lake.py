@@ -6,8 +6,10 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key, described
+from mta_pipeline.assets.weeks import WEEKS_POOL
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.lineage import traffic_made_from
 from mta_pipeline.partitions import week_before
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (
@@ -46,6 +48,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         **described(TURNSTILE_TRAFFIC),
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WEEKS_POOL,
         automation_condition=follows_its_inputs(),
         ins={
             "readings": dg.AssetIn(key=asset_key(TURNSTILE_READINGS), partition_mapping=WITH_THE_WEEK_BEFORE),
@@ -69,7 +72,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                     )
                 table = traffic(current, carried, control_areas)
                 carry_in = "missing" if carried is None else "present"
-                yield WeekOutput(week, table, {**_people(table), "carry_in": carry_in})
+                origin = traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
+                yield WeekOutput(week, table, {**_people(table), "carry_in": carry_in}, origin)
 
         return WeeklyFrames(week_by_week())
 
@@ -91,6 +95,7 @@ def _sum_of_traffic(
         **described(table),
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WEEKS_POOL,
         automation_condition=follows_its_inputs(),
         ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
     )
@@ -99,7 +104,12 @@ def _sum_of_traffic(
         return WeeklyFrames(
             WeekOutput(week, None)
             if of_week is None
-            else WeekOutput(week, sums := summed(of_week), {r: float(sums[r].sum()) for r in ("entries", "exits")})
+            else WeekOutput(
+                week,
+                sums := summed(of_week),
+                {r: float(sums[r].sum()) for r in ("entries", "exits")},
+                traffic.made_from(week),
+            )
             for week, of_week in tables
         )
 

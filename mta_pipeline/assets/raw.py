@@ -6,7 +6,7 @@ from typing import Any, Final
 import dagster as dg
 
 from mta_pipeline.assets.catalogue import OWNERS
-from mta_pipeline.assets.weeks import FailedWeeks
+from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.feed import BadFile, FeedRefused, NotPublished
 from mta_pipeline.observability.progress import Progress
@@ -51,6 +51,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         key=RAW_KEY,
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WEEKS_POOL,
         deps=[FEED_KEY],
         group_name="raw",
         kinds={"file"},

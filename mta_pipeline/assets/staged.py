@@ -7,7 +7,7 @@ import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.assets.raw import RAW_KEY
-from mta_pipeline.assets.weeks import FailedWeeks
+from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.raw_files import DamagedRawFile
@@ -29,6 +29,7 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         },
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WEEKS_POOL,
         deps=[RAW_KEY],
         ins={"control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS))},
     )
@@ -41,17 +42,17 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         def readings() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
                 try:
-                    published = files.read(week)
-                    staged = None if published is None else stage(published, week, control_areas)
+                    landed = files.load(week)
+                    staged = None if landed is None else stage(landed.published, week, control_areas)
                 except (UnreadableFile, DamagedRawFile) as error:
                     failed.add(context, week, error)
                     continue
-                if staged is None:
+                if landed is None or staged is None:
                     rejects.append(WeekOutput(week, None))
                     yield WeekOutput(week, None, {"outcome": "skipped: the week has not landed in raw/turnstile_file"})
                     continue
-                rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}))
-                yield WeekOutput(week, staged.readings, _facts(staged, control_areas))
+                rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}, landed.sha256))
+                yield WeekOutput(week, staged.readings, _facts(staged, control_areas), landed.sha256)
             failed.raise_if_any()
 
         # Readings are all written before rejects are: those are few, and wait.

@@ -4,7 +4,7 @@ Where a file lies and which week it is of are not known here.
 """
 
 import io
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import IO, TYPE_CHECKING, Final, TypeAlias, cast
 
 import polars as pl
 import polars.selectors as cs
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from upath import UPath
+
+MADE_FROM: Final = "made_from"
+"""The key of a file's own metadata under which it says which published contents it was made from."""
 
 Frame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pa.Table | pd.DataFrame"
 
@@ -62,17 +65,32 @@ def from_polars(frame: pl.LazyFrame, kind: object) -> Frame:
     raise TypeError(f"a table cannot be had as {kind}: annotate a Polars, pyarrow or pandas frame, or WeeklyInputs")
 
 
-def to_parquet(frame: pl.DataFrame) -> memoryview:
+def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
     """The frame as a Parquet file that any engine reads: plain strings, microseconds without zone, zstd.
 
-    The same rows give the same bytes, whatever the kind, chunks or dictionaries of the frame they come in.
+    The same rows give the same bytes, whatever the kind, chunks or dictionaries of the frame they come in. `made_from`
+    goes into the file's key-value metadata.
     """
     plain = frame.with_columns(
         (cs.categorical() | cs.enum()).cast(pl.String), cs.datetime(time_zone=None).cast(pl.Datetime("us"))
     )
     buffer = io.BytesIO()
-    plain.write_parquet(buffer, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    plain.write_parquet(
+        buffer,
+        compression="zstd",
+        row_group_size=_ROWS_PER_GROUP,
+        metadata={MADE_FROM: made_from} if made_from else None,
+    )
     return buffer.getbuffer()
+
+
+def made_from(path: "UPath") -> str | None:
+    """What the table in a Parquet file says it was made from; None if it does not say, or if there is no such file."""
+    try:
+        with path.fs.open(path.path, "rb") as file:
+            return pl.read_parquet_metadata(cast("IO[bytes]", file)).get(MADE_FROM)
+    except FileNotFoundError:
+        return None
 
 
 def scan(path: "UPath", *, in_place: bool) -> pl.LazyFrame:

@@ -13,7 +13,7 @@ from pydantic import Field
 from upath import UPath
 
 from mta_pipeline.io_managers.dagster_internals import add_week_metadata, materializations
-from mta_pipeline.io_managers.frames import from_polars, scan, to_parquet, to_polars
+from mta_pipeline.io_managers.frames import from_polars, made_from, scan, to_parquet, to_polars
 from mta_pipeline.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.observability.progress import Progress
 from mta_pipeline.partitions import week_start
@@ -50,7 +50,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
         try:
-            for week, frame, metadata in _by_week(obj, weeks):
+            for week, frame, metadata, origin in _by_week(obj, weeks):
                 if week not in weeks or week in done:
                     fault = "twice" if week in done else f"in a run of {weeks[0]} to {weeks[-1]}"
                     raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
@@ -58,7 +58,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                     facts, size = NO_DATA, "no data"
                 else:
                     table = to_polars(frame)
-                    facts = {"dagster/partition_row_count": len(table), **self._write(context, week, table)}
+                    facts = {"dagster/partition_row_count": len(table), **self._write(context, week, table, origin)}
                     size = f"{len(table):,} rows"
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
@@ -79,7 +79,12 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         weeks = sorted(context.asset_partition_keys)
         if kind is WeeklyInputs:
             start = context.asset_partitions_def.get_first_partition_key()
-            return WeeklyInputs(weeks, start or "", lambda week: self._scan(context, week, in_place=True))
+            return WeeklyInputs(
+                weeks,
+                start or "",
+                lambda week: self._scan(context, week, in_place=True),
+                lambda week: made_from(self._path(context, week)),
+            )
         frames = [self._scan(context, week, in_place=kind is pl.LazyFrame) for week in weeks]
         if len(weeks) > 1:
             dated = zip(weeks, frames, strict=True)
@@ -93,11 +98,13 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             raise _misuse(f"{_name(context)}: a table's asset key is [layer, table]") from None
         return part_path(self.lake_root, layer, table, week)
 
-    def _write(self, context: dg.OutputContext, week: str | None, table: pl.DataFrame) -> Mapping[str, Any]:
+    def _write(
+        self, context: dg.OutputContext, week: str | None, table: pl.DataFrame, origin: str | None = None
+    ) -> Mapping[str, Any]:
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _misuse(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
-        path, payload = self._path(context, week), to_parquet(table)
+        path, payload = self._path(context, week), to_parquet(table, origin)
         write_atomically(path, payload)
         return {"path": dg.MetadataValue.path(str(path)), "bytes": len(payload)}
 

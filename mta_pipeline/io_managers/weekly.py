@@ -27,6 +27,8 @@ class WeekOutput(NamedTuple):
     week: str
     frame: "Frame | None"
     metadata: Mapping[str, Any] = _NOTHING
+    made_from: str | None = None
+    """Which published contents the frame was made from; kept in its file, see WeeklyInputs.made_from."""
 
 
 class WeeklyFrames:
@@ -59,10 +61,17 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
     ValueError throughout: the input's partition mapping is wrong.
     """
 
-    def __init__(self, weeks: Sequence[str], calendar_start: str, scan: Callable[[str], pl.LazyFrame]) -> None:
+    def __init__(
+        self,
+        weeks: Sequence[str],
+        calendar_start: str,
+        scan: Callable[[str], pl.LazyFrame],
+        made_from: Callable[[str], str | None],
+    ) -> None:
         self.weeks = tuple(weeks)
         self._calendar_start = calendar_start
         self._scan = scan
+        self._made_from = made_from
         self._load = lru_cache(maxsize=2)(lambda week: scan(week).collect())
 
     def __getitem__(self, week: str) -> pl.DataFrame:
@@ -73,6 +82,10 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         """A week without reading all of it: what a query leaves out stays on disk. Raises as `[...]` does."""
         self._must_be_taken_in(week)
         return self._scan(week)
+
+    def made_from(self, week: str) -> str | None:
+        """What the week's file says it was made from; None if it does not say, or is not there."""
+        return self._made_from(week)
 
     def weeks_there(self) -> Iterator[str]:
         """The weeks that are in the lake, without reading them."""

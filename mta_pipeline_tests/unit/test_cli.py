@@ -169,7 +169,7 @@ def test_a_feed_that_cannot_be_used_is_told_in_one_line(feed, told):
 def test_a_feed_that_is_not_there_is_told_also_when_weeks_are_named():
     result = typed("run", "--weeks", WEEK, MTA_FEED="nowhere")
     assert result.exit_code == 1
-    assert re.search("failed: raw__turnstile_file: .*nowhere: there is no such directory or file", result.output)
+    assert re.search("Error: Week 2024-01-06, feed .*nowhere: there is no such directory or file", result.output)
     assert typed("run", "--weeks", WEEK, MTA_FEED="nonsense://mirror").output.startswith("Error: MTA_FEED: ")
 
 

@@ -1,0 +1,196 @@
+"""Dagster's daemon and webserver over a site, and backfills launched as the UI launches them."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import requests
+from dagster._core.events import DagsterEventType
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
+
+from mta_pipeline.build import RIDERSHIP_JOB
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.drills.ground import IN_PROGRESS, WEEKLY_KEYS, DrillError, Ground, Site, kill_all, wait_until
+
+WORKSPACE = REPOSITORY / "workspace.yaml"
+
+_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "mta_pipeline"}
+_BACKFILL = """
+mutation Launch($backfill: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $backfill) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+_RUN = """
+mutation Launch($run: ExecutionParams!) {
+  launchRun(executionParams: $run) {
+    __typename
+    ... on PythonError { message }
+  }
+}
+"""
+_PID = re.compile(r"\(pid: (\d+)\)")
+
+
+@dataclass
+class Deployment:
+    """A site with its daemon and its webserver running."""
+
+    site: Site
+    _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    _ended: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        home = self.site.home / "dagster.yaml"
+        home.write_text(home.read_text().replace("poll_interval_seconds: 30", "poll_interval_seconds: 2"))
+        self.site.environment["DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS"] = "1"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+
+    def start_daemon(self) -> None:
+        daemon = ("-m", "mta_pipeline_tests.drills.impatient_daemon", "run", "-w", WORKSPACE)
+        self._processes["daemon"] = self.site.start(sys.executable, *daemon, log="daemon.txt")
+
+    def start_webserver(self) -> None:
+        """Start the webserver and wait until it answers."""
+        address = ("-h", "127.0.0.1", "-p", str(self._port))
+        self._processes["webserver"] = self.site.start(
+            "dagster-webserver", "-w", WORKSPACE, *address, log="webserver.txt"
+        )
+        wait_until(self._webserver_answers, "the webserver")
+
+    def kill(self, name: str) -> None:
+        """kill -9 of the daemon or the webserver, and of nothing that it has started."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self._ended.append(process)
+
+    def power_cut(self) -> None:
+        """kill -9 of everything at once, run workers and code servers as well."""
+        kill_all(*self._processes.values())
+        self._processes.clear()
+
+    def stop(self) -> None:
+        """Remove every process this deployment has started."""
+        kill_all(*self._processes.values(), *self._ended)
+
+    def backfill(self, weeks: Sequence[str] | None = None) -> str:
+        """Launch a backfill of all weekly assets, raw to lake, a range in one run."""
+        assets = [{"path": key.path} for key in WEEKLY_KEYS]
+        answer = self._ask(
+            _BACKFILL, {"backfill": {"assetSelection": assets, "partitionNames": list(weeks or self.site.weeks)}}
+        )
+        launched = (answer.get("data") or {}).get("launchPartitionBackfill") or answer
+        if "backfillId" not in launched:
+            raise DrillError(f"no backfill: {answer}")
+        return str(launched["backfillId"])
+
+    def run_per_week(self) -> None:
+        """Put a run of the job for each week into the queue."""
+        for week in self.site.weeks:
+            params = {
+                "selector": {**_REPOSITORY, "jobName": RIDERSHIP_JOB},
+                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": week}]},
+                "runConfigData": {},
+            }
+            answer = self._ask(_RUN, {"run": params})
+            launched = (answer.get("data") or {}).get("launchRun") or answer
+            if launched.get("__typename") != "LaunchRunSuccess":
+                raise DrillError(f"no run: {answer}")
+
+    def wait_for_runs(self) -> None:
+        """Wait until no run is in progress or in the queue."""
+
+        def idle() -> bool:
+            with self.site.instance() as instance:
+                return not instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS), limit=1)
+
+        wait_until(idle, "the queue to be empty", every=0.3)
+
+    def wait_for_worker(self) -> int:
+        """The process of the run that is going on, once there is one."""
+        found: list[int] = []
+
+        def look() -> bool:
+            found.extend(self._workers())
+            return bool(found)
+
+        wait_until(look, "a run to start", every=0.03)
+        return found[0]
+
+    def _workers(self) -> Iterator[int]:
+        with self.site.instance() as instance:
+            for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+                for entry in reversed(instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)):
+                    if entry.dagster_event and (told := _PID.search(entry.dagster_event.message or "")):
+                        yield int(told[1])
+                        break
+
+    def wait_for_backfills(self, *ids: str) -> None:
+        """Wait until backfills have come to an end; they must have succeeded.
+
+        Raises:
+            DrillError: one has not.
+        """
+        for backfill_id in ids:
+            wait_until(lambda: self._status(backfill_id) in BULK_ACTION_TERMINAL_STATUSES, "a backfill", every=0.3)  # noqa: B023
+            if self._status(backfill_id) is not BulkActionStatus.COMPLETED_SUCCESS:
+                raise DrillError(f"the backfill ended as {self._status(backfill_id)}\n{self.failures()}")
+
+    def failures(self) -> str:
+        """What failed runs say."""
+        with self.site.instance() as instance:
+            runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+            events = [event for run in runs for event in instance.all_logs(run.run_id) if event.dagster_event]
+        return "\n".join(str(e.dagster_event.message) for e in events if "FAILURE" in e.dagster_event.event_type_value)
+
+    def runs(self) -> list[dg.DagsterRun]:
+        """All runs, the last one first."""
+        with self.site.instance() as instance:
+            return list(instance.get_runs())
+
+    def _status(self, backfill_id: str) -> BulkActionStatus:
+        with self.site.instance() as instance:
+            backfill = instance.get_backfill(backfill_id)
+        if backfill is None:
+            raise DrillError(f"there is no backfill {backfill_id}")
+        return backfill.status
+
+    def _ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self._port}/graphql"
+        answer: dict[str, Any] = requests.post(url, json={"query": query, "variables": variables}, timeout=60).json()
+        return answer
+
+    def _webserver_answers(self) -> bool:
+        try:
+            return "data" in self._ask("{ version }")
+        except requests.ConnectionError:
+            if self._processes["webserver"].poll() is not None:
+                raise DrillError(f"no webserver:\n{self.site.log('webserver.txt')[-2000:]}") from None
+            return False
+
+
+@contextmanager
+def deployment(ground: Ground) -> Iterator[Deployment]:
+    """A site whose daemon and webserver run, with the reference tables in its lake."""
+    deployed = Deployment(ground.site_with_reference_tables())
+    try:
+        deployed.start_daemon()
+        deployed.start_webserver()
+        yield deployed
+    except DrillError as error:
+        raise DrillError(f"{error}\n{deployed.site.log('daemon.txt')[-3000:]}") from error
+    finally:
+        deployed.stop()

@@ -1,0 +1,130 @@
+"""Drills of `mta-pipeline run`: no daemon that could help, only launching again."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mta_pipeline.partitions import file_name
+from mta_pipeline_tests.drills.ground import DrillError, Ground, Site, end
+from mta_pipeline_tests.drills.verdict import Verdict, half_written
+from mta_pipeline_tests.feed_server import Fault, serve_feed
+
+
+def killed(ground: Ground, times: int) -> Verdict:
+    """kill -9 at random moments of a run, each time in an empty lake."""
+    total = Verdict()
+    for _ in range(times):
+        site = ground.site()
+        _kill_at_random(ground, site)
+        damage = half_written(site.lake, ground.undisturbed)
+        site.run()
+        total += site.judge(ground.undisturbed) + Verdict(different=damage)
+    return total
+
+
+def killed_again_and_again(ground: Ground, times: int) -> Verdict:
+    """kill -9 of run after run over the same lake, some of them doing again what was complete."""
+    site = ground.site()
+    for attempt in range(times):
+        _kill_at_random(ground, site, *(["--again"] if attempt % 2 else []))
+    site.run()
+    return site.judge(ground.undisturbed)
+
+
+def two_at_once(ground: Ground) -> Verdict:
+    """Two runs over the same weeks, started in the same moment."""
+    site = ground.site()
+    runs = [site.start_run("--again"), site.start_run("--again")]
+    for run in runs:
+        site.ends(run)
+    return site.judge(ground.undisturbed)
+
+
+def every_second_request_fails(ground: Ground) -> Verdict:
+    """The feed answers 503 to every second request."""
+    with serve_feed(ground.sample()) as server:
+        undisturbed = ground.undisturbed_of(server.index_url, ground.weeks)
+        site = ground.site(feed=server.index_url)
+        server.every_second = Fault(status=503, headers={"Retry-After": "0"})
+        asked = len(server.asked)
+        site.run()
+        server.every_second = None
+        requests = len(server.asked) - asked
+        ground.note(f"  {requests} requests, {requests // 2} of them answered 503")
+        if requests < 2 * len(ground.weeks):
+            raise DrillError("fewer requests than weeks, twice")
+        return site.judge(undisturbed)
+
+
+def published_again_in_flight(ground: Ground, times: int) -> Verdict:
+    """A week gets other contents at random moments of the run that takes it in; the run after that finds them."""
+    total = Verdict()
+    week = ground.weeks[len(ground.weeks) // 2]
+    renewed = ground.sample(ground.root / "published-again", republished=week) / file_name(week)
+    for n in range(times):
+        feed = Path(shutil.copytree(ground.sample(), ground.root / f"feed-{n}"))
+        site = ground.site(feed=str(feed))
+        run = site.start_run()
+        site.wait_for_files(ground.rng.randrange(site.expected_files), run)
+        fresh = shutil.copy(renewed, feed / "fresh")
+        Path(fresh).replace(feed / file_name(week))
+        ground.note(f"  week {week} published again when the lake had {site.files()} files")
+        site.ends(run)
+        site.run()
+        total += site.judge(ground.undisturbed_of(str(feed), ground.weeks))
+    return total
+
+
+def disk_full(ground: Ground) -> Verdict:
+    """The lake's disk fills up in the middle of a run, and there is room again afterwards."""
+    site = ground.site()
+    sizes = [path.stat().st_size for path in ground.undisturbed.rglob("*") if path.is_file()]
+    if _mounted(site.lake):
+        try:
+            room, ballast = os.statvfs(site.lake), site.lake / "ballast"
+            ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - sum(sizes)))  # files take up whole pages
+            ground.note(f"  room for {sum(sizes):,} bytes")
+            site.ends(site.start_run(), expect=1)
+            return _with_room_again(ground, site, "No space left on device", ballast.unlink)
+        finally:
+            subprocess.run(["umount", "--lazy", str(site.lake)], check=True)
+    # Without the right to mount: no file can get as large as the largest of the lake must.
+    ground.note(f"  no file of {max(sizes):,} bytes")
+    del site.environment["DAGSTER_HOME"]  # Dagster's records are larger
+    limit = (max(sizes) - 1, resource.RLIM_INFINITY)
+    site.ends(site.start_run(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)), expect=1)
+    return _with_room_again(ground, site, "File too large", lambda: None)
+
+
+def _mounted(place: Path) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _with_room_again(ground: Ground, site: Site, told: str, make_room: Callable[[], None]) -> Verdict:
+    if told not in site.log():
+        raise DrillError(f"the run does not say {told!r}:\n{site.log()[-2000:]}")
+    temporary = len(list(site.lake.rglob("*.writing")))
+    damage = half_written(site.lake, ground.undisturbed)
+    make_room()
+    site.environment["DAGSTER_HOME"] = str(site.home)
+    site.run()
+    return site.judge(ground.undisturbed) + Verdict(different=damage, leftovers=temporary)
+
+
+def _kill_at_random(ground: Ground, site: Site, *options: str) -> None:
+    run = site.start_run(*options)
+    before, start = site.files(), time.monotonic()
+    if before < site.expected_files:
+        site.wait_for_files(ground.rng.randrange(before, site.expected_files), run)
+        time.sleep(ground.rng.uniform(0, 0.1))
+    else:
+        time.sleep(ground.rng.uniform(3, 6))
+    run.send_signal(signal.SIGKILL)
+    end(run)
+    ground.note(f"  killed after {time.monotonic() - start:.1f} s, the lake has {site.files()} files")

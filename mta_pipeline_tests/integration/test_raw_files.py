@@ -1,0 +1,82 @@
+"""The raw layer holds one version of a week, whole, whoever dies or meets while landing it."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from mta_pipeline import raw_files
+from mta_pipeline.feed import open_feed
+from mta_pipeline.partitions import file_name
+from mta_pipeline.raw_files import RawFiles
+from mta_pipeline_tests.dagster.project import quiet_week
+from mta_pipeline_tests.published import WEEK
+
+OLD, NEW = quiet_week(WEEK), quiet_week(WEEK, start=5_000)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here and now."""
+
+
+@pytest.fixture
+def feed(tmp_path):
+    (tmp_path / "feed").mkdir()
+    return open_feed(str(tmp_path / "feed"))
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return RawFiles(str(tmp_path / "lake"))
+
+
+def held(raw):
+    return sorted(path.name for path in raw.path(WEEK).iterdir())
+
+
+@pytest.mark.parametrize("steps", range(3), ids=["before the object", "before the manifest", "before the old one goes"])
+@pytest.mark.parametrize("after", [NEW, OLD, quiet_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
+def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leaves_nothing_else(
+    raw, feed, monkeypatch, steps, after
+):
+    folder = Path(feed.location)
+    (folder / file_name(WEEK)).write_bytes(OLD)
+    raw.land(feed, WEEK)
+    (folder / file_name(WEEK)).write_bytes(NEW)
+    left = iter(range(steps))
+
+    def or_die(act):
+        def step(*arguments):
+            if next(left, None) is None:
+                raise Killed
+            return act(*arguments)
+
+        return step
+
+    with monkeypatch.context() as patched:
+        patched.setattr(raw_files, "write_atomically", or_die(raw_files.write_atomically))
+        patched.setattr(raw_files, "remove", or_die(raw_files.remove))
+        with pytest.raises(Killed):
+            raw.land(feed, WEEK)
+    assert raw.read(WEEK) == (NEW if steps == 2 else OLD)
+    (folder / file_name(WEEK)).write_bytes(after)
+    manifest, _ = raw.land(feed, WEEK)
+    assert raw.read(WEEK) == after
+    assert held(raw) == sorted(["manifest.json", manifest.object])
+
+
+def test_versions_that_land_at_once_leave_one_of_them_whole(raw, tmp_path):
+    versions = [quiet_week(WEEK, start=n * 1_000) for n in range(1, 9)]
+    feeds = []
+    for n, contents in enumerate(versions):
+        (tmp_path / str(n)).mkdir()
+        (tmp_path / str(n) / file_name(WEEK)).write_bytes(contents)
+        feeds.append(open_feed(str(tmp_path / str(n))))
+    for _ in range(5):
+        writers = [threading.Thread(target=raw.land, args=(feed, WEEK)) for feed in feeds]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert raw.read(WEEK) in versions
+        assert held(raw) == sorted(["manifest.json", raw.manifest(WEEK).object])
