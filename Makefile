@@ -33,6 +33,10 @@ dev: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on the same
 test: .venv/.dev ## Run the tests
 	@.venv/bin/pytest -n auto $(PYTEST)
 
+.PHONY: drills
+drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk")
+	@.venv/bin/python -m mta_pipeline_tests.drills $(DRILLS)
+
 .PHONY: lint
 lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff check .

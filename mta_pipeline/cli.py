@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_after, week_start, weeks_between
+from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -65,15 +65,11 @@ def run(weeks: list[str] | None, again: bool) -> None:
     interrupted goes on where it stopped.
     """
     import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
-    from dagster import DagsterInstance  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
-    from mta_pipeline.lineage import weeks_due, weeks_out_of_date  # noqa: PLC0415
-    from mta_pipeline.observability.workers import end_dead_runs  # noqa: PLC0415
-    from mta_pipeline.run import record_complete, run_weeks  # noqa: PLC0415
-    from mta_pipeline.storage import sweep  # noqa: PLC0415
+    from mta_pipeline.run import RecordsError, bring_up_to_date  # noqa: PLC0415
     from mta_pipeline.summary import show  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
@@ -81,30 +77,24 @@ def run(weeks: list[str] | None, again: bool) -> None:
     stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
-    sweep(settings.lake_root)
     try:
         feed = open_feed(settings.feed)
     except ValueError as error:
         raise click.ClickException(f"MTA_FEED: {error}") from error
     try:
         weeks = weeks or list(feed.weeks_on_offer())[-NEWEST:]
-        due = weeks if again else weeks_due(weeks, settings.lake_root, feed)
-    except FeedError as error:
+        if not weeks:
+            raise click.ClickException(
+                f"No weekly files at {feed.location}: nothing there is named turnstile_YYMMDD.txt."
+            )
+        kind = "sample feed" if settings.is_sample else "feed"
+        span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
+        console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
+        outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
+    except (FeedError, RecordsError) as error:
         raise click.ClickException(str(error)) from error
-    if not weeks:
-        raise click.ClickException(f"No weekly files at {settings.feed}: nothing is named turnstile_YYMMDD.txt there.")
-    kind = "sample feed" if settings.is_sample else "feed"
-    span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
-    console.print(f"[bold]{span}[/bold], from the {kind} at {escape(settings.feed)}")
-    if len(due) < len(weeks):
-        console.print(f"{len(due)} to do, the others are complete in the lake (--again does all again)")
-    with DagsterInstance.get() if settings.dagster_home else DagsterInstance.ephemeral() as instance:
-        end_dead_runs(instance)
-        record_complete(instance, [week for week in weeks if week not in due])
-        outcome = run_weeks(settings, due, instance, console)
     show(console, settings, weeks)
-    weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
-    for week in weeks_out_of_date(weeks_after, settings.lake_root):
+    for week in outcome.out_of_date:
         console.print(f"[yellow]week {week} starts from readings that are new now:[/yellow] do --weeks {week}, too")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {escape(reason)}")

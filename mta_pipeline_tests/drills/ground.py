@@ -27,7 +27,6 @@ from mta_pipeline_tests.drills.verdict import WEEKLY, Verdict, contents, judge
 WEEKLY_KEYS = [dg.AssetKey(table) for table in WEEKLY]
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
@@ -59,19 +58,26 @@ class Ground:
     def feed(self) -> Path:
         return self.root / "feed"
 
-    def sample(self, directory: Path | None = None, *, republished: str | None = None) -> Path:
-        """A directory with the weeks of the sample, one of them with other contents if wanted."""
-        directory = directory or self.feed
-        feed = SampleFeed(seed=1, turnstiles=TURNSTILES, first_week=self.weeks[0])
+    def sample(
+        self, directory: Path | None = None, *, weeks: Sequence[str] | None = None, republished: str | None = None
+    ) -> Path:
+        """A directory with weeks of the sample, one of them with other contents if wanted."""
+        directory, weeks = directory or self.feed, weeks or self.weeks
+        feed = SampleFeed(seed=1, turnstiles=TURNSTILES, first_week=weeks[0])
         if republished:
             feed = feed.after_republishing(republished)
-        feed.write(directory, self.weeks)
+        feed.write(directory, weeks)
         return directory
 
     @cached_property
     def undisturbed(self) -> Path:
         """The lake of one run over the sample that nothing disturbs."""
         return self.undisturbed_of(str(self.sample()), self.weeks)
+
+    @cached_property
+    def disk_of_a_run(self) -> int:
+        """Bytes that an undisturbed run takes up on a disk, with Dagster's records of it."""
+        return sum(path.stat().st_blocks * 512 for path in self.undisturbed.parent.rglob("*"))
 
     def undisturbed_of(self, feed: str, weeks: Sequence[str]) -> Path:
         """The lake of one run over weeks of a feed that nothing disturbs."""
@@ -121,11 +127,10 @@ class Site:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.lake = self.root / "lake"
-        self.home = self.root / "home"
-        self.lake.mkdir()
-        self.home.mkdir()
-        shutil.copy(REPOSITORY / "dagster.yaml", self.home)
+        self.disk = self.root / "disk"
+        self.lake = self.disk / "lake"
+        self.home = self.disk / "home"
+        self.make_folders()
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.environment = {
             **kept,
@@ -135,6 +140,12 @@ class Site:
             "TMPDIR": str(self.root),
             **self.environment,
         }
+
+    def make_folders(self) -> None:
+        """An empty lake, and a home for Dagster's records with the repository's settings."""
+        self.lake.mkdir(parents=True)
+        self.home.mkdir()
+        shutil.copy(REPOSITORY / "dagster.yaml", self.home)
 
     @property
     def span(self) -> str:
