@@ -43,6 +43,12 @@ lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
+.PHONY: check
+check: .venv/.dev ## Check that the definitions load, as dg sees them
+	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg check defs
+	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg list defs --json | .venv/bin/python -c \
+		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'
+
 .PHONY: format
 format: .venv/.dev ## Format the code
 	@.venv/bin/ruff check --fix .

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_after, week_start, weeks_between
+from mta_pipeline.partitions import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from stamina.instrumentation import RetryDetails
 
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
 """Around the change of layout: two legacy weeks and two modern ones."""
@@ -64,51 +64,42 @@ def run(weeks: list[str] | None, again: bool) -> None:
     Weeks that are complete in the lake, from the contents the feed offers now, are left as they are: what was
     interrupted goes on where it stopped.
     """
+    import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
     from rich.console import Console  # noqa: PLC0415
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
 
     from mta_pipeline.feed import FeedError, open_feed  # noqa: PLC0415
-    from mta_pipeline.lineage import weeks_due, weeks_out_of_date  # noqa: PLC0415
-    from mta_pipeline.observability.workers import end_dead_runs  # noqa: PLC0415
-    from mta_pipeline.run import record_complete, run_weeks  # noqa: PLC0415
-    from mta_pipeline.storage import sweep  # noqa: PLC0415
+    from mta_pipeline.run import RecordsError, bring_up_to_date  # noqa: PLC0415
     from mta_pipeline.summary import show  # noqa: PLC0415
 
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
-    sweep(settings.lake_root)
-    feed = open_feed(settings.feed)
+    try:
+        feed = open_feed(settings.feed)
+    except ValueError as error:
+        raise click.ClickException(f"MTA_FEED: {error}") from error
     try:
         weeks = weeks or list(feed.weeks_on_offer())[-NEWEST:]
-        due = weeks if again else weeks_due(weeks, settings.lake_root, feed)
-    except FeedError as error:
+        if not weeks:
+            raise click.ClickException(
+                f"No weekly files at {feed.location}: nothing there is named turnstile_YYMMDD.txt."
+            )
+        kind = "sample feed" if settings.is_sample else "feed"
+        span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
+        console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
+        outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
+    except (FeedError, RecordsError) as error:
         raise click.ClickException(str(error)) from error
-    if not weeks:
-        raise click.ClickException(f"No weekly files at {settings.feed}: nothing is named turnstile_YYMMDD.txt there.")
-    kind = "sample feed" if settings.is_sample else "feed"
-    span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
-    console.print(f"[bold]{span}[/bold], from the {kind} at {settings.feed}", soft_wrap=True, highlight=False)
-    if len(due) < len(weeks):
-        complete = "complete in the lake, from the contents the feed offers (--again does all again)"
-        console.print(f"{len(due)} to do, the others are {complete}", soft_wrap=True, highlight=False)
-    try:
-        with _records(settings) as instance:
-            end_dead_runs(instance)
-            record_complete(instance, [week for week in weeks if week not in due])
-            outcome = run_weeks(settings, due, instance, console)
-    except SQLAlchemyError as error:
-        records = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
-        raise click.ClickException(f"{records}\nWeeks that are complete stay; launch again when they can.") from error
     show(console, settings, weeks)
-    weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
-    for week in weeks_out_of_date(weeks_after, settings.lake_root):
+    for week in outcome.out_of_date:
         console.print(f"[yellow]week {week} starts from readings that are new now:[/yellow] do --weeks {week}, too")
     for week, reason in outcome.failed_weeks.items():
-        console.print(f"[red]week {week} failed:[/red] {reason}", highlight=False)
+        console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
     for failure in outcome.failures:
-        console.print(f"[red]failed:[/red] {failure}", highlight=False)
+        console.print(f"[red]failed:[/red] {escape(failure)}")
     sys.exit(0 if outcome.success else 1)
 
 
@@ -131,21 +122,7 @@ def summary(weeks: list[str]) -> None:
 
     from mta_pipeline.summary import show  # noqa: PLC0415
 
-    show(Console(), _settings(), weeks)
-
-
-def _records(settings: Settings) -> "DagsterInstance":
-    """Dagster's records, or none that last without a home for them."""
-    from dagster import DagsterInstance  # noqa: PLC0415  # slow to import: --help must not wait for it
-    from upath import UPath  # noqa: PLC0415
-
-    from mta_pipeline.storage import one_at_a_time  # noqa: PLC0415
-
-    if settings.dagster_home is None:
-        return DagsterInstance.ephemeral()
-    # Whoever opens a new home makes its tables; of two at once, one would fail.
-    with one_at_a_time(UPath(settings.dagster_home)):
-        return DagsterInstance.get()
+    show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
 
 
 def _settings() -> Settings:
@@ -153,6 +130,12 @@ def _settings() -> Settings:
         return read_settings()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _trying_again(retry: "RetryDetails") -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    return f"[yellow]{escape(str(retry.caused_by))} Trying again in {retry.wait_for:.0f} s.[/yellow]"
 
 
 def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: int, compression: str) -> None:

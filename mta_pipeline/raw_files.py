@@ -6,6 +6,7 @@ writer died or another version of the week is landing. What the bytes mean is no
 """
 
 import datetime as dt
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class RawFiles:
         """The published bytes of a week and their sha256, or None if the week has not landed.
 
         Raises:
-            DamagedRawFile: the object is missing, cannot be unpacked or has another size than its manifest says.
+            DamagedRawFile: the object is missing, cannot be unpacked or has other contents than its manifest says.
         """
         manifest = self.manifest(week)
         if manifest is None:
@@ -96,9 +97,9 @@ class RawFiles:
             if self.manifest(week) != manifest:  # another version has landed meanwhile
                 return self.load(week)
             raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
-        if len(published) != manifest.size:
+        if hashlib.sha256(published).hexdigest() != manifest.sha256:
             raise DamagedRawFile(
-                f"{path}: {len(published):,} bytes instead of {manifest.size:,}; "
+                f"{path}: {len(published):,} bytes that are not the {manifest.size:,} its manifest names by sha256; "
                 f"materialize raw/turnstile_file for {week} again."
             )
         return Landed(published, manifest.sha256)

@@ -14,14 +14,20 @@ import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import SQLAlchemyError
+from upath import UPath
 
 from mta_pipeline.assets.catalogue import asset_key
 from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import FAILED_WEEKS
 from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.feed import Feed
+from mta_pipeline.lineage import weeks_due, weeks_out_of_date
 from mta_pipeline.observability.progress import read_progress
+from mta_pipeline.observability.workers import end_dead_runs
 from mta_pipeline.partitions import week_after
 from mta_pipeline.settings import Settings
+from mta_pipeline.storage import one_at_a_time, sweep
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -46,6 +52,8 @@ class Outcome:
 
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    out_of_date: list[str] = field(default_factory=list)
+    """Weeks after those done that are in the lake and start from readings that are new now."""
 
     @property
     def success(self) -> bool:
@@ -53,11 +61,50 @@ class Outcome:
         return not (self.failed_weeks or self.failures)
 
 
+class RecordsError(RuntimeError):
+    """Dagster's records cannot be written; the message says where they are."""
+
+
+def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, console: Console, *, again: bool) -> Outcome:
+    """Materialize those of the weeks that are not complete in the lake, or all of them `again`.
+
+    Raises:
+        FeedError: the feed does not say what it offers.
+        RecordsError: Dagster's records cannot be written.
+    """
+    sweep(settings.lake_root)
+    due = list(weeks) if again else weeks_due(weeks, settings.lake_root, feed)
+    if len(due) < len(weeks):
+        console.print(f"{len(due)} to do, the others are complete in the lake (--again does all again)")
+    try:
+        with _records(settings) as instance:
+            end_dead_runs(instance)
+            record_complete(instance, [week for week in weeks if week not in due])
+            outcome = run_weeks(settings, due, instance, console)
+    except SQLAlchemyError as error:
+        records = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
+        raise RecordsError(f"{records}\nWeeks that are complete stay; launch again when they can.") from error
+    weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
+    outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
+    return outcome
+
+
+def _records(settings: Settings) -> dg.DagsterInstance:
+    """Dagster's records; without a home for them, none that last."""
+    if settings.dagster_home is None:
+        return dg.DagsterInstance.ephemeral()
+    # Whoever opens a new home makes its tables; of two at once, one would fail.
+    with one_at_a_time(UPath(settings.dagster_home)):
+        return dg.DagsterInstance.get()
+
+
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
     """Materialize the reference tables and then these weeks, raw to lake.
 
     A week whose file cannot be used is named in the outcome, and the others go on without it.
     """
+    # Of a week that is skipped, Dagster warns that its checks had no result: that goes without saying.
+    logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     defs = build_defs(settings)
     outcome = Outcome()
     with _shown(console) as show:

@@ -6,6 +6,7 @@ Anything that follows from the data or from the contract is not a setting and do
 import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,16 @@ def _location(text: str) -> str:
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
 
 
+def _without_credentials(location: str) -> str:
+    if "@" in urlsplit(location).netloc:
+        raise ValueError("a URL must not hold a user or password, it gets shown and logged; keep them in ~/.netrc")
+    return location
+
+
+def _is_sample(feed: str) -> bool:
+    return _location(feed) == _location(str(SAMPLE_FEED))
+
+
 def _saturday(day: dt.date | None) -> dt.date | None:
     if day is not None and day.isoweekday() != 6:
         raise ValueError(f"{day} is a {day:%A}; weeks start on a Saturday")
@@ -35,7 +46,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore")
 
-    feed: Annotated[str, AfterValidator(_location)] = Field(
+    feed: Annotated[str, AfterValidator(_location), AfterValidator(_without_credentials)] = Field(
         default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True
     )
     """Where the weekly files are: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix."""
@@ -54,13 +65,13 @@ class Settings(BaseSettings):
     def _keep_sample_and_real_apart(cls, values: dict[str, Any]) -> dict[str, Any]:
         if "LAKE_ROOT" in values or "lake_root" in values:
             return values
-        sample = "MTA_FEED" not in values and "feed" not in values
+        sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
 
     @property
     def is_sample(self) -> bool:
         """Whether the feed is the made-up one in its usual place."""
-        return self.feed == _location(str(SAMPLE_FEED))
+        return _is_sample(self.feed)
 
 
 def read_settings() -> Settings:

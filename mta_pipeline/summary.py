@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from mta_pipeline.io_managers.frames import scan
@@ -101,7 +102,9 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
     """Print the figures of these weeks, the truth beside them if the feed is a sample, and where the files are."""
     summary = summarize(settings.lake_root, weeks)
     if summary.weeks.is_empty():
-        console.print(f"None of these weeks is in the lake at {settings.lake_root}.", style="yellow")
+        console.print(
+            f"None of these weeks is in the lake at {escape(settings.lake_root)}.", style="yellow", soft_wrap=True
+        )
         return
     truth = known_truth(settings.feed)
     for table in (
@@ -110,6 +113,7 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
         _busiest(summary.busiest),
         _riders(summary.weeks, truth),
     ):
+        table.title = f"{table.title}{'' if truth is None else ' (sample)'}"
         console.print()
         console.print(table)
     if truth is not None:
@@ -130,11 +134,10 @@ def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> Non
         ("Look around", "make dev    (the Dagster UI on this data)"),
     ]
     if is_sample:
-        real = "MTA_FEED=<URL or directory> LAKE_ROOT=<directory or URL> make run WEEKS=2023-12-30...2024-01-27"
-        lines.append(("Real input", real))
+        lines.append(("Real input", "MTA_FEED=<URL or directory> LAKE_ROOT=<directory or URL> make run"))
     console.print()
     for what, line in lines:
-        console.print(f"[bold]{what:<12}[/bold]{line}", soft_wrap=True, highlight=False)
+        console.print(f"[bold]{what:<13}[/bold]{escape(line)}", soft_wrap=True, highlight=False)
 
 
 def known_truth(feed: str) -> pl.DataFrame | None:
@@ -156,8 +159,7 @@ def _came_in(summary: LakeSummary) -> Grid:
 def _riders(weeks: pl.DataFrame, truth: pl.DataFrame | None) -> Grid:
     """Entries and exits per week; of a sample the known truth beside them."""
     columns = ("week", *REGISTERS, *(() if truth is None else ("true entries", "true exits", "found")))
-    title = "Riders through subway turnstiles" + ("" if truth is None else " (sample)")
-    grid = _grid(title, columns)
+    grid = _grid("Riders through subway turnstiles", columns)
     known = {} if truth is None else {row["week"]: row for row in truth.to_dicts()}
     for row in weeks.to_dicts():
         cells = [row["week"], *(f"{row[register]:,}" for register in REGISTERS)]

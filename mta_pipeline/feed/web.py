@@ -15,7 +15,6 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 import requests
 import stamina
 import urllib3
-from requests.auth import HTTPBasicAuth
 
 from mta_pipeline.feed.delivery import CHUNK_BYTES, deliver, receive, spool
 from mta_pipeline.feed.interface import (
@@ -61,23 +60,19 @@ class WebFeed:
     """Weekly files below an http(s) URL: that of an index page (`….html`) or of a directory.
 
     The index is read when weeks_on_offer is called, and otherwise once: open a new feed to see what is new. Where there
-    is no index, or it does not name the week, the file is asked for by its name beside it. User and password in the URL
-    are sent to that host alone, and never shown.
+    is no index, or it does not name the week, the file is asked for by its name beside it. User and password belong in
+    ~/.netrc; in a URL, which gets shown and logged, they are refused.
     """
 
     def __init__(self, location: str) -> None:
         parts = urlsplit(location)
-        if parts.hostname is None or parts.query or parts.fragment:
+        if parts.hostname is None or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError(
-                f"{shown(location)} cannot be a feed: its URL takes a host and a path, and no query or fragment"
+                f"{shown(location)} cannot be a feed: its URL takes a host and a path, no query or fragment, "
+                "and no user or password, for which there is ~/.netrc"
             )
         path = parts.path if parts.path.endswith((".html", ".htm")) else parts.path.rstrip("/") + "/"
-        self._page = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
-        self._auth = (
-            None
-            if parts.username is None
-            else HTTPBasicAuth(unquote(parts.username).encode(), unquote(parts.password or "").encode())
-        )
+        self._page = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self._session = _Session()
         self._links: Mapping[str, str] | None = None
 
@@ -86,7 +81,7 @@ class WebFeed:
 
     @property
     def location(self) -> str:
-        """The address of the index page or directory, without credentials."""
+        """The address of the index page or directory."""
         return self._page
 
     def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
@@ -169,11 +164,8 @@ class WebFeed:
 
     def _ask(self, method: str, url: str, subject: str) -> requests.Response | None:
         """The answer to one request, its body still to be read; None if there is nothing at the address."""
-        ours = _origin(urlsplit(url)) == _origin(urlsplit(self._page))
         try:
-            response = self._session.request(
-                method, url, auth=self._auth if ours else None, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-            )
+            response = self._session.request(method, url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
         except _BadRedirectError as error:
             raise FeedRefused(f"{subject}: {error}. {_CHECK_ADDRESS}.") from None
         except requests.TooManyRedirects:
@@ -190,7 +182,7 @@ class WebFeed:
             return self._ask("GET", url, subject)
         answer = f"{subject}: the server answers {status} {response.reason}"
         if status in _REFUSED:
-            raise FeedRefused(f"{answer}. Check the user and password in MTA_FEED, and whether they may read there.")
+            raise FeedRefused(f"{answer}. Check the user and password in ~/.netrc, and whether they may read there.")
         if status in (408, 425, 429) or status >= 500:
             raise FeedUnavailable(f"{answer}. {_TRY_LATER}.", _retry_after(response))
         raise FeedRefused(f"{answer}, which is no file. {_CHECK_ADDRESS}.")

@@ -11,7 +11,6 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
 
     location: str = Field(
         description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
-        repr=False,  # it may hold a password
     )
 
     def open(self) -> Feed:

@@ -71,7 +71,7 @@ class People:
         self._turnstiles = turnstiles
         self._republished = np.array(sorted(republished), dtype=np.int64)
         self._bend = {register: Chance(seed, f"{register} bend") for register in REGISTERS}
-        week = np.arange(HORIZON)
+        week = np.arange(HORIZON + 1)  # a moment in the last week may bend into the one after
         season = np.abs((week % 52) - 26) / 26.0
         self._level = 1.02 - 0.06 * season + 0.04 * (Chance(seed, "level").uniform(week) - 0.5)
         self._levels_before = np.concatenate(([0.0], np.cumsum(self._level)))

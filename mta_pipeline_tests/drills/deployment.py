@@ -17,7 +17,16 @@ from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, Bulk
 
 from mta_pipeline.build import RIDERSHIP_JOB
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.drills.ground import IN_PROGRESS, WEEKLY_KEYS, DrillError, Ground, Site, kill_all, wait_until
+from mta_pipeline_tests.drills.ground import (
+    IN_PROGRESS,
+    WEEKLY_KEYS,
+    DrillError,
+    Ground,
+    Site,
+    end,
+    kill_all,
+    wait_until,
+)
 
 WORKSPACE = REPOSITORY / "workspace.yaml"
 
@@ -84,7 +93,7 @@ class Deployment:
 
     def stop(self) -> None:
         """Remove every process this deployment has started."""
-        kill_all(*self._processes.values(), *self._ended)
+        end(*self._processes.values(), *self._ended)
 
     def backfill(self, weeks: Sequence[str] | None = None) -> str:
         """Launch a backfill of all weekly assets, raw to lake, a range in one run."""

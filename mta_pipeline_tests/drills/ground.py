@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -236,19 +236,31 @@ class Site:
         )
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that `start` started, and all that it has started in turn."""
-    kill_all(process)
-    process.wait()
+def end(*processes: subprocess.Popen[bytes]) -> None:
+    """End processes that `start` started, and all that they have started in turn."""
+    _signal(signal.SIGTERM, *processes)  # gives those that share memory a moment to clear it away
+    until = time.monotonic() + 5
+    while any(_signal(0, process) for process in processes) and time.monotonic() < until:
+        for process in processes:
+            process.poll()  # a child that nobody has asked about counts as there
+        time.sleep(0.02)
+    kill_all(*processes)
 
 
 def kill_all(*processes: subprocess.Popen[bytes]) -> None:
     """Kill processes and all they have started, at once and without notice."""
+    _signal(signal.SIGKILL, *processes)
     for process in processes:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        process.wait()
+
+
+def _signal(number: int, *processes: subprocess.Popen[bytes]) -> bool:
+    reached = False
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+            reached = True
+    return reached
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PATIENCE, every: float = 0.1) -> None:

@@ -255,3 +255,8 @@ def test_the_index_page_lists_weeks_as_the_mta_did():
         '<a href="data/nyct/turnstile/turnstile_180929.txt">Saturday, September 29, 2018</a>',
         '<a href="data/nyct/turnstile/turnstile_180922.txt">Saturday, September 22, 2018</a>',
     ]
+
+
+def test_a_reset_in_the_last_week_that_can_be_made_up_breaks_no_other_week():
+    feed = SampleFeed(seed=1276, turnstiles=14, first_week="2014-10-04", faults=Faults.all())
+    assert feed.week("2014-10-04").truth.height > 0

@@ -1,0 +1,148 @@
+"""The five real weeks give the figures of the data contract, section 5, to the last rider."""
+
+import gzip
+import re
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from rich.console import Console
+
+from mta_pipeline.run import run_weeks
+from mta_pipeline.settings import Settings
+from mta_pipeline.summary import LakeSummary, summarize
+from mta_pipeline.turnstile.complexes import control_areas
+from mta_pipeline.turnstile.contract import Status
+from mta_pipeline.turnstile.parsing import count_data_lines
+from mta_pipeline.turnstile.readings import stage
+from mta_pipeline_tests.published import moment
+
+# Readings, turnstiles, entries, exits, both for status ok only, and for each of the two how many intervals are first,
+# reset, implausible and long_gap.
+CONTRACT = {
+    "2023-12-30": (250_814, 5_026, 10_295_123, 19_491_569, 10_293_781, 19_482_851, 5_026, 25, 8, 19, 5_026, 21, 8, 19),
+    "2024-01-06": (253_002, 5_026, 10_913_020, 20_428_297, 10_911_121, 20_426_035, 7, 25, 2, 17, 7, 21, 2, 17),
+    "2024-01-13": (253_526, 5_015, 10_067_880, 19_701_200, 10_049_877, 19_655_877, 6, 25, 3, 66, 6, 26, 3, 66),
+    "2024-01-20": (253_572, 5_024, 10_767_293, 20_933_629, 10_759_291, 20_918_539, 14, 22, 9, 28, 14, 24, 8, 29),
+    "2024-01-27": (252_801, 5_034, 11_143_293, 21_704_374, 11_143_009, 21_673_243, 18, 63, 44, 21, 18, 62, 44, 22),
+}
+SUPERSEDED = {"2023-12-30": 2, "2024-01-06": 20, "2024-01-13": 36, "2024-01-20": 15, "2024-01-27": 8}
+
+
+@pytest.fixture(scope="module")
+def lake(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with the five real weeks, made by the real assets in one run."""
+    root = tmp_path_factory.mktemp("real") / "lake"
+    settings = Settings(feed=str(shared_data / "turnstile"), lake_root=str(root))
+    with dg.DagsterInstance.ephemeral() as instance, Path("/dev/null").open("w") as nowhere:
+        assert run_weeks(settings, list(CONTRACT), instance, Console(file=nowhere)).success
+    return root
+
+
+@pytest.fixture(scope="module")
+def summary(lake: Path) -> LakeSummary:
+    return summarize(str(lake), list(CONTRACT))
+
+
+@pytest.mark.parametrize("week", CONTRACT)
+def test_a_real_week_has_the_contract_s_figures(summary, week):
+    assert summary.weeks.filter(week=week).drop("week").row(0) == CONTRACT[week]
+
+
+def test_every_rejected_line_of_the_real_weeks_is_a_superseded_twin(summary):
+    assert {week: n for reason, week, n in summary.rejects.select("reason", "week", "rejects").rows()} == SUPERSEDED
+    assert set(summary.rejects["reason"]) == {"superseded"}
+
+
+def test_days_and_hours_hold_the_riders_of_ok_intervals(lake):
+    for week, figures in CONTRACT.items():
+        for table in ("complex_daily", "complex_hourly"):
+            sums = (
+                pl.read_parquet(lake / "lake" / table / f"week={week}" / "part-0.parquet")
+                .select("entries", "exits")
+                .sum()
+            )
+            assert sums.row(0) == pytest.approx(figures[4:6])
+
+
+def january_against_published(lake: Path, official: Path, booths: pl.DataFrame) -> pl.DataFrame:
+    """Per complex: ridership estimated from entries and OMNY share, and what the MTA published for January 2024."""
+    traffic = pl.concat(
+        pl.read_parquet(lake / "lake" / "turnstile_traffic" / f"week={week}" / "part-0.parquet") for week in CONTRACT
+    )
+    inside = (pl.col("ended_at") > moment("2024-01-06 03")) & (pl.col("ended_at") < moment("2024-02-01 03"))
+    entries = (
+        traffic.drop("complex_id")
+        .join(booths.select("control_area", "unit", "complex_id"), on=("control_area", "unit"))
+        .filter(inside & pl.col("division").is_in(["BMT", "IRT", "IND"]) & (pl.col("control_area") != "OB01"))
+        .filter(pl.col("entries_status").is_in(Status.IN_TOTALS))
+        .group_by("complex_id")
+        .agg(pl.col("entries").sum())
+    )
+    published = pl.read_csv(official, schema_overrides={"complex_id": pl.Int32})
+    return published.join(entries, on="complex_id").select(
+        "complex_id",
+        estimate=pl.col("entries") / (1 - pl.col("omny_pct") / 100),
+        # 26 of the month's 31 days are in the weeks at hand.
+        published=pl.col("ridership") * 26 / 31,
+    )
+
+
+def test_january_2024_agrees_with_what_the_mta_publishes(lake, shared_data):
+    official = shared_data / "official" / "monthly_ridership_2024_01.csv"
+    both = january_against_published(lake, official, control_areas())
+    ratio = both["estimate"].sum() / both["published"].sum()
+    within = both.filter((pl.col("estimate") / pl.col("published") - 1).abs() <= 0.1).height
+    correlation = both.select(pl.corr("estimate", "published")).item()
+    assert both.height == 424
+    assert (round(ratio, 3), round(correlation, 4), within) == (1.005, 0.9997, 419)
+
+
+def test_the_contract_s_1_004_is_that_of_the_booths_without_the_new_one(lake, shared_data):
+    official = shared_data / "official" / "monthly_ridership_2024_01.csv"
+    both = january_against_published(lake, official, control_areas().filter(pl.col("control_area") != "R533A"))
+    ratio = both["estimate"].sum() / both["published"].sum()
+    assert (round(ratio, 3), round(both.select(pl.corr("estimate", "published")).item(), 4)) == (1.004, 0.9996)
+
+
+def test_the_legacy_head_yields_7343_readings_of_which_286_are_twins_of_another(shared_data):
+    published = (shared_data / "legacy" / "turnstile_110528.head.txt").read_bytes()
+    week = stage(published, "2011-05-21", control_areas())
+    assert week.layout == "legacy"
+    assert count_data_lines(published) == 7_343
+    assert week.readings.height + week.rejects.height == 7_343
+    assert week.rejects_by_reason.keys() == {"superseded", "duplicate"}
+    assert week.rejects.height == 286
+    assert week.readings.select(pl.struct("control_area", "unit", "scp").n_unique()).item() == 156
+    assert week.readings["division"].null_count() == 0
+
+
+def test_the_legacy_head_s_twins_bear_the_same_registers_as_the_readings_that_stay(shared_data):
+    week = stage((shared_data / "legacy" / "turnstile_110528.head.txt").read_bytes(), "2011-05-21", control_areas())
+    names = ["control_area", "unit", "scp", "date", "time", "audit", "entries_register", "exits_register"]
+    fields = pl.col("raw_text").str.split(",")
+    twins = week.rejects.select(fields.list.get(n).alias(name) for n, name in enumerate(names)).with_columns(
+        pl.col("entries_register", "exits_register").cast(pl.Int64),
+        read_at=(pl.col("date") + pl.col("time")).str.to_datetime("%m-%d-%y%H:%M:%S"),
+    )
+    same = ["control_area", "unit", "scp", "read_at", "entries_register", "exits_register"]
+    assert twins.join(week.readings, on=same, how="anti").is_empty()
+
+
+@pytest.mark.parametrize(
+    ("name", "week", "readings", "cut"),
+    [
+        ("170603", "2017-05-27", 13_818, "field_count"),
+        ("170617", "2017-06-10", 27_340, "bad_register"),
+        ("190330", "2019-03-23", 6_497, "field_count"),
+    ],
+)
+def test_the_genuine_heads_lose_nothing_but_their_cut_last_line(shared_data, name, week, readings, cut):
+    published = gzip.decompress((shared_data / "partial" / f"turnstile_{name}.head.txt.gz").read_bytes())
+    staged = stage(published, week, control_areas())
+    assert staged.readings.height == readings
+    assert readings + staged.rejects.height == count_data_lines(published)
+    last = staged.rejects.filter(pl.col("source_line") == pl.col("source_line").max())
+    assert last["reason"].to_list() == [cut]
+    assert re.fullmatch(r"[A-Z]\d{3},.*", last["raw_text"].item())

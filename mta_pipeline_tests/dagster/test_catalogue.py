@@ -1,0 +1,140 @@
+"""What a person finds in Dagster: every asset described by the contract, and every way of running it open."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.sample import SampleFeed
+from mta_pipeline.settings import Settings
+from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.dagster.project import Project
+
+FEED = dg.AssetKey(["feed", "turnstile_file"])
+RAW = dg.AssetKey(["raw", "turnstile_file"])
+WITHOUT_WEEKS = {"control_areas", "station_complexes"}
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_defs(Settings(feed="feed", lake_root="lake"))
+
+
+@pytest.fixture(scope="module")
+def graph(defs):
+    return defs.resolve_asset_graph()
+
+
+def key_of(table: Table) -> dg.AssetKey:
+    return dg.AssetKey([table.layer, table.name])
+
+
+def test_the_assets_are_the_feed_the_raw_layer_and_the_tables_of_the_contract(graph):
+    assert graph.get_all_asset_keys() == {FEED, RAW, *map(key_of, TABLES)}
+
+
+def test_every_asset_has_a_description_a_group_kinds_and_owners(graph):
+    for key in graph.get_all_asset_keys() - {FEED}:
+        node = graph.get(key)
+        assert len(node.description) > 60
+        assert node.group_name == key.path[0]
+        assert node.kinds
+        assert node.owners
+    assert graph.get(FEED).group_name == "feed"
+    assert len(graph.get(FEED).description) > 60
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_table_shows_the_columns_of_the_contract_each_with_its_meaning(graph, table):
+    shown = graph.get(key_of(table)).metadata["dagster/column_schema"]
+    assert [
+        (column.name, column.type, column.description, column.constraints.nullable) for column in shown.columns
+    ] == [(column.name, str(column.dtype), column.description, column.nullable) for column in table.columns]
+    assert all(len(column.description) > 10 for column in table.columns)
+    assert table.grain in graph.get(key_of(table)).description
+
+
+def test_all_weekly_assets_and_checks_share_one_calendar_and_ranges_in_one_run(graph):
+    weekly = [FEED, RAW, *(key_of(table) for table in TABLES if table.name not in WITHOUT_WEEKS)]
+    assert len({id(graph.get(key).partitions_def) for key in weekly}) == 1
+    assert {graph.get(key).backfill_policy for key in weekly if key != FEED} == {dg.BackfillPolicy.single_run()}
+    assert {id(graph.get(key).partitions_def) for key in graph.asset_check_keys} == {id(graph.get(RAW).partitions_def)}
+    assert all(graph.get(key_of(table)).partitions_def is None for table in TABLES if table.name in WITHOUT_WEEKS)
+
+
+def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
+    specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+    assert all(len(spec.description) > 40 for spec in specs)
+    assert sorted((spec.asset_key.path[-1], spec.name, spec.blocking) for spec in specs) == [
+        ("complex_daily", "riders_kept", True),
+        ("complex_hourly", "riders_kept", True),
+        ("turnstile_readings", "booths_known", False),
+        ("turnstile_readings", "every_line_accounted_for", True),
+        ("turnstile_traffic", "an_interval_per_reading", True),
+        ("turnstile_traffic", "carry_in_present", False),
+    ]
+
+
+def test_all_assets_that_can_be_run_follow_their_inputs(graph):
+    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED})
+
+
+def test_the_jobs_say_what_they_are_for(defs):
+    for job in (RIDERSHIP_JOB, REFERENCE_JOB):
+        assert len(defs.resolve_job_def(job).description) > 40
+
+
+def test_a_week_shows_its_rows_and_where_its_file_is(project):
+    result = project.run("2024-01-06")
+    shown = {event.asset_key: event.materialization.metadata for event in result.get_asset_materialization_events()}
+    for table in TABLES:
+        if table.name not in WITHOUT_WEEKS:
+            file = project.lake / table.layer / table.name / "week=2024-01-06" / "part-0.parquet"
+            height = project.table(table.layer, table.name, "2024-01-06").height
+            assert shown[key_of(table)]["dagster/partition_row_count"].value == height
+            assert shown[key_of(table)]["path"].value == str(file)
+    assert shown[RAW]["sha256"].value == project.raw.manifest("2024-01-06").sha256
+
+
+# --- from the command line ---
+
+WEEKS = FIRST, LAST = ("2014-10-04", "2014-10-11")
+BIN = Path(sys.executable).parent
+MATERIALIZE = [BIN / "dagster", "asset", "materialize", "-m", "mta_pipeline.definitions", "--select"]
+LAUNCH = [BIN / "dg", "launch", "--assets"]
+
+
+@pytest.fixture
+def sampled(tmp_path) -> Project:
+    """A project that offers two weeks of a small sample, and has its reference tables."""
+    made = Project(tmp_path)
+    SampleFeed(4, 8, FIRST).write(made.feed, WEEKS)
+    return made
+
+
+@pytest.mark.parametrize("weeks", [[LAST], [FIRST, LAST]], ids=["one week", "a range"])
+@pytest.mark.parametrize("command", [MATERIALIZE, LAUNCH], ids=["dagster asset materialize", "dg launch"])
+def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(sampled, tmp_path, command, weeks):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").symlink_to(REPOSITORY / "dagster.yaml")
+    settings = {"MTA_FEED": str(sampled.feed), "LAKE_ROOT": str(sampled.lake), "DAGSTER_HOME": str(home)}
+    span = ["--partition", *weeks] if len(weeks) == 1 else ["--partition-range", "...".join(weeks)]
+    ran = subprocess.run(
+        [*command, "raw/turnstile_file*", *span],
+        cwd=REPOSITORY,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert sampled.landed() == weeks
+    by_command = sampled.files()
+    assert sampled.run(*weeks).success
+    assert sampled.files() == by_command

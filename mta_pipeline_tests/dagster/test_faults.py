@@ -1,0 +1,305 @@
+"""Bad input and broken machines, end to end.
+
+A week completes with everything accounted for, or fails with one clear message. What was good stays, and running again
+heals.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import pytest
+import stamina
+
+from mta_pipeline.feed import web
+from mta_pipeline.partitions import file_name
+from mta_pipeline.raw_files import RawFiles
+from mta_pipeline.resources.feed import TurnstileFeed
+from mta_pipeline.sample import Faults, SampleFeed
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
+from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, a_worker
+from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
+from mta_pipeline_tests.published import legacy_file, legacy_group, legacy_line, modern_file, modern_line
+
+FIRST, SECOND, THIRD = WEEKS
+HTML = b"<!DOCTYPE html><html><body>Moved</body></html>"
+
+
+def temporaries(lake: Path) -> list[Path]:
+    return [path for path in lake.rglob(".*") if path.is_file()]
+
+
+# --- the web ---
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[Project, FeedServer]]:
+    """A project that takes three sound weeks from a web site, without waiting between attempts."""
+    (tmp_path / "feed").mkdir()
+    with serve_feed(tmp_path / "feed") as server, stamina.set_testing(True, attempts=3):
+        project = Project(tmp_path, {"feed": TurnstileFeed(location=server.listing_url)})
+        for n, week in enumerate(WEEKS):
+            project.publish(week, quiet_week(week, start=1_000 + n * 420))
+        yield project, server
+
+
+PASSING = {
+    "429": Fault(status=429, headers={"Retry-After": "0"}),
+    "503": Fault(status=503),
+    "cut in the middle": Fault(cut_after=1_000),
+    "time-out": Fault(hang=1),
+    "stalled in the middle": Fault(cut_after=1_000, hang=1),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_a_site_that_stumbles_gives_the_weeks_all_the_same(site, monkeypatch, fault):
+    project, server = site
+    monkeypatch.setattr(web, "READ_TIMEOUT", 0.3)
+    server.fail(file_name(SECOND), fault, times=2)
+    assert project.run(FIRST, THIRD).success
+    assert project.landed() == list(WEEKS)
+    assert [project.raw.read(week) for week in WEEKS] == [
+        (project.feed / file_name(week)).read_bytes() for week in WEEKS
+    ]
+    asked = [request for request in server.asked if request.path.endswith(file_name(SECOND))]
+    assert len(asked) == 3
+
+
+LASTING = {
+    "503": (Fault(status=503), "answers 503"),
+    "403": (Fault(status=403), "answers 403"),
+    "cut in the middle": (Fault(cut_after=1_000), "the connection failed|bytes came of"),
+    "time-out": (Fault(hang=1), "no answer in time"),
+    "web page": (Fault(body=HTML), "a web page or an error message"),
+}
+
+
+@pytest.mark.parametrize(("fault", "told"), LASTING.values(), ids=LASTING.keys())
+def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_running_again_heals(
+    site, monkeypatch, fault, told
+):
+    project, server = site
+    monkeypatch.setattr(web, "READ_TIMEOUT", 0.3)
+    project.run(FIRST, SECOND)
+    before, manifest = project.files(), project.raw.manifest(SECOND)
+    corrected = quiet_week(SECOND, start=1_421)
+    project.publish(SECOND, corrected)
+    server.fail(file_name(SECOND), fault, times=3)
+
+    result = project.run(SECOND)
+    assert not result.success
+    assert re.search(f"Week {SECOND} at {server.listing_url}{file_name(SECOND)}: .*({told})", failure_of(result))
+    assert project.files() == before
+    assert project.raw.manifest(SECOND) == manifest
+
+    while server.take_fault(file_name(SECOND)):
+        pass
+    assert project.run(SECOND).success
+    assert project.raw.read(SECOND) == corrected
+    assert temporaries(project.lake) == []
+
+
+def test_a_week_the_site_does_not_have_is_skipped_with_a_word(site):
+    project, server = site
+    result = project.run("2024-01-27")
+    assert result.success
+    said = [entry.user_message for entry in project.instance.all_logs(result.run_id)]
+    assert any("skipped: Week 2024-01-27 is not published at " + server.listing_url in line for line in said)
+    assert not (project.lake / "raw").exists()
+
+
+def test_weeks_that_landed_before_the_site_broke_down_are_kept_and_recorded(site):
+    project, server = site
+    server.fail(file_name(THIRD), Fault(status=503), times=3)
+    assert not project.run(FIRST, THIRD).success
+    recorded = project.instance.get_materialized_partitions(dg.AssetKey(["raw", "turnstile_file"]))
+    assert recorded == {FIRST, SECOND}
+    assert project.raw.manifest(THIRD) is None
+    assert project.run(FIRST, THIRD).success
+    assert project.landed() == list(WEEKS)
+
+
+# --- files ---
+
+
+def test_a_zip_bomb_fails_by_name_while_the_other_weeks_land(project):
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(file_name(SECOND), bytes(80 * 2**20))
+    (project.feed / file_name(SECOND)).unlink()
+    (project.feed / f"{file_name(SECOND)}.zip").write_bytes(bomb.getvalue())
+    failure = failure_of(project.run(FIRST, THIRD))
+    assert re.search(f"week {SECOND}: .*{file_name(SECOND)}.zip: too large", failure)
+    assert project.raw.manifest(SECOND) is None
+    assert project.raw.manifest(THIRD) is not None
+
+
+def with_groups(*groups: str, week: str) -> str:
+    """A legacy line of one turnstile: a sound reading at midnight, then these groups."""
+    return legacy_line(legacy_group(f"{week} 00", 100, 50), *groups)
+
+
+JUNK = ["NUMBER,OF,ENTRIES,AND,EXITS", *(f"SUMMED,BY,STATION,{n}" for n in range(9))]
+KNOWN_BAD = {
+    "120714": ("2012-07-07", [*JUNK, with_groups(week="2012-07-07")], {"junk_header": 10}),
+    "120825": ("2012-08-18", [with_groups(week="2012-08-18"), "USE"], {"field_count": 1}),
+    "120505": (
+        "2012-04-28",
+        [with_groups(legacy_group("2012-04-28 04", "-", 60), week="2012-04-28")],
+        {"bad_register": 1},
+    ),
+    "120428": (
+        "2012-04-21",
+        [with_groups(legacy_group("2012-04-21 04", 110, ""), week="2012-04-21")],
+        {"bad_register": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize(("week", "lines", "rejects"), KNOWN_BAD.values(), ids=KNOWN_BAD.keys())
+def test_files_bad_as_the_four_known_ones_complete_with_every_line_accounted_for(tmp_path, week, lines, rejects):
+    project = Project(tmp_path)
+    last = legacy_line(legacy_group(f"{week} 08", 120, 70), legacy_group(f"{week} 12", 130, 80))
+    project.publish(week, legacy_file(*lines[:-1], last, lines[-1]) if "USE" in lines else legacy_file(*lines, last))
+    result = project.run(week)
+    assert result.success
+    assert project.checks(result)["every_line_accounted_for", week]
+    found = project.table("staged", "turnstile_rejects", week)
+    assert dict(found["reason"].value_counts().rows()) == rejects
+    traffic = project.table("lake", "turnstile_traffic", week)
+    assert traffic["entries"].sum() == 30
+    assert traffic["exits"].sum() == 30
+
+
+SOUND = [modern_line(f"2024-01-06 {hour:02}", 100 + hour, 50 + hour) for hour in (0, 4, 8)]
+NUL_LINE = modern_line("2024-01-06 06", 1, 1).replace("02-00-00", "02-\0-00")
+ODD = {
+    "CRLF": (modern_file(*SOUND, end="\r\n"), []),
+    "byte order mark": (b"\xef\xbb\xbf" + modern_file(*SOUND), []),
+    "Latin-1": (modern_file(*SOUND).replace(b"59 ST", b"59 \xd1T"), []),
+    "NUL in a name": (modern_file(*SOUND).replace(b"59 ST", b"59\0ST"), []),
+    "NUL in an identity": (modern_file(*SOUND[:2], NUL_LINE, SOUND[2]), [NUL_LINE]),
+    "only NUL in a line": (modern_file(*SOUND[:2], "\0" * 100, SOUND[2]), ["\0" * 100]),
+    "a line of a megabyte": (modern_file(*SOUND[:2], "x" * 2**20, SOUND[2]), ["x" * 2**20]),
+    "a new DESC": (modern_file(*SOUND[:2], SOUND[2].replace("REGULAR", "LOGON")), []),
+}
+
+
+@pytest.mark.parametrize(("published", "rejected"), ODD.values(), ids=ODD.keys())
+def test_odd_bytes_change_no_rider_and_are_kept_where_they_are_rejected(project, published, rejected):
+    project.publish(FIRST, published)
+    result = project.run(FIRST)
+    assert result.success
+    assert project.checks(result)["every_line_accounted_for", FIRST]
+    assert project.raw.read(FIRST) == published
+    rejects = project.table("staged", "turnstile_rejects", FIRST)
+    assert rejects.select("reason", "raw_text").rows() == [("field_count", text) for text in rejected]
+    assert project.table("lake", "turnstile_traffic", FIRST)["entries"].sum() == 8
+
+
+# --- machines ---
+
+
+SAMPLE_WEEKS = ("2014-10-04", "2014-10-11")
+WRITES = 2 + len(SAMPLE_WEEKS) * 7
+"""Two reference tables; each week a file, its manifest and five tables."""
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    with a_worker() as made:
+        yield made
+
+
+class Sample(NamedTuple):
+    """A feed of two weeks, legacy and modern, and what a lake holds of it when nothing happens."""
+
+    feed: str
+    lake: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    root = tmp_path_factory.mktemp("undisturbed")
+    SampleFeed(3, 40, SAMPLE_WEEKS[0], faults=Faults.all()).write(root / "sample", SAMPLE_WEEKS)
+    return Sample(str(root / "sample"), over(root / "sample", root))
+
+
+def over(feed: Path | str, root: Path) -> dict[str, bytes]:
+    """The files of a lake after a run of the sample's weeks."""
+    link = root / "feed"
+    link.unlink(missing_ok=True)
+    link.symlink_to(feed)
+    project = Project(root)
+    assert project.run(*SAMPLE_WEEKS).success
+    assert temporaries(project.lake) == []
+    return project.files()
+
+
+def whole_files(lake: Path) -> dict[str, bytes]:
+    """What anybody would read in a lake: files that are not hidden, manifests left out."""
+    files = (path for path in lake.rglob("[!.]*") if path.is_file() and path.name != "manifest.json")
+    return {str(path.relative_to(lake)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("write", [1, 4, 8, 11, WRITES])
+def test_a_run_killed_in_the_middle_of_a_write_leaves_whole_files_and_running_again_gives_the_same_as_ever(
+    worker, sample, tmp_path, write
+):
+    lake = tmp_path / "lake"
+    assert worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, killed_in_write=write)).codes == [KILLED]
+    assert len(temporaries(lake)) == 1
+    for week in SAMPLE_WEEKS:
+        assert RawFiles(str(lake)).read(week) in (None, (Path(sample.feed) / file_name(week)).read_bytes())
+    left = whole_files(lake)
+    assert left == {path: sample.lake[path] for path in left}
+    assert left.keys() < sample.lake.keys()
+    assert over(sample.feed, tmp_path) == sample.lake
+
+
+def test_a_run_that_is_not_killed_has_as_many_writes_as_we_think(worker, sample, tmp_path):
+    """Or else the last one above would kill nobody."""
+    answer = worker.run(Order(sample.feed, str(tmp_path / "lake"), SAMPLE_WEEKS, killed_in_write=WRITES + 1))
+    assert (answer.codes, answer.failures) == ([0], [[]])
+
+
+def test_the_same_weeks_by_two_processes_at_once_give_the_same_files(worker, sample, tmp_path):
+    lake = tmp_path / "lake"
+    answer = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, children=2))
+    assert (answer.codes, answer.failures) == ([0, 0], [[], []])
+    assert whole_files(lake) == sample.lake
+    assert temporaries(lake) == []
+
+
+@pytest.mark.parametrize(
+    ("writes", "table"),
+    [
+        (2, f"raw/turnstile_file/week={SAMPLE_WEEKS[0]}/turnstile_141011"),
+        (7, f"staged/turnstile_readings/week={SAMPLE_WEEKS[1]}/part-0.parquet"),
+        (11, f"lake/turnstile_traffic/week={SAMPLE_WEEKS[1]}/part-0.parquet"),
+    ],
+    ids=["raw", "staged", "lake"],
+)
+def test_a_full_disk_names_the_file_keeps_what_was_there_and_running_again_heals(
+    worker, sample, tmp_path, writes, table
+):
+    earlier = tmp_path / "earlier"
+    SampleFeed(3, 12, SAMPLE_WEEKS[0]).write(earlier, SAMPLE_WEEKS)
+    before, lake = over(earlier, tmp_path), tmp_path / "lake"
+
+    answer = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, disk_full_after=writes))
+    assert answer.codes == [0]
+    [[told]] = answer.failures
+    assert re.search(f"Not written, what was there stays: File too large: '{lake}/{table}", told)
+    assert temporaries(lake) == []
+    left = whole_files(lake)
+    assert left.keys() >= before.keys() - {path for path in before if path.startswith("raw/")}
+    assert all(contents in (before.get(path), sample.lake.get(path)) for path, contents in left.items())
+    assert not [path for path in left if path.startswith(table) and left[path] != before.get(path)]
+
+    assert over(sample.feed, tmp_path) == sample.lake

@@ -1,0 +1,127 @@
+"""A process that runs weeks on order, each time in a child of its own, which may be killed, cramped or doubled.
+
+An order is a line of JSON on standard input; see `Order`. The answer is a line per child that came to its end, saying
+what failed, and a last line with the exit codes. Children are forked, so that Dagster is imported only once.
+"""
+
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and what shall happen to it."""
+
+    feed: str
+    lake_root: str
+    weeks: Sequence[str]
+    killed_in_write: int | None = None
+    """The write to the lake, counted from 1, in whose middle the process is killed: bytes are out, nothing renamed."""
+    disk_full_after: int | None = None
+    """How many writes to the lake succeed before the system takes not one byte more."""
+    children: int = 1
+    """How many do the same at once."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Exit codes (negative: the signal that ended it), and for each child that came to its end what failed."""
+
+    codes: list[int]
+    failures: list[list[str]]
+
+
+class Worker:
+    """The process, seen from a test."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def run(self, order: Order) -> Answer:
+        """Run an order to its end, good or bad."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+        self._process.stdin.flush()
+        failures = []
+        while not isinstance(said := json.loads(self._process.stdout.readline()), dict):
+            failures.append(said)
+        return Answer(said["codes"], failures)
+
+
+@contextlib.contextmanager
+def a_worker() -> Iterator[Worker]:
+    """A worker that has imported what it needs."""
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Worker(process)
+        finally:
+            process.kill()
+
+
+def _run(order: Order) -> None:
+    """Be the child: run, and say what failed."""
+    import dagster as dg  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline import storage  # noqa: PLC0415
+    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.settings import Settings  # noqa: PLC0415
+
+    writes = 0
+
+    def count(descriptor: int) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == order.killed_in_write:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if writes == order.disk_full_after:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    storage.os.fsync = count  # type: ignore[attr-defined]
+    settings: Any = Settings(feed=order.feed, lake_root=order.lake_root)  # type: ignore[call-arg]
+    with dg.DagsterInstance.ephemeral() as instance:
+        outcome = run_weeks(settings, order.weeks, instance, Console(file=io.StringIO()))
+    print(json.dumps([*outcome.failed_weeks.values(), *outcome.failures]), flush=True)
+
+
+def _fork(order: Order) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        _run(order)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _main() -> None:
+    import dagster as dg  # noqa: PLC0415
+
+    import mta_pipeline.run  # noqa: PLC0415, F401  # children shall find all of it imported
+
+    # No frame may be touched before a fork: Polars' threads do not live on in children.
+    with dg.DagsterInstance.ephemeral():
+        pass
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        children = [_fork(order) for _ in range(order.children)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps({"codes": codes}), flush=True)
+
+
+if __name__ == "__main__":
+    _main()

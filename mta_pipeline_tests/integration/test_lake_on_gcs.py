@@ -1,0 +1,89 @@
+"""The whole way from the feed to the lake on gs://: the same bytes as in a directory, by settings alone."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import fsspec
+import pytest
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from polars.testing import assert_frame_equal
+
+from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.partitions import file_name
+from mta_pipeline.raw_files import RawFiles
+from mta_pipeline.sample import Faults, SampleFeed
+from mta_pipeline.settings import Settings
+from mta_pipeline.summary import summarize
+
+pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+
+WEEKS = LEGACY, MODERN = ("2014-10-04", "2014-10-11")
+
+
+@pytest.fixture(scope="module")
+def feed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("feed")
+    SampleFeed(2, 20, LEGACY, faults=Faults.all()).write(directory, WEEKS)
+    return str(directory)
+
+
+def run(feed: str, lake_root: str) -> None:
+    """Both jobs, over both weeks."""
+    defs = build_defs(Settings(feed=feed, lake_root=lake_root))
+    span = {ASSET_PARTITION_RANGE_START_TAG: LEGACY, ASSET_PARTITION_RANGE_END_TAG: MODERN}
+    with dg.DagsterInstance.ephemeral() as instance:
+        for job, tags in ((REFERENCE_JOB, {}), (RIDERSHIP_JOB, span)):
+            assert defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags).success
+
+
+def files(lake_root: str) -> dict[str, bytes]:
+    """Every file below a lake's root; of manifests all but the moment of fetching and where from."""
+    filesystem, root = fsspec.core.url_to_fs(lake_root)
+    found = {path.removeprefix(root): filesystem.cat_file(path) for path in filesystem.find(root)}
+    for path, contents in found.items():
+        if path.endswith("manifest.json"):
+            own = {"fetched_at", "source", "etag", "last_modified"}
+            manifest = {name: value for name, value in json.loads(contents).items() if name not in own}
+            found[path] = json.dumps(manifest).encode()
+    return found
+
+
+@pytest.fixture(scope="module")
+def on_disk(feed: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake of the same weeks in a directory."""
+    lake = str(tmp_path_factory.mktemp("lake"))
+    run(feed, lake)
+    return lake
+
+
+def test_a_lake_in_a_bucket_holds_the_bytes_of_one_in_a_directory_raw_files_and_all(feed, on_disk, gcs_bucket):
+    lake = f"{gcs_bucket}/some/lake"
+    run(feed, lake)
+    expected = files(on_disk)
+    assert len(expected) == 2 + len(WEEKS) * 7
+    assert files(lake) == expected
+    assert summarize(lake, WEEKS).weeks.equals(summarize(on_disk, WEEKS).weeks)
+    assert RawFiles(lake).read(MODERN) == (Path(feed) / file_name(MODERN)).read_bytes()
+
+
+def test_a_feed_in_a_bucket_gives_the_lake_of_one_in_a_directory(feed, on_disk, gcs_bucket, tmp_path):
+    fsspec.filesystem("gs").put(feed, f"{gcs_bucket}/mirror", recursive=True)
+    run(f"{gcs_bucket}/mirror", str(tmp_path))
+    assert files(str(tmp_path)) == files(on_disk)
+    manifest = RawFiles(str(tmp_path)).manifest(MODERN)
+    assert manifest.source == f"{gcs_bucket}/mirror/{file_name(MODERN)}"
+
+
+def test_a_week_published_again_replaces_its_raw_file_in_the_bucket(feed, gcs_bucket, tmp_path):
+    lake = f"{gcs_bucket}/lake"
+    run(feed, lake)
+    before = RawFiles(lake).manifest(MODERN)
+    again = SampleFeed(2, 20, LEGACY, faults=Faults.all()).after_republishing(MODERN)
+    truth = again.write(tmp_path / "again", WEEKS)
+    run(str(tmp_path / "again"), lake)
+    after = RawFiles(lake).manifest(MODERN)
+    assert after.sha256 != before.sha256
+    assert {path.name for path in RawFiles(lake).path(MODERN).iterdir()} == {"manifest.json", after.object}
+    recoverable = truth.select(entries="recoverable_entries", exits="recoverable_exits")
+    assert_frame_equal(summarize(lake, WEEKS).weeks.select("entries", "exits"), recoverable)

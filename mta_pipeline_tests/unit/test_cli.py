@@ -1,0 +1,191 @@
+"""What a person types, and what they are told."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import stamina
+from click.testing import CliRunner, Result
+
+from mta_pipeline.cli import main
+from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+
+HEAVY = ("dagster", "polars", "pandas", "pyarrow", "requests", "rich")
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and an environment without any setting."""
+    for variable in ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "DAGSTER_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def typed(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(main, words, env=environment)
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], ["MTA_FEED", "LAKE_ROOT", "run ", "sample ", "summary "]),
+        (["run"], ["--weeks", "FIRST...LAST", "newest 8"]),
+        (["sample"], ["DIRECTORY", "--weeks", "--turnstiles", "--seed", "--compression", "none|gz|zip", "made-up"]),
+        (["summary"], ["--weeks", "required"]),
+    ],
+    ids=["mta-pipeline", "run", "sample", "summary"],
+)
+def test_help_names_every_command_option_and_variable(words, told):
+    help_text = " ".join(typed(*words, "--help").output.split())
+    assert [word for word in told if word.strip() not in help_text] == []
+
+
+def test_help_is_quick_since_nothing_heavy_is_imported_for_it():
+    script = f"""
+import sys
+from mta_pipeline.cli import main
+for words in ([], ["run"], ["sample"], ["summary"]):
+    main([*words, "--help"], standalone_mode=False)
+print(sorted(set({HEAVY}) & set(sys.modules)))
+"""
+    said = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert said.splitlines()[-1] == "[]"
+
+
+# --- weeks ---
+
+
+@pytest.mark.parametrize(
+    ("weeks", "told"),
+    [
+        ("tomorrow", "'tomorrow' is not a date like 2024-01-06; weeks are FIRST or FIRST...LAST"),
+        ("2024-02-30", "'2024-02-30' is not a date"),
+        ("2024-01-06...soon", "'soon' is not a date"),
+        ("2024-01-06..2024-01-20", "'2024-01-06..2024-01-20' is not a date"),
+        ("2024-01-06...2024-01-13...2024-01-20", "'2024-01-13...2024-01-20' is not a date"),
+        ("...2024-01-20", "'' is not a date"),
+        ("2024-01-07", "2024-01-07 is a Sunday; weeks start on a Saturday: 2024-01-06 is the one it is in"),
+        ("2024-01-12", "2024-01-12 is a Friday; weeks start on a Saturday: 2024-01-06 is the one it is in"),
+        ("2024-01-06...2024-01-15", "2024-01-15 is a Monday; weeks start on a Saturday: 2024-01-13 is the one"),
+        ("2010-04-24", "2010-04-24 is before 2010-05-01, the first week there is"),
+        ("2024-01-20...2024-01-06", "2024-01-20 comes after 2024-01-06"),
+    ],
+)
+def test_weeks_that_are_none_are_told_with_what_was_meant(weeks, told):
+    result = typed("summary", "--weeks", weeks)
+    assert result.exit_code == 2
+    assert f"Error: Invalid value for '--weeks': {told}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("weeks", "files"),
+    [
+        ("2014-10-11", ["turnstile_141018.txt"]),
+        ("2014-10-11...2014-10-11", ["turnstile_141018.txt"]),
+        ("2014-10-04...2014-10-18", ["turnstile_141011.txt", "turnstile_141018.txt", "turnstile_141025.txt"]),
+    ],
+)
+def test_weeks_are_one_or_a_range_with_both_its_ends(at_home, weeks, files):
+    assert typed("sample", "--weeks", weeks, "--turnstiles", "3", "feed").exit_code == 0
+    assert sorted(path.name for path in (at_home / "feed").glob("turnstile_*")) == files
+
+
+# --- sample ---
+
+
+def test_a_sample_does_not_go_over_real_files(at_home):
+    (at_home / "feed").mkdir()
+    (at_home / "feed" / "turnstile_141018.txt").write_bytes(b"real")
+    result = typed("sample", "feed")
+    assert result.exit_code == 1
+    assert "no sample goes over real files" in result.output
+    assert (at_home / "feed" / "turnstile_141018.txt").read_bytes() == b"real"
+
+
+# --- run and summary ---
+
+
+def test_without_a_feed_a_sample_is_made_run_and_shown_next_to_its_truth(at_home):
+    result = typed("run", "--weeks", "2014-10-11")
+    assert (result.exit_code, result.exception and str(result.exception)) == (0, None)
+    assert f"week 2014-10-11, from the sample feed at {at_home}/data/sample/feed" in result.output
+    for table in ("turnstile_file", "turnstile_readings", "turnstile_traffic", "complex_daily"):
+        assert f"{table}: week 2014-10-11 (1 of 1)" in result.output
+    assert "Riders through subway turnstiles (sample)" in result.output
+    assert (at_home / "data/sample/lake/lake/complex_daily/week=2014-10-11/part-0.parquet").is_file()
+    again = typed("summary", "--weeks", "2014-10-11")
+    assert again.exit_code == 0
+    assert again.output in result.output
+
+
+def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(at_home):
+    (at_home / "mirror").mkdir()
+    (at_home / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    (at_home / "mirror" / "turnstile_240120.txt").write_bytes(b"")
+    result = typed("run", MTA_FEED="mirror")
+    assert result.exit_code == 1
+    last = result.output.strip().splitlines()[-1]
+    assert re.match(r"week 2024-01-13 failed: .*/mirror/turnstile_240120.txt: the file is empty", last)
+    assert "2 weeks, 2024-01-06 to 2024-01-13, from the feed at" in result.output
+    assert "Not in the lake: 2024-01-13" in result.output
+    assert (at_home / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
+
+
+def test_paths_are_shown_as_they_are_whatever_their_names(at_home):
+    for folder in ("[raw] feed", "[/lake]"):
+        (at_home / folder).mkdir(parents=True)
+    (at_home / "[raw] feed" / "turnstile_240113.txt").write_bytes(b"")
+    result = typed("run", MTA_FEED="[raw] feed", LAKE_ROOT="[/lake]")
+    assert result.output.count(f"{at_home}/[raw] feed") == 2
+    assert f"in the lake at {at_home}/[/lake]" in result.output
+
+
+@pytest.mark.parametrize(
+    ("feed", "told"),
+    [
+        ("nowhere", "there is no such directory or file"),
+        (".", "No weekly files at"),
+        ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known"),
+        ("https://mirror.example/feed?token=secret", "MTA_FEED: .*takes a host and a path"),
+        ("http://127.0.0.1:9/feed", "the connection failed"),
+    ],
+)
+def test_a_feed_that_cannot_be_used_is_told_in_one_line(feed, told):
+    with stamina.set_testing(True, attempts=1):
+        result = typed("run", MTA_FEED=feed)
+    assert result.exit_code == 1
+    [line] = result.output.strip().splitlines()
+    assert re.match(f"Error: .*{told}", line)
+    assert "secret" not in line
+
+
+def test_a_feed_that_is_not_there_is_told_also_when_weeks_are_named():
+    result = typed("run", "--weeks", WEEK, MTA_FEED="nowhere")
+    assert result.exit_code == 1
+    assert re.search("Error: Week 2024-01-06, feed .*nowhere: there is no such directory or file", result.output)
+    assert typed("run", "--weeks", WEEK, MTA_FEED="nonsense://mirror").output.startswith("Error: MTA_FEED: ")
+
+
+def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable():
+    result = typed("run", MTA_LAST_WEEK="2024-01-07")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: Settings that cannot be used: MTA_LAST_WEEK: ")
+
+
+def test_a_lake_without_the_weeks_asked_for_says_so():
+    result = typed("summary", "--weeks", WEEK)
+    assert result.exit_code == 0
+    assert "None of these weeks is in the lake at" in result.output
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version  # noqa: PLC0415
+
+    assert typed("--version").output.strip().endswith(version("mta-pipeline"))

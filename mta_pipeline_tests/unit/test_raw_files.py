@@ -1,0 +1,231 @@
+"""A landed week is whole at any moment, the same contents change nothing, and landing again heals what was damaged."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pytest
+
+from mta_pipeline import raw_files
+from mta_pipeline.feed import BadFile, Fetched, FilesystemFeed, NotPublished
+from mta_pipeline.partitions import file_name
+from mta_pipeline.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+
+NAME = file_name(WEEK)
+OLD, NEW, NEWER = (modern_file(modern_line("2024-01-06 03", 100 + n, 50 + n)) for n in range(3))
+
+
+class CountingFeed(FilesystemFeed):
+    """A directory that counts how often a file was fetched."""
+
+    fetched = 0
+
+    def fetch(self, week: str, sink: BinaryIO) -> Fetched:
+        self.fetched += 1
+        return super().fetch(week, sink)
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> CountingFeed:
+    (tmp_path / "feed").mkdir()
+    return CountingFeed(str(tmp_path / "feed"))
+
+
+@pytest.fixture
+def publish(tmp_path: Path, feed: CountingFeed) -> Callable[[bytes], None]:
+    def write(contents: bytes) -> None:
+        (tmp_path / "feed" / NAME).write_bytes(contents)
+
+    return write
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> RawFiles:
+    return RawFiles(str(tmp_path / "lake"))
+
+
+def folder(files: RawFiles) -> Path:
+    return Path(str(files.path(WEEK)))
+
+
+def names(files: RawFiles) -> set[str]:
+    return {path.name for path in folder(files).iterdir()}
+
+
+def test_a_week_that_has_not_landed_is_none(files):
+    assert files.manifest(WEEK) is None
+    assert files.read(WEEK) is None
+
+
+def test_a_landed_week_gives_back_the_published_bytes_and_says_where_they_are_from(files, feed, publish):
+    publish(OLD)
+    manifest, is_new = files.land(feed, WEEK)
+    assert is_new
+    assert files.read(WEEK) == OLD
+    assert files.manifest(WEEK) == manifest
+    assert (manifest.file, manifest.size, manifest.sha256) == (NAME, len(OLD), hashlib.sha256(OLD).hexdigest())
+    assert manifest.source == f"{feed.location}/{NAME}"
+    assert manifest.last_modified is not None
+    assert names(files) == {"manifest.json", manifest.object}
+    assert manifest.sha256.startswith(manifest.object.split(".")[1])
+
+
+def test_a_packed_copy_lands_as_the_bytes_that_were_published(files, feed, publish, tmp_path):
+    (tmp_path / "feed" / f"{NAME}.gz").write_bytes(gzip.compress(OLD))
+    manifest, _ = files.land(feed, WEEK)
+    assert files.read(WEEK) == OLD
+    assert (manifest.file, manifest.size) == (NAME, len(OLD))
+
+
+def test_the_same_contents_leave_the_manifest_as_it_was(files, feed, publish):
+    publish(OLD)
+    first, _ = files.land(feed, WEEK)
+    before = (folder(files) / "manifest.json").stat()
+    publish(OLD)
+    again, is_new = files.land(feed, WEEK)
+    assert (again, is_new) == (first, False)
+    assert (folder(files) / "manifest.json").stat().st_ino == before.st_ino
+
+
+def test_other_contents_replace_file_and_manifest(files, feed, publish):
+    for contents in (OLD, NEW):
+        publish(contents)
+        manifest, is_new = files.land(feed, WEEK)
+        assert is_new
+        assert files.read(WEEK) == contents
+        assert names(files) == {"manifest.json", manifest.object}
+
+
+def test_the_manifest_comes_after_its_file_and_the_old_file_goes_last(files, feed, publish, monkeypatch):
+    steps: list[tuple[str, str]] = []
+
+    def noted(what: str, act: Callable[..., None]) -> Callable[..., None]:
+        def step(path: Path, *payload: bytes) -> None:
+            act(path, *payload)
+            steps.append((what, path.name))
+            assert files.read(WEEK) in (None, OLD, NEW)
+
+        return step
+
+    monkeypatch.setattr(raw_files, "write_atomically", noted("write", raw_files.write_atomically))
+    monkeypatch.setattr(raw_files, "remove", noted("remove", raw_files.remove))
+    publish(OLD)
+    old, _ = files.land(feed, WEEK)
+    publish(NEW)
+    new, _ = files.land(feed, WEEK)
+    assert steps == [
+        ("write", old.object),
+        ("write", "manifest.json"),
+        ("write", new.object),
+        ("write", "manifest.json"),
+        ("remove", old.object),
+    ]
+
+
+@pytest.mark.parametrize("refused", ["turnstile", "manifest"])
+def test_a_landing_that_breaks_off_leaves_the_week_as_it_was(files, feed, publish, monkeypatch, refused):
+    publish(OLD)
+    old, _ = files.land(feed, WEEK)
+    write = raw_files.write_atomically
+
+    def full(path: Path, payload: bytes) -> None:
+        if path.name.startswith(refused):
+            raise OSError(28, "No space left on device", str(path))
+        write(path, payload)
+
+    publish(NEW)
+    monkeypatch.setattr(raw_files, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.land(feed, WEEK)
+    assert files.manifest(WEEK) == old
+    assert files.read(WEEK) == OLD
+
+    monkeypatch.setattr(raw_files, "write_atomically", write)
+    files.land(feed, WEEK)
+    assert files.read(WEEK) == NEW
+
+
+@pytest.mark.parametrize("contents", [None, b"", b"<html>gone</html>"], ids=["gone", "empty", "web page"])
+def test_a_feed_that_gives_no_file_changes_nothing(files, feed, publish, tmp_path, contents):
+    publish(OLD)
+    old, _ = files.land(feed, WEEK)
+    (tmp_path / "feed" / NAME).unlink()
+    if contents is not None:
+        publish(contents)
+    with pytest.raises(NotPublished if contents is None else BadFile):
+        files.land(feed, WEEK)
+    assert files.manifest(WEEK) == old
+    assert files.read(WEEK) == OLD
+
+
+def packed(contents: bytes) -> bytes:
+    return pa.compress(contents, "zstd", asbytes=True)
+
+
+DAMAGE: dict[str, Callable[[Path, Path], object]] = {
+    "the file is gone": lambda file, _: file.unlink(),
+    "the file is empty": lambda file, _: file.write_bytes(b""),
+    "the file is cut": lambda file, _: file.write_bytes(file.read_bytes()[:-20]),
+    "the file is rubbish": lambda file, _: file.write_bytes(b"rubbish"),
+    "the file is shorter": lambda file, _: file.write_bytes(packed(OLD[:-1])),
+    "the file holds other bytes of the same size": lambda file, _: file.write_bytes(packed(NEW)),
+    "the manifest is cut": lambda _, manifest: manifest.write_bytes(manifest.read_bytes()[:40]),
+    "the manifest is empty": lambda _, manifest: manifest.write_bytes(b""),
+    "the manifest is none": lambda _, manifest: manifest.write_bytes(b'{"sha256": 7}'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_week_is_told_by_path_and_remedy_and_landing_again_heals_it(files, feed, publish, damage):
+    publish(OLD)
+    manifest, _ = files.land(feed, WEEK)
+    damage(folder(files) / manifest.object, folder(files) / "manifest.json")
+    with pytest.raises(DamagedRawFile, match=rf"week={WEEK}/.*; materialize raw/turnstile_file for {WEEK} again"):
+        files.read(WEEK)
+    files.land(feed, WEEK)
+    assert files.read(WEEK) == OLD
+    assert names(files) == {"manifest.json", manifest.object}
+
+
+# --- versions ---
+
+
+def test_a_week_that_has_not_landed_has_no_version_and_is_not_fetched_for_one(files, feed, publish):
+    publish(OLD)
+    assert files.version_on_offer(feed, WEEK) is None
+    assert feed.fetched == 0
+
+
+def test_a_file_that_nobody_touched_keeps_its_version_without_being_fetched(files, feed, publish):
+    publish(OLD)
+    manifest, _ = files.land(feed, WEEK)
+    assert files.version_on_offer(feed, WEEK) == manifest.sha256
+    assert feed.fetched == 1
+
+
+def test_a_touched_file_is_looked_into(files, feed, publish, tmp_path):
+    publish(OLD)
+    manifest, _ = files.land(feed, WEEK)
+    (tmp_path / "feed" / NAME).touch()
+    assert files.version_on_offer(feed, WEEK) == manifest.sha256
+    publish(NEWER)
+    assert files.version_on_offer(feed, WEEK) == hashlib.sha256(NEWER).hexdigest()
+    assert files.manifest(WEEK) == manifest
+
+
+def test_a_week_that_the_feed_no_longer_has_keeps_its_version(files, feed, publish, tmp_path):
+    publish(OLD)
+    manifest, _ = files.land(feed, WEEK)
+    (tmp_path / "feed" / NAME).unlink()
+    assert files.version_on_offer(feed, WEEK) == manifest.sha256
+
+
+def test_a_damaged_manifest_makes_the_week_count_as_never_landed(files, feed, publish):
+    publish(OLD)
+    files.land(feed, WEEK)
+    (folder(files) / "manifest.json").write_bytes(b"rubbish")
+    assert files.version_on_offer(feed, WEEK) is None

@@ -1,0 +1,75 @@
+"""What the environment says, and what is told where it cannot be used."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, read_settings
+
+VARIABLES = ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "DAGSTER_HOME")
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and an environment without any setting."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return read_settings()
+
+
+def test_nothing_set_means_the_sample_and_a_calendar_that_is_open(at_home):
+    read = read_settings()
+    assert read.is_sample
+    assert (read.feed, read.lake_root) == (str(at_home / SAMPLE_FEED), str(at_home / SAMPLE_LAKE))
+    assert read.last_week is None
+    assert read.dagster_home is None
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch):
+    assert settings(monkeypatch, **dict.fromkeys(VARIABLES, "")) == Settings()
+
+
+@pytest.mark.parametrize("feed", ["mirror", "https://mirror.example/turnstile", "gs://bucket/turnstile"])
+def test_real_files_go_to_a_lake_of_their_own(at_home, monkeypatch, feed):
+    read = settings(monkeypatch, MTA_FEED=feed)
+    assert not read.is_sample
+    assert read.lake_root == str(at_home / REAL_LAKE)
+
+
+@pytest.mark.parametrize("feed", [str(SAMPLE_FEED), f"./{SAMPLE_FEED}/"])
+def test_the_sample_goes_to_its_own_lake_also_when_it_is_asked_for_by_name(at_home, monkeypatch, feed):
+    for named in (settings(monkeypatch, MTA_FEED=feed), Settings(feed=feed)):
+        assert named.is_sample
+        assert named.lake_root == str(at_home / SAMPLE_LAKE)
+
+
+@pytest.mark.parametrize("feed", [{}, {"MTA_FEED": "mirror"}], ids=["sample", "real"])
+def test_a_lake_that_is_asked_for_is_taken_whatever_the_feed(monkeypatch, feed):
+    assert settings(monkeypatch, **feed, LAKE_ROOT="gs://bucket/lake/").lake_root == "gs://bucket/lake"
+
+
+def test_paths_mean_the_same_place_in_every_process(at_home, monkeypatch):
+    read = settings(monkeypatch, MTA_FEED="~/mirror", LAKE_ROOT="lake")
+    assert (read.feed, read.lake_root) == (str(at_home / "home" / "mirror"), str(at_home / "lake"))
+
+
+def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
+    assert settings(monkeypatch, MTA_LAST_WEEK="2024-05-25").last_week == dt.date(2024, 5, 25)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("2024-05-26", "2024-05-26 is a Sunday; weeks start on a Saturday"), ("soon", "valid date")],
+)
+def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable(monkeypatch, value, told):
+    with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{told}"):
+        settings(monkeypatch, MTA_LAST_WEEK=value)

@@ -1,0 +1,160 @@
+"""The figures shown are those of the lake's files."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from mta_pipeline.io_managers.frames import to_parquet
+from mta_pipeline.partitions import week_before
+from mta_pipeline.settings import Settings
+from mta_pipeline.storage import part_path, write_atomically
+from mta_pipeline.summary import known_truth, show, summarize
+from mta_pipeline.turnstile.complexes import station_complexes
+from mta_pipeline.turnstile.contract import (
+    COMPLEX_DAILY,
+    STATION_COMPLEXES,
+    TURNSTILE_READINGS,
+    TURNSTILE_REJECTS,
+    TURNSTILE_TRAFFIC,
+    Table,
+)
+from mta_pipeline.turnstile.readings import stage
+from mta_pipeline.turnstile.ridership import complex_daily
+from mta_pipeline.turnstile.traffic import traffic
+from mta_pipeline_tests.published import BOOTHS, WEEK, modern_file, modern_line
+
+INWOOD, PATH = "N001,R173,00-00-00", "PTH01,R549,00-00-00"
+
+
+def subway(at: str, entries: int, exits: int) -> str:
+    return modern_line(at, entries, exits)
+
+
+def inwood(at: str, entries: int, exits: int) -> str:
+    return modern_line(at, entries, exits, booth=INWOOD, station="INWOOD-207 ST,A,IND")
+
+
+def across(at: str, entries: int, exits: int) -> str:
+    return modern_line(at, entries, exits, booth=PATH, station="NEWARK HW BMEBE,1,PTH")
+
+
+PUBLISHED = modern_file(
+    subway("2024-01-06 00", 1_000, 500),
+    subway("2024-01-06 04", 1_010, 503),  # 10 in, 3 out
+    subway("2024-01-06 04", 1_010, 503),  # duplicate
+    subway("2024-01-06 08", 1_030, 0),  # 20 in; exits reset
+    subway("2024-01-08 08", 1_130, 40),  # 100 in and 40 out in a long gap
+    subway("2024-01-08 12", 9_999_999, 45),  # entries implausible; 5 out
+    inwood("2024-01-06 00", 7, 7),
+    inwood("2024-01-06 04", 8, 9),  # 1 in, 2 out
+    across("2024-01-06 00", 0, 0),
+    across("2024-01-06 04", 900, 900),  # not subway
+    "USE",
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> str:
+    """A lake of one small week, made by the plain functions."""
+    root = str(tmp_path / "lake")
+
+    def write(table: Table, frame: pl.DataFrame, week: str | None = WEEK) -> None:
+        write_atomically(part_path(root, table.layer, table.name, week), to_parquet(frame))
+
+    staged = stage(PUBLISHED, WEEK, BOOTHS)
+    people = traffic(staged.readings, None, BOOTHS)
+    write(TURNSTILE_READINGS, staged.readings)
+    write(TURNSTILE_REJECTS, staged.rejects)
+    write(TURNSTILE_TRAFFIC, people)
+    write(COMPLEX_DAILY, complex_daily(people))
+    write(STATION_COMPLEXES, station_complexes(), None)
+    return root
+
+
+@pytest.fixture
+def shown(lake: str, tmp_path: Path) -> Callable[..., str]:
+    """What a person sees of some weeks."""
+
+    def text(*weeks: str) -> str:
+        console = Console(file=io.StringIO(), width=200)
+        show(console, Settings(feed=str(tmp_path / "feed"), lake_root=lake), weeks)
+        return console.file.getvalue()
+
+    return text
+
+
+def row_of(text: str, first: str) -> list[str]:
+    return next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
+
+
+def test_a_week_is_counted_by_hand(lake):
+    [week] = summarize(lake, [WEEK]).weeks.to_dicts()
+    assert week == {
+        "week": WEEK,
+        "readings": 9,
+        "turnstiles": 3,
+        "entries": 10 + 20 + 100 + 1,
+        "exits": 3 + 40 + 5 + 2,
+        "entries_ok": 10 + 20 + 1,
+        "exits_ok": 3 + 5 + 2,
+        "entries_first": 3,
+        "entries_reset": 0,
+        "entries_implausible": 1,
+        "entries_long_gap": 1,
+        "exits_first": 3,
+        "exits_reset": 1,
+        "exits_implausible": 0,
+        "exits_long_gap": 1,
+    }
+
+
+def test_rejects_are_counted_by_reason(lake):
+    assert summarize(lake, [WEEK]).rejects.select("week", "reason", "rejects").sort("reason").rows() == [
+        (WEEK, "duplicate", 1),
+        (WEEK, "field_count", 1),
+    ]
+
+
+def test_the_busiest_complexes_come_first_with_their_names(lake):
+    busiest = summarize(lake, [WEEK], top=1).busiest
+    assert busiest.rows() == [("Lexington Av/59 St", "Manhattan", 30, 8)]
+    assert summarize(lake, [WEEK]).busiest["name"].to_list() == ["Lexington Av/59 St", "Inwood-207 St"]
+
+
+def test_weeks_that_are_not_in_the_lake_are_left_out(lake):
+    assert summarize(lake, [week_before(WEEK), WEEK]).weeks["week"].to_list() == [WEEK]
+    assert summarize(lake, [week_before(WEEK)]).weeks.is_empty()
+
+
+def test_a_person_sees_weeks_rejects_statuses_riders_and_complexes(shown, lake):
+    text = shown(WEEK)
+    headers = next(line.split() for line in text.splitlines() if "readings" in line and "turnstiles" in line)
+    assert headers == ["week", "readings", "turnstiles", "field_count", "duplicate"]
+    assert row_of(text, WEEK) == [WEEK, "9", "3", "1", "1"]
+    assert row_of(text, "all") == ["all", "131", "50"]
+    assert "Entries leave out riders who tap OMNY" in text
+    assert "Lexington Av/59 St" in text
+    assert lake in text
+
+
+def test_a_week_that_is_not_there_is_named(shown):
+    assert f"Not in the lake: {week_before(WEEK)}" in shown(week_before(WEEK), WEEK)
+    assert "None of these weeks is in the lake" in shown(week_before(WEEK))
+
+
+def test_a_samples_riders_stand_next_to_the_truth(shown, tmp_path):
+    (tmp_path / "feed" / "truth").mkdir(parents=True)
+    (tmp_path / "feed" / "truth" / "weeks.csv").write_text(f"week,true_entries,true_exits\n{WEEK},160,40\n")
+    text = shown(WEEK)
+    assert "Riders through subway turnstiles (sample)" in text
+    assert [WEEK, "131", "50", "160", "40", f"{181 / 200:.2%}"] in [line.split() for line in text.splitlines()]
+    assert "OMNY" not in text
+
+
+def test_only_a_sample_has_a_known_truth(tmp_path):
+    assert known_truth(str(tmp_path)) is None
+    assert known_truth("https://mirror.example/turnstile") is None
