@@ -16,7 +16,8 @@ from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
 from mta_pipeline.engines.lake_files import WEEKLY, is_there, pattern, schema, weeks_in_lake
-from mta_pipeline.marts import VIEWS, expression
+from mta_pipeline.engines.sql import sql
+from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.storage import local_path, part_path, write_atomically
@@ -69,12 +70,10 @@ def write_warehouse(lake_root: str, path: Path) -> None:
             for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE, *MARTS)):
                 connection.execute(f"CREATE SCHEMA {layer}")
             _create_calendar(connection, lake_root, _name(DIM_DATE))
-            lake = {table.name: _unbound(table) for table in TABLES}
             for table in TABLES:
                 connection.execute(f"CREATE VIEW {_name(table)} AS {_select(lake_root, table)}")
             for view in VIEWS:
-                sql = ibis.to_sql(expression(view.name, lake), dialect="duckdb")
-                connection.execute(f"CREATE VIEW {_name(view)} AS {sql}")
+                connection.execute(f"CREATE VIEW {_name(view)} AS {sql(view.name, 'duckdb')}")
             for mart in MARTS:
                 connection.execute(f"CREATE VIEW {_name(mart)} AS {_select(lake_root, mart)}")
             for table in (*TABLES, *VIEWS, *MARTS):
@@ -134,10 +133,6 @@ def _must_be_ours(path: Path) -> None:
     foreign = {name for (name,) in names} - {_name(table) for table in (*TABLES, *VIEWS, DIM_DATE, *MARTS)}
     if foreign:
         raise WarehouseFileError(f"{path}: holds what the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}")
-
-
-def _unbound(table: Table) -> ir.Table:
-    return ibis.table(ibis.Schema.from_polars(schema(table)), name=table.name, database=table.layer)
 
 
 def _name(table: Table) -> str:
