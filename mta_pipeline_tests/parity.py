@@ -85,7 +85,9 @@ def _emulated(lake_root: str) -> Iterator[Rows]:
 
     port = 9750
     command = [_bqemulator(), "start", "--rest-port", str(port), "--grpc-port", str(port + 1), "--log-level", "error"]
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    # Its environment is its home, where DuckDB finds the extension that it needs: see the Makefile.
+    home = {**os.environ, "HOME": str(_bqemulator().parents[1])}
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, env=home, stdout=log, stderr=log) as process:
         try:
             client = bigquery.Client(
                 project="parity",

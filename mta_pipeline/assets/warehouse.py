@@ -81,7 +81,9 @@ def mart_assets(lake_root: str, file: Path | None) -> dg.AssetsDefinition:
 def _write(context: dg.AssetExecutionContext, lake_root: str, file: Path | None) -> Mapping[str, Any]:
     """Write the warehouse's file, if there is to be one, and say where it is."""
     if file is None:
-        context.log.info(f"The lake is at {lake_root}: a DuckDB file has views of files in a directory, so there is none.")
+        context.log.info(
+            f"The lake is at {lake_root}: a DuckDB file has views of files in a directory, so there is none."
+        )
         return {}
     from mta_pipeline.engines.duckdb import WarehouseFileError, write_warehouse  # noqa: PLC0415  # slow to import
 

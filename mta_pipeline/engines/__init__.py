@@ -32,7 +32,8 @@ class OpenLake:
     def to_pyarrow(self, name: str) -> "pa.Table":
         """A mart's rows, in the contract's columns and types, sorted by its key, nulls last."""
         keys = [(column, "ascending") for column in KEYS[name]]
-        return self.mart(name).to_pyarrow().sort_by(keys)
+        rows: pa.Table = self.mart(name).to_pyarrow()
+        return rows.sort_by(keys)
 
 
 @contextmanager

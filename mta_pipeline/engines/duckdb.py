@@ -100,7 +100,7 @@ def _select(lake_root: str, table: Table) -> str:
     there = part_path(lake_root, table.layer, table.name).exists() if is_mart else is_there(lake_root, table)
     if there:
         week = ", hive_partitioning = true, hive_types = {'week': DATE}" if table in WEEKLY else ""
-        return f"SELECT {', '.join(columns)} FROM read_parquet({_quoted(pattern(lake_root, table))}{week})"
+        return f"SELECT {', '.join(columns)} FROM read_parquet({_quoted(pattern(lake_root, table))}{week})"  # noqa: S608
     types = ibis.Schema.from_polars(columns)
     nulls = (f"CAST(NULL AS {DuckDBType.to_string(dtype)}) AS {name}" for name, dtype in types.items())
     return f"SELECT {', '.join(nulls)} WHERE false"
@@ -129,10 +129,14 @@ def _must_be_ours(path: Path) -> None:
                 ).fetchall()
         except duckdb.Error as error:
             reason = str(error).splitlines()[0].replace(str(copy), str(path))
-            raise WarehouseFileError(f"{path}: this DuckDB ({duckdb.__version__}) cannot read it: {reason} {remedy}") from error
+            raise WarehouseFileError(
+                f"{path}: this DuckDB ({duckdb.__version__}) cannot read it: {reason} {remedy}"
+            ) from error
     foreign = {name for (name,) in names} - {_name(table) for table in (*TABLES, *VIEWS, DIM_DATE, *MARTS)}
     if foreign:
-        raise WarehouseFileError(f"{path}: holds what the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}")
+        raise WarehouseFileError(
+            f"{path}: holds what the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}"
+        )
 
 
 def _name(table: Table) -> str:

@@ -69,5 +69,3 @@ def weeks_in_lake(lake_root: str) -> set[str]:
 def _weeks(lake_root: str, table: Table) -> set[str]:
     folder = UPath(lake_root) / table.layer / table.name
     return {path.parent.name.removeprefix("week=") for path in folder.glob("week=*/part-0.parquet")}
-
-

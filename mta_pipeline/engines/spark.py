@@ -56,7 +56,9 @@ def _start(master: str) -> "SparkSession":
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415
     except ImportError as error:
-        raise EngineMissingError("Spark is not installed: pip install 'mta-pipeline[spark]', or make .venv/.spark") from error
+        raise EngineMissingError(
+            "Spark is not installed: pip install 'mta-pipeline[spark]', or make .venv/.spark"
+        ) from error
     if not (shutil.which("java") or (Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java").is_file()):
         raise EngineMissingError("Spark needs Java 17 or later, and there is no java on the PATH nor in JAVA_HOME")
     builder = SparkSession.builder.master(master).appName("mta_pipeline")

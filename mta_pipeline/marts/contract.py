@@ -149,9 +149,9 @@ STATION_PEAK_HOURS: Final = Table(
     "marts",
     "station_peak_hours",
     "station complex × weekday or weekend × four-hour block",
-    "When people enter and leave each station complex: an average day's riders per four-hour block, over all whole days "
-    "in the lake, with the block's share of the day and its rank among the complex's six. Intervals are spread evenly "
-    "over the hours they cover, and riders of a block are rounded to whole people before averaging.",
+    "When people enter and leave each station complex: an average day's riders per four-hour block, over all whole "
+    "days in the lake, with the block's share of the day and its rank among the complex's six. Intervals are spread "
+    "evenly over the hours they cover, and riders of a block are rounded to whole people before averaging.",
     (
         _COMPLEX_ID,
         *_PLACE,
@@ -240,8 +240,8 @@ BUSIEST_PLACES: Final = Table(
     "busiest_places",
     "weekday × hour × station complex",
     "Which station complexes are busiest at a given weekday and hour, with their places, for geofencing: an average "
-    "day's riders in that hour, over all whole days in the lake, ranked among all complexes. Intervals are spread evenly "
-    "over the hours they cover, and riders of an hour are rounded to whole people before averaging.",
+    "day's riders in that hour, over all whole days in the lake, ranked among all complexes. Intervals are spread "
+    "evenly over the hours they cover, and riders of an hour are rounded to whole people before averaging.",
     (
         Column("weekday", pl.Int32(), "Day of the week by ISO: 1 is Monday, 7 Sunday."),
         Column("hour", pl.Int32(), "Clock hour, 0 to 23, New York wall-clock time."),

@@ -45,8 +45,12 @@ def _counts(facts: ir.Table) -> ir.Table:
         },
     }
     turnstiles = facts.group_by("week", "control_area", "unit", "scp").agg(**sums)
-    weeks = turnstiles.group_by("week").agg(turnstiles=turnstiles.count(), **{name: turnstiles[name].sum() for name in sums})
-    return weeks.mutate(**{f"{register}_without_complex": ibis._[f"{register}_without_complex"].fill_null(0) for register in REGISTERS})
+    weeks = turnstiles.group_by("week").agg(
+        turnstiles=turnstiles.count(), **{name: turnstiles[name].sum() for name in sums}
+    )
+    return weeks.mutate(
+        **{f"{register}_without_complex": ibis._[f"{register}_without_complex"].fill_null(0) for register in REGISTERS}
+    )
 
 
 def _rejects(rejects: ir.Table) -> ir.Table:

@@ -29,7 +29,7 @@ def fact_turnstile(turnstile_traffic: ir.Table) -> ir.Table:
     traffic = turnstile_traffic
     subway = traffic.division.isin(SUBWAY_DIVISIONS) & (traffic.control_area != BUS_CONTROL_AREA)
     return traffic.mutate(
-        is_subway=subway.fill_null(False),  # noqa: FBT003
+        is_subway=subway.fill_null(False),
         seconds=traffic.ended_at.delta(traffic.started_at, unit="second"),
     )
 

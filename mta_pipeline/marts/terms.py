@@ -34,7 +34,9 @@ def with_place(table: ir.Table, dim_station: ir.Table) -> ir.Table:
 
     A complex that the MTA's list lacks keeps its rows and is called by its number.
     """
-    place = dim_station.select(known="complex_id", station="name", **{c: c for c in ("borough", "latitude", "longitude")})
+    place = dim_station.select(
+        known="complex_id", station="name", **{c: c for c in ("borough", "latitude", "longitude")}
+    )
     placed = table.left_join(place, table.complex_id == place.known)
     number = ibis.literal("Complex ") + placed.complex_id.cast("string")
     return placed.mutate(name=placed.station.coalesce(number)).drop("known", "station")
