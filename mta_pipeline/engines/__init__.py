@@ -31,7 +31,7 @@ class OpenLake:
 
     def to_pyarrow(self, name: str) -> "pa.Table":
         """A mart's rows, in the contract's columns and types, sorted by its key, nulls last."""
-        keys = [(column, "ascending") for column in KEYS[name]]
+        keys: list[tuple[str, Literal["ascending", "descending"]]] = [(key, "ascending") for key in KEYS[name]]
         rows: pa.Table = self.mart(name).to_pyarrow()
         return rows.sort_by(keys)
 
