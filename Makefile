@@ -37,6 +37,10 @@ test: .venv/.dev ## Run the tests
 drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk")
 	@.venv/bin/python -m mta_pipeline_tests.drills $(DRILLS)
 
+.PHONY: parity
+parity: .venv/.spark ## Compare every mart on every engine at hand (LAKE chooses another lake than a small sample)
+	@.venv/bin/python -m mta_pipeline_tests.parity $(LAKE)
+
 .PHONY: lint
 lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff check .
@@ -78,6 +82,23 @@ clean: ## Remove the virtual environment and the sample data
 
 .venv/.dev: .venv/.base
 	@$(INSTALL) --requirements pyproject.toml --extra gcp --group dev
+	@touch $@
+
+# 400 MB that most work does without.
+.venv/.spark: .venv/.dev
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra spark --group dev
+	@touch $@
+
+# BigQuery's emulator, apart from our own packages, which its versions do not go with. It is its own home, because DuckDB
+# looks for extensions there; the package has the one it needs, where the emulator would download it.
+.venv/.bqemulator: .venv/.uv
+	@$(UV) venv --quiet --clear .venv/bqemulator
+	@$(UV) pip install --quiet --python .venv/bqemulator/bin/python bqemulator==1.4.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 numpy pytz
+	@.venv/bqemulator/bin/python -c 'import duckdb, pathlib, shutil, duckdb_extension_spatial as e; \
+		(platform,) = duckdb.sql("PRAGMA platform").fetchone(); \
+		[file] = pathlib.Path(e.__path__[0]).rglob("spatial.duckdb_extension"); \
+		folder = pathlib.Path(".venv/bqemulator/.duckdb/extensions") / file.parent.name / platform; \
+		folder.mkdir(parents=True); shutil.copy(file, folder)'
 	@touch $@
 
 # Dagster reads dagster.yaml from its home; there is one, at the root.

@@ -8,15 +8,18 @@ import dagster as dg
 from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.assets.raw import feed_asset, raw_asset
 from mta_pipeline.assets.staged import staged_assets
+from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.checks.weekly import weekly_checks
 from mta_pipeline.io_managers.parquet import ParquetIOManager
 from mta_pipeline.partitions import calendar
 from mta_pipeline.resources.feed import TurnstileFeed
+from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.resources.raw import RawLayer
 from mta_pipeline.settings import Settings
 
 REFERENCE_JOB: Final = "reference_tables"
 RIDERSHIP_JOB: Final = "weekly_ridership"
+MARTS_JOB: Final = "marts"
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -24,7 +27,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
 
     Args:
         settings: what the deployment chooses.
-        resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager.
+        resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager, marts_engine.
     """
     with warnings.catch_warnings():
         # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
@@ -38,8 +41,10 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             *complex_assets(weeks),
         ]
         reference = reference_assets()
+        where = (settings.lake_root, settings.warehouse)
+        answers = [warehouse_assets(*where), mart_assets(*where)]
         return dg.Definitions(
-            assets=[feed_asset(weeks), *weekly, *reference],
+            assets=[feed_asset(weeks), *weekly, *reference, *answers],
             asset_checks=weekly_checks(weeks),
             jobs=[
                 dg.define_asset_job(
@@ -52,11 +57,19 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     selection=dg.AssetSelection.assets(*reference),
                     description="The tables without weeks, which weekly ones look booths up in.",
                 ),
+                dg.define_asset_job(
+                    MARTS_JOB,
+                    selection=dg.AssetSelection.assets(*answers),
+                    description="The warehouse and the marts, from all weeks in the lake.",
+                ),
             ],
             resources={
                 "feed": TurnstileFeed(location=settings.feed),
                 "raw_layer": RawLayer(lake_root=settings.lake_root),
                 "io_manager": ParquetIOManager(lake_root=settings.lake_root),
+                "marts_engine": MartsEngine(
+                    lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark_master
+                ),
                 **resources,
             },
             # A run is a chain of steps, each fast: a process per step would cost more than the work.

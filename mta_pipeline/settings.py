@@ -5,7 +5,7 @@ Anything that follows from the data or from the contract is not a setting and do
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -35,6 +35,10 @@ def _is_sample(feed: str) -> bool:
     return _location(feed) == _location(str(SAMPLE_FEED))
 
 
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().absolute()
+
+
 def _saturday(day: dt.date | None) -> dt.date | None:
     if day is not None and day.isoweekday() != 6:
         raise ValueError(f"{day} is a {day:%A}; weeks start on a Saturday")
@@ -60,6 +64,15 @@ class Settings(BaseSettings):
     dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
     """Where Dagster keeps its records; without it, a run from the terminal keeps none."""
 
+    marts_engine: Literal["duckdb", "spark"] = Field(default="duckdb", alias="MARTS_ENGINE")
+    """What computes the marts. Spark needs the extra `spark` and Java."""
+
+    spark_master: str = Field(default="local[*]", alias="SPARK_MASTER")
+    """Where Spark runs: in this process, or spark://host:port."""
+
+    warehouse_file: Annotated[Path | None, AfterValidator(_absolute)] = Field(default=None, alias="WAREHOUSE")
+    """The DuckDB file with the warehouse's views; unset, it is beside the tables if they are in a directory."""
+
     @model_validator(mode="before")
     @classmethod
     def _keep_sample_and_real_apart(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +80,12 @@ class Settings(BaseSettings):
             return values
         sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
+
+    @property
+    def warehouse(self) -> Path | None:
+        """The DuckDB file to write; None if the tables are in an object store and no file is asked for."""
+        beside = None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
+        return self.warehouse_file or beside
 
     @property
     def is_sample(self) -> bool:

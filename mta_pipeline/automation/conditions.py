@@ -12,3 +12,13 @@ def follows_its_inputs() -> dg.AutomationCondition[dg.AssetKey]:
       and fourteen years of them are loaded after the fact.
     """
     return dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+
+
+def once_its_inputs_are_done() -> dg.AutomationCondition[dg.AssetKey]:
+    """Due, for a table without weeks, when weeks of its inputs changed and no more of them are under way.
+
+    - `eager` asks when any week of an input was renewed, and waits while any is in progress or about to be: one run
+      after a backfill, not one per week.
+    - `without any_deps_missing`: weeks that were never published are missing for good.
+    """
+    return dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing())

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from mta_pipeline.engines import open_lake
 from mta_pipeline.run import run_weeks
 from mta_pipeline.settings import Settings
 from mta_pipeline.summary import LakeSummary, summarize
@@ -64,6 +65,19 @@ def test_days_and_hours_hold_the_riders_of_ok_intervals(lake):
                 .sum()
             )
             assert sums.row(0) == pytest.approx(figures[4:6])
+
+
+def test_the_system_s_days_hold_the_riders_of_ok_intervals(lake):
+    with open_lake(str(lake)) as opened:
+        system, stations = (
+            pl.DataFrame(pl.from_arrow(opened.to_pyarrow(f"{of}_daily"))) for of in ("system", "station")
+        )
+        quality = pl.DataFrame(pl.from_arrow(opened.to_pyarrow("data_quality_weekly")))
+    totals = [sum(figures[at] for figures in CONTRACT.values()) for at in (4, 5)]
+    assert list(system.select(pl.col("entries", "exits").sum()).row(0)) == totals
+    without_complex = quality.select(pl.col("entries_without_complex", "exits_without_complex").sum()).row(0)
+    at_stations = stations.select(pl.col("entries", "exits").sum()).row(0)
+    assert [a + b for a, b in zip(at_stations, without_complex, strict=True)] == totals
 
 
 def january_against_published(lake: Path, official: Path, booths: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,100 @@
+"""All marts over a year of full-size sample weeks: as the pipeline makes them, beside the same in DuckDB SQL by hand.
+
+`python bench/marts.py [FOLDER]`: the lake is made in FOLDER (data/bench) if it is not there yet, which takes a while;
+a lake of real weeks does as well. Each side runs in a process of its own, three times over, and the best counts. The
+rows of both must be equal.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from mta_pipeline.engines import open_lake
+from mta_pipeline.marts.contract import KEYS, MARTS
+
+WEEKS, TURNSTILES, TIMES = 52, 5_000, 3
+
+_, *_SECTIONS = (Path(__file__).with_suffix(".sql")).read_text().split("-- name: ")
+BY_HAND = dict(section.split("\n", 1) for section in _SECTIONS)
+SETUP = BY_HAND.pop("setup")
+
+
+def main(folder: Path) -> int:
+    """Print seconds and memory of both sides; return how many marts differ."""
+    lake = folder / "lake"
+    if not lake.is_dir():
+        _make(folder)
+    sides = {side: _measured(side, lake) for side in ("pipeline", "by_hand")}
+    print(f"{'mart':<24} {'rows':>10} {'pipeline':>10} {'by hand':>10} {'ratio':>6}")
+    for name in (*BY_HAND, "all"):
+        ours, theirs = (sides[side]["seconds"][name] for side in ("pipeline", "by_hand"))
+        print(
+            f"{name:<24} {sides['pipeline']['rows'][name]:>10,} {ours:>8.2f} s {theirs:>8.2f} s {ours / theirs:>6.2f}"
+        )
+    print(f"{'peak memory':<35} {sides['pipeline']['peak']:>7,} MB {sides['by_hand']['peak']:>7,} MB")
+    unlike = [name for name in BY_HAND if sides["pipeline"]["hash"][name] != sides["by_hand"]["hash"][name]]
+    print(f"rows differ: {', '.join(unlike)}" if unlike else "rows are equal")
+    return len(unlike)
+
+
+def _measured(side: str, lake: Path) -> dict:
+    child = subprocess.run([sys.executable, __file__, side, lake], check=True, capture_output=True, text=True)
+    return json.loads(child.stdout)
+
+
+def _run(side: str, lake: Path) -> dict:
+    seconds = dict.fromkeys((*BY_HAND, "all"), float("inf"))
+    rows: dict[str, pl.DataFrame] = {}
+    for _ in range(TIMES):
+        # Opening counts for neither mart but for all of them.
+        started = time.monotonic()
+        with open_lake(str(lake)) if side == "pipeline" else duckdb.connect() as opened:
+            if side == "by_hand":
+                opened.execute(f"SET VARIABLE lake = '{lake}'")
+                opened.execute(SETUP)
+            for name, query in BY_HAND.items():
+                begun = time.monotonic()
+                if side == "pipeline":
+                    table = opened.to_pyarrow(name)
+                else:
+                    order = ", ".join(f"{key} NULLS LAST" for key in KEYS[name])
+                    table = opened.execute(f"{query.rstrip(chr(59) + chr(10))} ORDER BY {order}").to_arrow_table()
+                seconds[name] = min(seconds[name], time.monotonic() - begun)
+                rows[name] = table
+        seconds["all"] = min(seconds["all"], time.monotonic() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    frames = {mart.name: pl.DataFrame(pl.from_arrow(rows[mart.name])) for mart in MARTS}
+    typed = {mart.name: frames[mart.name].select(*mart.schema).cast(dict(mart.schema)) for mart in MARTS}
+    hashes = {name: str(frame.hash_rows(seed=0).sum()) for name, frame in typed.items()}
+    counts = {name: len(frame) for name, frame in typed.items()}
+    return {"seconds": seconds, "rows": counts | {"all": sum(counts.values())}, "hash": hashes, "peak": peak}
+
+
+def _make(folder: Path) -> None:
+    """A lake of sample weeks, by the main job."""
+    import dagster as dg  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.partitions import ONE_WEEK, week_start  # noqa: PLC0415
+    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
+    from mta_pipeline.settings import Settings  # noqa: PLC0415
+
+    weeks = [(week_start("2018-01-06") + n * ONE_WEEK).isoformat() for n in range(WEEKS)]
+    SampleFeed(seed=0, turnstiles=TURNSTILES, first_week=weeks[0]).write(folder / "feed", weeks)
+    settings = Settings(feed=str(folder / "feed"), lake_root=str(folder / "lake"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run_weeks(settings, weeks, instance, Console()).success
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] and sys.argv[1] in ("pipeline", "by_hand"):
+        print(json.dumps(_run(sys.argv[1], Path(sys.argv[2]))))
+    else:
+        sys.exit(bool(main(Path(*sys.argv[1:] or ["data/bench"]))))

@@ -1,0 +1,147 @@
+"""The lake in DuckDB: in memory to compute marts, and as views in one file that any DuckDB client opens.
+
+The file holds no data but the calendar: it is written whole and replaced in one step, so nobody ever waits for a lock.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+from ibis.backends.sql.datatypes import DuckDBType
+from upath import UPath
+
+from mta_pipeline.engines.lake_files import WEEKLY, is_there, pattern, schema, weeks_in_lake
+from mta_pipeline.engines.sql import sql
+from mta_pipeline.marts import VIEWS
+from mta_pipeline.marts.contract import DIM_DATE, MARTS
+from mta_pipeline.marts.star import dim_date
+from mta_pipeline.storage import local_path, part_path, write_atomically
+from mta_pipeline.turnstile.contract import TABLES, Table
+
+_OLDEST_STORAGE: Final = "v1.0.0"
+"""The file's format, so that clients older than ours open it, too."""
+
+_LARGEST_OURS: Final = 64 << 20
+
+
+class WarehouseFileError(OSError):
+    """The warehouse's file cannot be written; what is there stays. The message says why and what to do."""
+
+
+@contextmanager
+def lake_tables(lake_root: str) -> Iterator[Mapping[str, ir.Table]]:
+    """The lake's tables and dim_date, on a DuckDB of their own in memory. Raises LakeIncompleteError."""
+    with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as spill:
+        backend = ibis.duckdb.connect(temp_directory=spill)
+        try:
+            if local_path(UPath(lake_root)) is None:
+                backend.con.register_filesystem(UPath(lake_root).fs)
+            for table in TABLES:
+                backend.raw_sql(f"CREATE VIEW {table.name} AS {_select(lake_root, table)}")
+            _create_calendar(backend.con, lake_root, DIM_DATE.name)
+            yield {name: backend.table(name) for name in (*(table.name for table in TABLES), DIM_DATE.name)}
+        finally:
+            backend.disconnect()
+
+
+def write_warehouse(lake_root: str, path: Path) -> None:
+    """Write the file: a schema per layer, a view per table of lake, star and marts, and the calendar.
+
+    Views read the lake's files by their absolute paths when they are asked, so a week that comes or is renewed is seen
+    at once. Tables that have no files yet are empty until the file is written again.
+
+    Raises:
+        WarehouseFileError: the lake is in an object store; or what lies at `path` was not written by this function.
+        LakeIncompleteError: a reference table is not in the lake.
+    """
+    if local_path(UPath(lake_root)) is None:
+        raise WarehouseFileError(f"A DuckDB file has views of files in a directory, and the lake is at {lake_root}.")
+    _must_be_ours(path)
+    with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
+        file = Path(folder) / path.name
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {_quoted(str(file))} AS mta (STORAGE_VERSION '{_OLDEST_STORAGE}')")
+            connection.execute("USE mta")
+            for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE, *MARTS)):
+                connection.execute(f"CREATE SCHEMA {layer}")
+            _create_calendar(connection, lake_root, _name(DIM_DATE))
+            for table in TABLES:
+                connection.execute(f"CREATE VIEW {_name(table)} AS {_select(lake_root, table)}")
+            for view in VIEWS:
+                connection.execute(f"CREATE VIEW {_name(view)} AS {sql(view.name, 'duckdb')}")
+            for mart in MARTS:
+                connection.execute(f"CREATE VIEW {_name(mart)} AS {_select(lake_root, mart)}")
+            for table in (*TABLES, *VIEWS, *MARTS):
+                connection.execute(f"COMMENT ON VIEW {_name(table)} IS {_quoted(table.description)}")
+                for column in table.columns:
+                    connection.execute(
+                        f"COMMENT ON COLUMN {_name(table)}.{column.name} IS {_quoted(column.description)}"
+                    )
+            connection.execute("USE memory")
+            connection.execute("DETACH mta")
+        write_atomically(UPath(path), file.read_bytes())
+
+
+def _create_calendar(connection: duckdb.DuckDBPyConnection, lake_root: str, name: str) -> None:
+    connection.register("calendar", dim_date(weeks_in_lake(lake_root)).to_arrow())
+    connection.execute(f"CREATE TABLE {name} AS FROM calendar")
+    connection.unregister("calendar")
+
+
+def _select(lake_root: str, table: Table) -> str:
+    """The query for a table's rows in its files; one without rows if there are none."""
+    columns = schema(table)
+    is_mart = table in MARTS
+    there = part_path(lake_root, table.layer, table.name).exists() if is_mart else is_there(lake_root, table)
+    if there:
+        week = ", hive_partitioning = true, hive_types = {'week': DATE}" if table in WEEKLY else ""
+        return f"SELECT {', '.join(columns)} FROM read_parquet({_quoted(pattern(lake_root, table))}{week})"  # noqa: S608
+    types = ibis.Schema.from_polars(columns)
+    nulls = (f"CAST(NULL AS {DuckDBType.to_string(dtype)}) AS {name}" for name, dtype in types.items())
+    return f"SELECT {', '.join(nulls)} WHERE false"
+
+
+def _must_be_ours(path: Path) -> None:
+    """Refuse to replace what an analyst made.
+
+    It is looked at in a copy: a client that has the file open for writing holds a lock on it, and may go on.
+    """
+    if not path.exists():
+        return
+    remedy = "Nothing was written. Let WAREHOUSE name another file, or move this one away."
+    if path.with_name(path.name + ".wal").exists():
+        raise WarehouseFileError(f"{path}: another program is writing to it (there is a .wal beside it). {remedy}")
+    if path.stat().st_size > _LARGEST_OURS:
+        raise WarehouseFileError(f"{path}: holds data of its own ({path.stat().st_size:,} bytes). {remedy}")
+    with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(path.read_bytes())
+        try:
+            with duckdb.connect(copy, read_only=True) as connection:
+                names = connection.execute(
+                    "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
+                    "UNION ALL SELECT schema_name || '.' || view_name FROM duckdb_views() WHERE NOT internal"
+                ).fetchall()
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0].replace(str(copy), str(path))
+            raise WarehouseFileError(
+                f"{path}: this DuckDB ({duckdb.__version__}) cannot read it: {reason} {remedy}"
+            ) from error
+    foreign = {name for (name,) in names} - {_name(table) for table in (*TABLES, *VIEWS, DIM_DATE, *MARTS)}
+    if foreign:
+        raise WarehouseFileError(
+            f"{path}: holds what the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}"
+        )
+
+
+def _name(table: Table) -> str:
+    return f"{table.layer}.{table.name}"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,71 @@
+"""The lake as engines find it: which tables there are, which weeks of them, and the pattern their files match."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import polars as pl
+from upath import UPath
+
+from mta_pipeline.storage import part_path
+from mta_pipeline.turnstile.contract import (
+    COMPLEX_DAILY,
+    COMPLEX_HOURLY,
+    CONTROL_AREAS,
+    STATION_COMPLEXES,
+    TABLES,
+    TURNSTILE_TRAFFIC,
+    Table,
+)
+
+REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
+"""The tables that belong to no week."""
+
+WEEKLY: Final = tuple(table for table in TABLES if table not in REFERENCE)
+
+_MADE_WITH_A_WEEK: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+
+
+class LakeIncompleteError(LookupError):
+    """A table that everything needs is not in the lake."""
+
+
+class EngineMissingError(ImportError):
+    """An engine that is asked for is not installed, or what it needs is not."""
+
+
+def schema(table: Table) -> Mapping[str, pl.DataType]:
+    """A table's columns as engines see them: those of its files, after the week of a weekly table."""
+    return MappingProxyType({"week": pl.Date(), **table.schema} if table in WEEKLY else dict(table.schema))
+
+
+def pattern(lake_root: str, table: Table) -> str:
+    """The path of a table's file, or what those of its weeks match."""
+    return str(part_path(lake_root, table.layer, table.name, "*" if table in WEEKLY else None))
+
+
+def is_there(lake_root: str, table: Table) -> bool:
+    """Whether a table has any file.
+
+    Raises:
+        LakeIncompleteError: it has none and should: it is a reference table.
+    """
+    if table in WEEKLY:
+        return bool(_weeks(lake_root, table))
+    path = part_path(lake_root, table.layer, table.name)
+    if not path.exists():
+        raise LakeIncompleteError(
+            f"{table.layer}/{table.name} is not in the lake: there is no {path}. Materialize it first: "
+            "run the job reference_tables, or make run."
+        )
+    return True
+
+
+def weeks_in_lake(lake_root: str) -> set[str]:
+    """The weeks that are in the lake with traffic, days and hours."""
+    return set.intersection(*(_weeks(lake_root, table) for table in _MADE_WITH_A_WEEK))
+
+
+def _weeks(lake_root: str, table: Table) -> set[str]:
+    folder = UPath(lake_root) / table.layer / table.name
+    return {path.parent.name.removeprefix("week=") for path in folder.glob("week=*/part-0.parquet")}

@@ -1,0 +1,80 @@
+"""The lake in Spark, on this machine or a standalone cluster. Needs the extra `spark` and Java 17 or later."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import ibis
+import ibis.expr.types as ir
+from upath import UPath
+
+from mta_pipeline.engines.lake_files import EngineMissingError, is_there, schema, weeks_in_lake
+from mta_pipeline.marts.contract import DIM_DATE
+from mta_pipeline.marts.star import dim_date
+from mta_pipeline.storage import local_path
+from mta_pipeline.turnstile.contract import TABLES, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_SESSION: Final = {
+    # Wall-clock time stays what it is, whatever the zone of the machine.
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # A year of weeks is small: the default of 200 tasks per shuffle would cost more than the work.
+    "spark.sql.shuffle.partitions": "16",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+@contextmanager
+def lake_tables(lake_root: str, master: str) -> Iterator[Mapping[str, ir.Table]]:
+    """The lake's tables and dim_date, in a Spark session that ends with the block.
+
+    Raises:
+        LakeIncompleteError: a reference table is not there.
+        EngineMissingError: pyspark or Java is not installed.
+    """
+    session = _start(master)
+    try:
+        backend = ibis.pyspark.connect(session)
+        for table in TABLES:
+            _read(session, lake_root, table).createOrReplaceTempView(table.name)
+        calendar = dim_date(weeks_in_lake(lake_root))
+        session.createDataFrame(calendar.to_arrow()).createOrReplaceTempView(DIM_DATE.name)
+        yield {name: backend.table(name) for name in (*(table.name for table in TABLES), DIM_DATE.name)}
+    finally:
+        session.stop()
+
+
+def _start(master: str) -> "SparkSession":
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415
+    except ImportError as error:
+        raise EngineMissingError(
+            "Spark is not installed: pip install 'mta-pipeline[spark]', or make .venv/.spark"
+        ) from error
+    if not (shutil.which("java") or (Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java").is_file()):
+        raise EngineMissingError("Spark needs Java 17 or later, and there is no java on the PATH nor in JAVA_HOME")
+    builder = SparkSession.builder.master(master).appName("mta_pipeline")
+    for key, value in _SESSION.items():
+        builder = builder.config(key, value)
+    session: SparkSession = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def _read(session: "SparkSession", lake_root: str, table: Table) -> "DataFrame":
+    columns = schema(table)
+    if is_there(lake_root, table):
+        folder = UPath(lake_root) / table.layer / table.name
+        local = local_path(folder)
+        return session.read.parquet(local.as_uri() if local else str(folder)).select(*columns)
+    from ibis.backends.pyspark.datatypes import PySparkSchema  # noqa: PLC0415  # needs pyspark
+
+    return session.createDataFrame([], PySparkSchema.from_ibis(ibis.Schema.from_polars(columns)))

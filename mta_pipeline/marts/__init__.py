@@ -1,0 +1,58 @@
+"""What the warehouse means: its star schema and the marts, as Ibis expressions.
+
+Tables in, table out, one function each, named as the table it gives; its parameters are named as the tables it needs.
+No engine is named here and nothing is read or written: that is the business of `engines`. Never imports dagster, and
+ibis, which is slow to import, only where an expression is made.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mta_pipeline.marts.contract import MARTS, WAREHOUSE
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+_INPUTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "dim_station": ("station_complexes",),
+        "dim_booth": ("control_areas",),
+        "fact_turnstile": ("turnstile_traffic",),
+        "station_daily": ("complex_daily", "dim_station", "dim_date"),
+        "station_peak_hours": ("complex_hourly", "dim_station", "dim_date"),
+        "station_week_over_week": ("complex_daily", "dim_station"),
+        "system_daily": ("fact_turnstile", "dim_station", "dim_date"),
+        "busiest_places": ("complex_hourly", "dim_station", "dim_date"),
+        "data_quality_weekly": ("fact_turnstile", "turnstile_rejects", "dim_date"),
+    }
+)
+
+_CONTRACT: Final = MappingProxyType({table.name: table for table in (*WAREHOUSE, *MARTS)})
+
+VIEWS: Final = tuple(table for table in WAREHOUSE if table.name in _INPUTS)
+"""The tables of the star that are views of the lake: all but dim_date, which is made from the weeks it has."""
+
+
+def inputs(name: str) -> tuple[str, ...]:
+    """The names of the tables that a mart or a view of the star is made from."""
+    return _INPUTS[name]
+
+
+def expression(name: str, tables: "Mapping[str, ir.Table]") -> "ir.Table":
+    """A mart, or a view of the star, over these tables, in the contract's columns and types.
+
+    Args:
+        name: a name in `MARTS` or `VIEWS`.
+        tables: at least those that `inputs` names, bound to an engine or not.
+    """
+    import ibis  # noqa: PLC0415
+
+    module = "star" if name in {view.name for view in VIEWS} else name
+    function: Callable[..., ir.Table] = getattr(import_module(f"{__name__}.{module}"), name)
+    made = function(**{needed: tables[needed] for needed in inputs(name)})
+    schema = ibis.Schema.from_polars(pl.Schema(_CONTRACT[name].schema))
+    return made.select(*schema).cast(schema)

@@ -1,0 +1,15 @@
+"""The mart busiest_places."""
+
+import ibis.expr.types as ir
+
+from mta_pipeline.marts.terms import REGISTERS, on_whole_days, ranked, whole_riders, with_place
+
+
+def busiest_places(complex_hourly: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:
+    """Average each complex's hours of the week and rank the complexes in each."""
+    hours = on_whole_days(complex_hourly, dim_date)
+    of_week = hours.group_by("weekday", "complex_id", hour=hours.clock).agg(
+        days=hours.date.nunique(), **{register: whole_riders(hours[register]) for register in REGISTERS}
+    )
+    averages = of_week.mutate(**{f"{register}_per_day": of_week[register] / of_week.days for register in REGISTERS})
+    return with_place(ranked(averages, ("weekday", "hour")), dim_station)

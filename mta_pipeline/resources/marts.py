@@ -1,0 +1,21 @@
+"""The engine that computes the marts, as Dagster knows it."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from mta_pipeline.engines import OpenLake, open_lake
+
+
+class MartsEngine(dg.ConfigurableResource[None]):
+    """DuckDB or Spark over the lake's tables."""
+
+    lake_root: str = Field(description="Where the tables are: a directory or a URL such as gs://bucket/prefix.")
+    engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="What computes the marts.")
+    spark_master: str = Field(default="local[*]", description="Where Spark runs: local[*] or spark://host:port.")
+
+    def open(self) -> AbstractContextManager[OpenLake]:
+        """Open the lake; see `engines.open_lake`."""
+        return open_lake(self.lake_root, self.engine, spark_master=self.spark_master)

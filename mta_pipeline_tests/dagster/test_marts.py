@@ -1,0 +1,108 @@
+"""The warehouse and the marts follow the lake: one run after weeks are done, and the catalogue says what they are."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import duckdb
+import polars as pl
+
+from mta_pipeline.build import MARTS_JOB
+from mta_pipeline.engines import open_lake
+from mta_pipeline.marts.contract import MARTS, WAREHOUSE
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of
+from mta_pipeline_tests.dagster.test_automation import Ticks
+
+FIRST, SECOND, THIRD = WEEKS
+ANSWERS = {f"{table.layer}/{table.name}" for table in (*WAREHOUSE, *MARTS)}
+
+
+def read(project: Project, name: str) -> pl.DataFrame:
+    return pl.read_parquet(project.lake / "marts" / name / "part-0.parquet")
+
+
+def test_marts_hold_the_riders_of_the_weeks_in_the_lake(project):
+    project.run(FIRST, THIRD)
+    assert project.run(job=MARTS_JOB).success
+    assert read(project, "system_daily")["entries"].sum() == (3 * 42 - 1) * 10
+    assert read(project, "station_daily")["exits"].sum() == (3 * 42 - 1) * 10
+    assert read(project, "data_quality_weekly")["readings"].to_list() == [42, 42, 42]
+
+
+def test_what_was_written_is_what_an_open_lake_computes(project):
+    project.run(FIRST)
+    project.run(job=MARTS_JOB)
+    with open_lake(str(project.lake)) as lake:
+        for mart in MARTS:
+            written = read(project, mart.name)
+            assert written.equals(pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name))))
+            assert dict(written.schema) == dict(mart.schema)
+
+
+def test_a_renewed_week_is_renewed_in_marts_and_warehouse(project):
+    project.run(FIRST, THIRD)
+    project.run(job=MARTS_JOB)
+    (project.feed / "turnstile_240120.txt").write_bytes(
+        (project.feed / "turnstile_240120.txt").read_bytes()[: 131 * 20]
+    )
+    project.run(SECOND, THIRD)
+    project.run(job=MARTS_JOB)
+    with duckdb.connect(project.lake / "warehouse" / "mta.duckdb", read_only=True) as warehouse:
+        facts = warehouse.execute("SELECT count(*) FROM warehouse.fact_turnstile WHERE week = '2024-01-13'").fetchone()
+        marts = warehouse.execute("SELECT readings FROM marts.data_quality_weekly ORDER BY week").fetchall()
+    assert facts == (19,)
+    assert marts == [(42,), (19,), (42,)]
+
+
+def test_an_empty_lake_gives_empty_marts_and_a_word(project):
+    result = project.run(job=MARTS_JOB)
+    assert result.success
+    assert all(read(project, mart.name).is_empty() for mart in MARTS)
+
+
+def test_a_missing_reference_table_fails_with_what_to_do(project):
+    (project.lake / "lake" / STATION_COMPLEXES.name / "part-0.parquet").unlink()
+    assert "Materialize it first" in failure_of(project.run(job=MARTS_JOB))
+
+
+def test_a_file_that_is_not_ours_fails_the_run_by_name_and_the_marts_are_there(project):
+    file = project.lake / "warehouse" / "mta.duckdb"
+    file.parent.mkdir(parents=True)
+    file.write_text("not ours")
+    result = project.run(job=MARTS_JOB)
+    assert "mta.duckdb" in failure_of(result)
+    assert file.read_text() == "not ours"
+
+
+def test_the_catalogue_knows_columns_units_and_where_they_come_from(project):
+    result = project.run(job=MARTS_JOB)
+    graph = project.defs.resolve_asset_graph()
+    for table in (*WAREHOUSE, *MARTS):
+        columns = graph.get(dg.AssetKey([table.layer, table.name])).metadata["dagster/column_schema"].columns
+        assert [column.name for column in columns] == list(table.schema)
+        assert all(column.description for column in columns)
+    [daily] = [m for m in result.asset_materializations_for_node("marts") if m.asset_key.path[-1] == "station_daily"]
+    sources = daily.metadata["dagster/column_lineage"].value.deps_by_column["exits"]
+    assert {(source.asset_key.to_user_string(), source.column_name) for source in sources} == {
+        ("lake/complex_daily", "exits"),
+        ("lake/complex_daily", "ok_seconds"),
+    }
+
+
+def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(project):
+    ticks = Ticks(project)
+    ticks.observe()
+    ticks.tick()
+    project.run(job=MARTS_JOB)
+    ticks.tick()
+    assert not ANSWERS & set(ticks.tick())
+    assert project.run(FIRST, THIRD).success
+    assert set(ticks.tick()) >= ANSWERS
+    assert not ANSWERS & set(ticks.tick())
+
+
+def test_nothing_slow_is_imported_to_load_the_definitions():
+    slow = "any(name in sys.modules for name in ('ibis', 'duckdb', 'pyspark'))"
+    code = f"import sys, mta_pipeline.definitions as made; made.defs(); sys.exit({slow})"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

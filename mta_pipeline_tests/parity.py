@@ -1,0 +1,198 @@
+"""Every mart on every engine at hand over one lake: rows, differences, and a failure for any.
+
+`python -m mta_pipeline_tests.parity [LAKE]`; without LAKE over a small sample. BigQuery's SQL runs on bqemulator, which
+has an environment of its own; BQEMULATOR is its executable.
+"""
+
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from mta_pipeline.engines import open_lake
+from mta_pipeline.engines.lake_files import WEEKLY, schema, weeks_in_lake
+from mta_pipeline.engines.sql import sql
+from mta_pipeline.marts import VIEWS
+from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS
+from mta_pipeline.marts.star import dim_date
+from mta_pipeline.turnstile.contract import TABLES, Table
+
+Rows = Callable[[str], pl.DataFrame]
+"""A mart by its name."""
+
+REPOSITORY = Path(__file__).parents[1]
+_BIGQUERY_TYPES = {
+    pl.Int32(): "INTEGER",
+    pl.Int64(): "INTEGER",
+    pl.Float64(): "FLOAT",
+    pl.String(): "STRING",
+    pl.Boolean(): "BOOLEAN",
+    pl.Date(): "DATE",
+    pl.Datetime("us"): "DATETIME",
+}
+
+
+def missing(engine: str) -> str | None:
+    """What an engine lacks to run here, or None if it is at hand."""
+    if engine == "spark":
+        if importlib.util.find_spec("pyspark") is None:
+            return "pyspark is not installed: make .venv/.spark"
+        return None if shutil.which("java") else "there is no java on the PATH: Spark needs 17 or later"
+    if engine == "bigquery":
+        return None if _bqemulator().is_file() else f"there is no {_bqemulator()}: make .venv/.bqemulator"
+    return None
+
+
+@contextmanager
+def on(engine: str, lake_root: str) -> Iterator[Rows]:
+    """The marts of a lake on an engine: duckdb, spark or bigquery (its SQL, on the emulator)."""
+    if engine == "bigquery":
+        with _emulated(lake_root) as rows:
+            yield rows
+        return
+    with open_lake(lake_root, engine, spark_master="local[2]") as lake:  # type: ignore[arg-type]
+        yield lambda name: pl.DataFrame(pl.from_arrow(lake.to_pyarrow(name)))
+
+
+def difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> str | None:
+    """The first thing in which two results differ, or None: columns, types, rows and every value, floats included."""
+    if ours.schema != theirs.schema:
+        return f"columns {dict(theirs.schema)} in place of {dict(ours.schema)}"
+    if len(ours) != len(theirs):
+        return f"{len(theirs):,} rows in place of {len(ours):,}"
+    for name in ours.columns:
+        unlike = ours[name].ne_missing(theirs[name])
+        if unlike.any():
+            at = unlike.arg_max()
+            return f"{name} differs in {unlike.sum():,} rows, first {theirs.row(at)} in place of {ours.row(at)}"
+    return None
+
+
+@contextmanager
+def _emulated(lake_root: str) -> Iterator[Rows]:
+    from google.api_core.client_options import ClientOptions  # noqa: PLC0415
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    port = 9750
+    command = [_bqemulator(), "start", "--rest-port", str(port), "--grpc-port", str(port + 1), "--log-level", "error"]
+    # Its environment is its home, where DuckDB finds the extension that it needs: see the Makefile.
+    home = {**os.environ, "HOME": str(_bqemulator().parents[1])}
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, env=home, stdout=log, stderr=log) as process:
+        try:
+            client = bigquery.Client(
+                project="parity",
+                credentials=AnonymousCredentials(),
+                client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"),
+            )
+            _wait_for(process, port, log)
+            _load(client, lake_root)
+            yield lambda name: _run(client, name)
+        finally:
+            process.kill()
+
+
+def _wait_for(process: subprocess.Popen, port: int, log) -> None:
+    import socket  # noqa: PLC0415
+
+    for _ in range(300):
+        if process.poll() is not None:
+            log.seek(0)
+            raise RuntimeError(f"bqemulator did not start: {log.read().decode()[-2000:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("bqemulator does not answer after 30 s")
+
+
+def _load(client, lake_root: str) -> None:
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE)):
+        client.create_dataset(layer)
+    for table in (*TABLES, DIM_DATE):
+        columns = schema(table)
+        path = f"{client.project}.{table.layer}.{table.name}"
+        fields = [bigquery.SchemaField(name, _BIGQUERY_TYPES[dtype]) for name, dtype in columns.items()]
+        client.create_table(bigquery.Table(path, fields))
+        buffer = io.BytesIO()
+        _rows(table, lake_root).select(*columns).write_parquet(buffer)
+        buffer.seek(0)
+        parquet = bigquery.LoadJobConfig(source_format="PARQUET", schema=fields)
+        client.load_table_from_file(buffer, path, job_config=parquet).result()
+    for view in VIEWS:
+        client.query(f"CREATE VIEW `{view.layer}`.`{view.name}` AS {sql(view.name, 'bigquery')}").result()
+
+
+def _rows(table: Table, lake_root: str) -> pl.DataFrame:
+    if table == DIM_DATE:
+        return dim_date(weeks_in_lake(lake_root))
+    folder = Path(lake_root) / table.layer / table.name
+    if table in WEEKLY:
+        return pl.scan_parquet(folder, hive_partitioning=True, hive_schema={"week": pl.Date}).collect()
+    return pl.read_parquet(folder / "part-0.parquet")
+
+
+def _run(client, name: str) -> pl.DataFrame:
+    table = client.query(sql(name, "bigquery")).to_arrow(create_bqstorage_client=False)
+    [mart] = [mart for mart in MARTS if mart.name == name]
+    frame = pl.DataFrame(pl.from_arrow(table)).cast(dict(mart.schema))
+    return frame.sort(*KEYS[name], nulls_last=True)
+
+
+def _bqemulator() -> Path:
+    return Path(os.environ.get("BQEMULATOR") or REPOSITORY / ".venv" / "bqemulator" / "bin" / "bqemulator")
+
+
+def sample_lake(folder: Path) -> str:
+    """A lake made from a small sample feed by the real assets: four weeks, with a hole, and faults to find."""
+    import dagster as dg  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
+    from mta_pipeline.settings import Settings  # noqa: PLC0415
+
+    weeks = ["2014-09-27", "2014-10-04", "2014-10-18", "2014-10-25"]
+    SampleFeed(seed=0, turnstiles=60, first_week=weeks[0]).write(folder / "feed", weeks)
+    settings = Settings(feed=str(folder / "feed"), lake_root=str(folder / "lake"))
+    with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
+        assert run_weeks(settings, weeks, instance, Console(file=nowhere)).success
+    return str(folder / "lake")
+
+
+def main(lake_root: str) -> int:
+    """Print each mart's rows and time on each engine, and how it differs from DuckDB; return how many do."""
+    print(f"lake at {lake_root}")
+    ours: dict[str, pl.DataFrame] = {}
+    unlike = 0
+    for engine in ("duckdb", "spark", "bigquery"):
+        if word := missing(engine):
+            print(f"{engine:<9} left out: {word}")
+            continue
+        with on(engine, lake_root) as rows:
+            for mart in MARTS:
+                started = time.monotonic()
+                theirs = rows(mart.name)
+                seconds = time.monotonic() - started
+                found = difference(ours.setdefault(mart.name, theirs), theirs)
+                unlike += found is not None
+                print(f"{engine:<9} {mart.name:<24} {len(theirs):>9,} rows {seconds:7.2f} s  {found or 'equal'}")
+    return unlike
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(bool(main(sys.argv[1])))
+    with tempfile.TemporaryDirectory(prefix="mta-parity-") as temporary:
+        sys.exit(bool(main(sample_lake(Path(temporary)))))

@@ -1,0 +1,3 @@
+SELECT
+  *
+FROM `lake`.`control_areas` AS `t0`

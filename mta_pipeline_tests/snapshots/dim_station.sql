@@ -1,0 +1,3 @@
+SELECT
+  *
+FROM `lake`.`station_complexes` AS `t0`

@@ -1,0 +1,234 @@
+"""Marts say what the lake holds, and are silent where it holds nothing."""
+
+import datetime as dt
+import inspect
+from importlib import import_module
+
+import polars as pl
+import pytest
+
+from mta_pipeline.engines import mart, open_lake
+from mta_pipeline.engines.lake_files import LakeIncompleteError
+from mta_pipeline.engines.sql import column_lineage
+from mta_pipeline.marts import VIEWS, inputs
+from mta_pipeline.marts.contract import DIM_DATE, FACT_TURNSTILE, KEYS, MARTS, WAREHOUSE
+from mta_pipeline.marts.star import dim_date
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES, TABLES
+from mta_pipeline_tests.small_lake import SmallLake, interval
+
+FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
+NULL = {"entries": None, "exits": None, "entries_status": "reset", "exits_status": "reset"}
+NOWHERE = {"control_area": "JFK01", "complex_id": None, "division": "IND"}
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return SmallLake(tmp_path)
+
+
+def rows_of(lake: SmallLake, name: str) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(mart(str(lake.root), name)))
+
+
+def test_a_friday_in_two_weeks_files_is_one_day(lake):
+    lake.week(FIRST, interval("2024-01-12 16", "2024-01-12 20", 5, 7))
+    lake.week(
+        SECOND, interval("2024-01-12 20", "2024-01-13 00", 2, 3), interval("2024-01-13 00", "2024-01-13 04", 1, 1)
+    )
+    days = rows_of(lake, "station_daily").select("service_date", "entries", "exits", "is_whole_day").rows()
+    assert days == [(dt.date(2024, 1, 12), 7, 10, True), (dt.date(2024, 1, 13), 1, 1, True)]
+
+
+def test_a_friday_whose_next_week_is_not_there_is_not_a_whole_day(lake):
+    lake.week(FIRST, interval("2024-01-05 22", "2024-01-06 02", 1, 1), interval("2024-01-12 16", "2024-01-12 20", 5, 7))
+    days = rows_of(lake, "station_daily").select("service_date", "is_whole_day").rows()
+    assert days == [(dt.date(2024, 1, 5), False), (dt.date(2024, 1, 12), False)]
+
+
+def test_riders_that_nobody_counted_are_null_and_not_zero(lake):
+    lake.week(
+        FIRST, interval("2024-01-06 00", "2024-01-06 04", **NULL), interval("2024-01-07 00", "2024-01-07 04", 0, 0)
+    )
+    for name in ("station_daily", "system_daily"):
+        assert rows_of(lake, name).select("entries", "exits", "coverage").rows() == [(None, None, 0.0), (0, 0, 1.0)]
+
+
+def test_entries_count_where_only_exits_were_lost(lake):
+    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 5, None, exits_status="reset"))
+    for name in ("station_daily", "system_daily"):
+        assert rows_of(lake, name).select("entries", "exits", "coverage").rows() == [(5, None, 0.0)]
+
+
+def test_traffic_without_a_complex_is_the_system_s_and_no_station_s(lake):
+    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 5, 6, **NOWHERE))
+    assert rows_of(lake, "station_daily").is_empty()
+    assert rows_of(lake, "system_daily").select("division", "borough", "entries", "exits").rows() == [
+        ("IND", None, 5, 6)
+    ]
+    quality = rows_of(lake, "data_quality_weekly")
+    assert quality.select("entries_without_complex", "exits_without_complex").rows() == [(5, 6)]
+
+
+def test_a_complex_that_the_mta_s_list_lacks_keeps_its_rows_and_goes_by_its_number(lake):
+    lake.week(FIRST, interval("2024-01-08 08", "2024-01-08 12", 5, 6, complex_id=999))
+    for name in ("station_daily", "station_peak_hours", "station_week_over_week", "busiest_places"):
+        assert set(rows_of(lake, name).select("complex_id", "name", "borough").rows()) == {(999, "Complex 999", None)}
+
+
+def test_other_carriers_and_buses_are_facts_and_no_subway(lake):
+    lake.week(
+        FIRST,
+        interval("2024-01-06 00", "2024-01-06 04", 1, 1, division="PTH", complex_id=None),
+        interval("2024-01-06 00", "2024-01-06 04", 1, 1, control_area="OB01", division="IND", complex_id=None),
+        interval("2024-01-06 00", "2024-01-06 04", 1, 1, division=None, complex_id=None),
+    )
+    assert rows_of(lake, "system_daily").is_empty()
+    with open_lake(str(lake.root)) as opened:
+        facts = pl.DataFrame(pl.from_arrow(opened.tables["fact_turnstile"].to_pyarrow()))
+    assert facts.select("is_subway", "seconds").rows() == [(False, 14_400)] * 3
+    assert dict(facts.schema) == dict(FACT_TURNSTILE.schema)
+
+
+def test_peak_hours_are_averages_of_weekdays_and_of_weekend_days(lake):
+    monday, tuesday, saturday = "2024-01-08", "2024-01-09", "2024-01-06"
+    lake.week(
+        FIRST,
+        interval(f"{monday} 08", f"{monday} 12", 30, 90),
+        interval(f"{monday} 16", f"{monday} 20", 50, 10),
+        interval(f"{tuesday} 08", f"{tuesday} 12", 10, 90),
+        interval(f"{tuesday} 16", f"{tuesday} 20", 70, 10),
+        interval(f"{saturday} 12", f"{saturday} 16", 7, 7),
+    )
+    columns = ("day_kind", "block_start", "days", "entries_per_day", "entries_rank", "entries_share", "exits_rank")
+    assert rows_of(lake, "station_peak_hours").select(columns).rows() == [
+        ("weekday", 8, 2, 20.0, 2, 0.25, 1),
+        ("weekday", 16, 2, 60.0, 1, 0.75, 2),
+        ("weekend", 12, 1, 7.0, 1, 1.0, 1),
+    ]
+
+
+def test_a_day_that_is_not_whole_does_not_pull_averages_down(lake):
+    lake.week(
+        FIRST, interval("2024-01-11 20", "2024-01-12 00", 40, 40), interval("2024-01-12 19", "2024-01-12 21", 2, 2)
+    )
+    assert rows_of(lake, "station_peak_hours").select("block_start", "days", "exits_per_day").rows() == [(20, 1, 40.0)]
+
+
+def test_busiest_places_rank_complexes_by_weekday_and_hour_and_equals_share_a_place(lake):
+    day = ("2024-01-07 23", "2024-01-08 00")
+    lake.week(
+        FIRST,
+        interval(*day, 9, 1),
+        interval(*day, 9, 2, complex_id=143, control_area="N001", unit="R173"),
+        interval(*day, 4, 3, complex_id=999),
+    )
+    columns = ("weekday", "hour", "complex_id", "latitude", "entries_rank", "exits_rank")
+    assert sorted(rows_of(lake, "busiest_places").select(columns).rows(), key=lambda row: row[2]) == [
+        (7, 23, 143, 40.87, 1, 2),
+        (7, 23, 613, 40.76, 1, 3),
+        (7, 23, 999, None, 3, 1),
+    ]
+
+
+def test_a_change_against_a_week_that_is_not_there_is_null(lake):
+    for week, riders in ((FIRST, 10), (THIRD, 30), ("2024-01-27", 45), ("2025-01-18", 60)):
+        lake.week(week, interval(f"{week} 00", f"{week} 04", riders, riders))
+    columns = (
+        "entries",
+        "entries_week_before",
+        "entries_change_week_before",
+        "exits_year_before",
+        "exits_change_year_before",
+    )
+    assert rows_of(lake, "station_week_over_week").select(columns).rows() == [
+        (10, None, None, None, None),
+        (30, None, None, None, None),
+        (45, 30, 0.5, None, None),
+        (60, None, None, 30, 1.0),
+    ]
+
+
+def test_a_change_against_no_riders_is_null_and_not_infinite(lake):
+    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 0, 0))
+    lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 5, 5))
+    weeks = rows_of(lake, "station_week_over_week")
+    assert weeks["entries_week_before"].to_list() == [None, 0]
+    assert weeks["entries_change_week_before"].to_list() == [None, None]
+
+
+def test_quality_has_a_row_of_nulls_for_a_missing_week_and_zeros_where_nothing_was_rejected(lake):
+    lake.week(
+        FIRST, interval("2024-01-06 00", "2024-01-06 04", **NULL), rejects=["duplicate", "duplicate", "superseded"]
+    )
+    lake.week(THIRD, interval("2024-01-20 00", "2024-01-20 04", 1, 1))
+    columns = ("in_lake", "readings", "turnstiles", "rejects_duplicate", "exits_reset", "exits_ok", "coverage")
+    assert rows_of(lake, "data_quality_weekly").select(columns).rows() == [
+        (True, 1, 1, 2, 1, 0, 0.0),
+        (False, None, None, None, None, None, None),
+        (True, 1, 1, 0, 0, 1, 1.0),
+    ]
+
+
+def test_an_empty_lake_gives_empty_marts(lake):
+    for table in MARTS:
+        empty = rows_of(lake, table.name)
+        assert empty.is_empty()
+        assert dict(empty.schema) == dict(table.schema)
+
+
+def test_a_lake_without_its_reference_tables_says_which_and_what_to_do(lake):
+    lake.path(STATION_COMPLEXES).unlink()
+    with pytest.raises(LakeIncompleteError, match=r"lake/station_complexes is not in the lake.*Materialize it first"):
+        rows_of(lake, "system_daily")
+
+
+def test_the_calendar_goes_on_through_holes_and_knows_whole_days():
+    dates = dim_date([THIRD, FIRST])
+    assert dict(dates.schema) == dict(DIM_DATE.schema)
+    assert (dates["date"].min(), dates["date"].max(), len(dates)) == (dt.date(2024, 1, 5), dt.date(2024, 1, 26), 22)
+    weeks = dates.group_by("week").agg("in_lake", "is_whole_day").sort("week")
+    assert weeks.rows() == [
+        (dt.date(2023, 12, 30), [False], [False]),
+        (dt.date(2024, 1, 6), [True] * 7, [True] * 6 + [False]),
+        (dt.date(2024, 1, 13), [False] * 7, [False] * 7),
+        (dt.date(2024, 1, 20), [True] * 7, [True] * 6 + [False]),
+    ]
+    assert dates.filter(weekday=6)["weekday_name"].unique().to_list() == ["Saturday"]
+
+
+@pytest.mark.parametrize("table", [*VIEWS, *MARTS], ids=lambda table: table.name)
+def test_a_mart_s_function_takes_the_tables_that_are_named_as_its_inputs(table):
+    module = "star" if table in VIEWS else table.name
+    function = getattr(import_module(f"mta_pipeline.marts.{module}"), table.name)
+    assert tuple(inspect.signature(function).parameters) == inputs(table.name)
+
+
+@pytest.mark.parametrize("table", [*VIEWS, *MARTS], ids=lambda table: table.name)
+def test_every_column_s_lineage_ends_in_columns_of_the_contract(table):
+    known = {(source.name, column) for source in (*TABLES, *WAREHOUSE) for column in (*source.schema, "week")}
+    made_from = column_lineage(table.name)
+    assert tuple(made_from) == tuple(table.schema)
+    assert set().union(*made_from.values()) <= known
+
+
+def test_lineage_follows_a_column_through_joins_and_sums():
+    assert column_lineage("system_daily")["exits"] == {("fact_turnstile", "exits"), ("fact_turnstile", "exits_status")}
+    assert column_lineage("station_daily")["name"] == {("dim_station", "name"), ("complex_daily", "complex_id")}
+
+
+@pytest.mark.parametrize("table", MARTS, ids=lambda table: table.name)
+def test_every_figure_says_that_entries_leave_out_omny(table):
+    for column in table.columns:
+        if column.name in ("entries", "entries_per_day"):
+            assert "leaves out OMNY taps" in column.description
+
+
+def test_rows_are_sorted_by_a_key_that_names_them(lake):
+    for week in (FIRST, SECOND):
+        hours = [(f"{week} {hour:02}", f"{week} {hour + 1:02}") for hour in range(0, 22, 7)]
+        lake.week(week, *(interval(*hour, 5, 5, complex_id=c) for hour in hours for c in (613, 143, None)))
+    for table in MARTS:
+        keys = rows_of(lake, table.name).select(KEYS[table.name])
+        assert not keys.is_empty()
+        assert not keys.is_duplicated().any()
+        assert keys.equals(keys.sort(KEYS[table.name], nulls_last=True))
