@@ -49,7 +49,7 @@ def mart_assets(lake_root: str, file: Path | None) -> dg.AssetsDefinition:
     """Every mart, on one engine that is opened once; then the file has views of those that are new."""
 
     @dg.multi_asset(
-        name="marts",
+        name="compute_marts",
         outs={
             mart.name: dg.AssetOut(
                 **{**described(mart), "kinds": {"ibis", "parquet"}},

@@ -39,7 +39,9 @@ def with_place(table: ir.Table, dim_station: ir.Table) -> ir.Table:
     )
     placed = table.left_join(place, table.complex_id == place.known)
     number = ibis.literal("Complex ") + placed.complex_id.cast("string")
-    return placed.mutate(name=placed.station.coalesce(number)).drop("known", "station")
+    named = placed.mutate(name=placed.station.coalesce(number))
+    # Named one by one: what `drop` leaves out, BigQuery's SQL lists in the order of a set, another at every start.
+    return named.select(*table.columns, "borough", "latitude", "longitude", "name")
 
 
 def on_whole_days(complex_hourly: ir.Table, dim_date: ir.Table) -> ir.Table:
@@ -47,7 +49,8 @@ def on_whole_days(complex_hourly: ir.Table, dim_date: ir.Table) -> ir.Table:
     days = dim_date.filter("is_whole_day").select("date", "weekday", "day_kind")
     hours = complex_hourly.filter(complex_hourly.complex_id.notnull())
     hours = hours.mutate(on=hours.hour.date(), clock=hours.hour.hour())
-    return hours.inner_join(days, hours.on == days.date).drop("hour", "on")
+    on_days = hours.inner_join(days, hours.on == days.date)
+    return on_days.select(*(c for c in hours.columns if c not in {"hour", "on"}), *days.columns)
 
 
 def whole_riders(riders: ir.FloatingValue) -> ir.IntegerValue:

@@ -140,3 +140,7 @@ def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(sampled, tmp_
     by_command = sampled.files()
     assert sampled.run(*weeks).success
     assert sampled.files() == by_command
+
+
+def test_a_code_location_loads_all_of_it(defs):
+    defs.get_repository_def().load_all_definitions()
