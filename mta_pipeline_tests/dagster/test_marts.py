@@ -82,7 +82,8 @@ def test_the_catalogue_knows_columns_units_and_where_they_come_from(project):
         columns = graph.get(dg.AssetKey([table.layer, table.name])).metadata["dagster/column_schema"].columns
         assert [column.name for column in columns] == list(table.schema)
         assert all(column.description for column in columns)
-    [daily] = [m for m in result.asset_materializations_for_node("compute_marts") if m.asset_key.path[-1] == "station_daily"]
+    made = result.asset_materializations_for_node("compute_marts")
+    [daily] = [event for event in made if event.asset_key.path[-1] == "station_daily"]
     sources = daily.metadata["dagster/column_lineage"].value.deps_by_column["exits"]
     assert {(source.asset_key.to_user_string(), source.column_name) for source in sources} == {
         ("lake/complex_daily", "exits"),
