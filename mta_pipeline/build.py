@@ -9,6 +9,9 @@ from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_a
 from mta_pipeline.assets.raw import feed_asset, raw_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
+from mta_pipeline.automation.schedules import weekly_turnstile_schedule
+from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
+from mta_pipeline.checks.feed import feed_checks
 from mta_pipeline.checks.weekly import weekly_checks
 from mta_pipeline.io_managers.parquet import ParquetIOManager
 from mta_pipeline.partitions import calendar
@@ -19,6 +22,7 @@ from mta_pipeline.settings import Settings
 
 REFERENCE_JOB: Final = "reference_tables"
 RIDERSHIP_JOB: Final = "weekly_ridership"
+LANDING_JOB: Final = "land_weeks"
 MARTS_JOB: Final = "marts"
 
 
@@ -34,8 +38,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         weeks = calendar(settings.last_week)
+        raw = raw_asset(weeks)
         weekly = [
-            raw_asset(weeks),
+            raw,
             staged_assets(weeks),
             traffic_asset(weeks),
             *complex_assets(weeks),
@@ -43,14 +48,25 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         reference = reference_assets()
         where = (settings.lake_root, settings.warehouse)
         answers = [warehouse_assets(*where), mart_assets(*where)]
+        landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         return dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *answers],
-            asset_checks=weekly_checks(weeks),
+            asset_checks=[*weekly_checks(weeks), feed_checks(settings.last_week)],
+            sensors=[
+                published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
+                automation_sensor(settings.look_every),
+            ],
+            schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=[
                 dg.define_asset_job(
                     RIDERSHIP_JOB,
                     selection=dg.AssetSelection.assets(*weekly),
                     description="Weeks from the feed to the lake: one, or a range in a single run.",
+                ),
+                dg.define_asset_job(
+                    LANDING_JOB,
+                    selection=dg.AssetSelection.assets(raw),
+                    description="Weeks from the feed to the raw layer; what hangs on them follows by automation.",
                 ),
                 dg.define_asset_job(
                     REFERENCE_JOB,

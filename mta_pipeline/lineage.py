@@ -11,7 +11,7 @@ from mta_pipeline.feed import BadFile, Feed
 from mta_pipeline.io_managers.frames import made_from
 from mta_pipeline.partitions import week_before
 from mta_pipeline.raw_files import DamagedRawFile, RawFiles
-from mta_pipeline.storage import part_path
+from mta_pipeline.storage import part_path, weeks_there
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -29,6 +29,12 @@ _OTHER = "other than what has landed"
 def traffic_made_from(carried: str | None, readings: str | None) -> str | None:
     """What a week's traffic is made from, given what the readings of the week before and of the week are made from."""
     return readings and f"{carried or 'nothing'} {readings}"
+
+
+def weeks_complete(lake_root: str) -> set[str]:
+    """The weeks that every weekly table has, whatever contents they are made from; told by listing alone."""
+    tables = (weeks_there(lake_root, table.layer, table.name) for table in (*_STAGED, *_RIDERSHIP))
+    return RawFiles(lake_root).weeks().intersection(*tables)
 
 
 def weeks_due(weeks: Sequence[str], lake_root: str, feed: Feed) -> list[str]:

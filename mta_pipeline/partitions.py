@@ -9,6 +9,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import dagster as dg
 
 FIRST_WEEK: Final = "2010-05-01"
@@ -54,6 +56,17 @@ def weeks_between(first: str, last: str) -> list[str]:
     """The keys of all weeks from first to last, both included; empty if last comes before first."""
     days = (week_start(last) - week_start(first)).days
     return [(week_start(first) + n * ONE_WEEK).isoformat() for n in range(days // 7 + 1)]
+
+
+def stretches(weeks: "Iterable[str]", *, at_most: int | None = None) -> list[tuple[str, str]]:
+    """The first and last week of each stretch of consecutive weeks, in order; of `at_most` weeks each if given."""
+    found: list[list[str]] = []
+    for week in sorted(weeks):
+        if found and week_after(found[-1][-1]) == week and (at_most is None or len(found[-1]) < at_most):
+            found[-1].append(week)
+        else:
+            found.append([week])
+    return [(stretch[0], stretch[-1]) for stretch in found]
 
 
 def calendar(last_week: dt.date | None = None) -> "dg.WeeklyPartitionsDefinition":

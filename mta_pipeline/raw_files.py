@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
 from mta_pipeline.partitions import file_name
-from mta_pipeline.storage import one_at_a_time, read_bytes, remove, write_atomically
+from mta_pipeline.storage import one_at_a_time, read_bytes, remove, weeks_there, write_atomically
 
 if TYPE_CHECKING:
-    from mta_pipeline.feed import Feed
+    from mta_pipeline.feed import Feed, PublishedFile
 
 RAW_TABLE: Final = ("raw", "turnstile_file")
 _CODEC: Final = "zstd"
@@ -43,6 +43,15 @@ class Manifest(BaseModel):
     fetched_at: dt.datetime
     etag: str | None = None
     last_modified: dt.datetime | None = None
+
+    @property
+    def signature(self) -> tuple[str | None, dt.datetime | None]:
+        """What the feed says of the file without sending it."""
+        return self.etag, self.last_modified
+
+    def seen_as(self, file: "PublishedFile") -> "Manifest":
+        """The manifest of the same contents, of which the feed now says something else."""
+        return self.model_copy(update={"etag": file.etag, "last_modified": file.last_modified})
 
 
 class Landed(NamedTuple):
@@ -107,7 +116,8 @@ class RawFiles:
     def land(self, feed: "Feed", week: str) -> tuple[Manifest, bool]:
         """Fetch a week and keep it; returns its manifest and whether its contents are new.
 
-        The same contents leave the manifest as it was, so that a repeat changes nothing.
+        The same contents leave the manifest as it was, so that a repeat changes nothing; only if the feed has another
+        etag or time for them, that is noted.
 
         Raises:
             whatever the feed raises; then nothing has changed.
@@ -132,7 +142,9 @@ class RawFiles:
             same = before if before is not None and before.sha256 == manifest.sha256 else None
             write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
             if same is None:
-                write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
+                self._write(week, manifest)
+            elif same.signature != manifest.signature:
+                same = self._write(week, same.seen_as(fetched.file))
             # Not the version before alone: a writer that died may have left others.
             for other in folder.iterdir():
                 if other.name not in (MANIFEST, manifest.object):
@@ -142,7 +154,8 @@ class RawFiles:
     def version_on_offer(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
 
-        The contents are only fetched if etag and modification time do not already say that nothing changed.
+        The contents are only fetched if etag and modification time do not already say that nothing changed. If they
+        turn out to be the same after all, the manifest takes note, so that the next look is cheap.
         """
         manifest = self._manifest_if_sound(week)
         if manifest is None:
@@ -151,14 +164,27 @@ class RawFiles:
         if offered is None:
             return manifest.sha256
         signature = (offered.etag, offered.last_modified)
-        if any(signature) and signature == (manifest.etag, manifest.last_modified):
+        if any(signature) and signature == manifest.signature:
             return manifest.sha256
         with Path(os.devnull).open("wb") as nowhere:
-            return feed.fetch(week, nowhere).sha256
+            fetched = feed.fetch(week, nowhere)
+        if fetched.sha256 == manifest.sha256:
+            with one_at_a_time(self.path(week)):
+                if self._manifest_if_sound(week) == manifest:
+                    self._write(week, manifest.seen_as(fetched.file))
+        return fetched.sha256
+
+    def weeks(self) -> set[str]:
+        """The weeks that have landed."""
+        return weeks_there(self.lake_root, *RAW_TABLE, MANIFEST)
 
     def path(self, week: str) -> UPath:
         """The folder that holds a week's file and manifest."""
         return UPath(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
+
+    def _write(self, week: str, manifest: Manifest) -> Manifest:
+        write_atomically(self.path(week) / MANIFEST, manifest.model_dump_json(indent=2).encode())
+        return manifest
 
     def _manifest_if_sound(self, week: str) -> Manifest | None:
         try:

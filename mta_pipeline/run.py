@@ -25,7 +25,7 @@ from mta_pipeline.feed import Feed
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
 from mta_pipeline.observability.progress import read_progress
 from mta_pipeline.observability.workers import end_dead_runs
-from mta_pipeline.partitions import week_after
+from mta_pipeline.partitions import stretches, week_after
 from mta_pipeline.settings import Settings
 from mta_pipeline.storage import one_at_a_time, sweep
 from mta_pipeline.turnstile.contract import (
@@ -110,14 +110,14 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
     with _shown(console) as show:
         run = _Runner(defs, instance, show, outcome)
         run(REFERENCE_JOB)
-        pending = ranges(weeks)
+        pending = stretches(weeks)
         while pending and not outcome.failures:
             stretch = pending.pop(0)
             failed = run(RIDERSHIP_JOB, stretch)
             if failed:
                 outcome.failed_weeks |= failed
                 left = [week for week in weeks if stretch[0] <= week <= stretch[1] and week not in failed]
-                pending = ranges(left) + pending
+                pending = stretches(left) + pending
     return outcome
 
 
@@ -132,17 +132,6 @@ def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:
             if week not in known:
                 found = {"outcome": "found complete in the lake"}
                 instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=week, metadata=found))
-
-
-def ranges(weeks: Sequence[str]) -> list[tuple[str, str]]:
-    """The first and last of each stretch of consecutive weeks."""
-    stretches: list[tuple[str, str]] = []
-    for week in sorted(weeks):
-        if stretches and week_after(stretches[-1][1]) == week:
-            stretches[-1] = (stretches[-1][0], week)
-        else:
-            stretches.append((week, week))
-    return stretches
 
 
 @dataclass

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
     """The last week of the calendar, by its first day; open if unset."""
 
+    look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
+    """Seconds between two looks of the sensor at the feed."""
+
     dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
     """Where Dagster keeps its records; without it, a run from the terminal keeps none."""
 

@@ -17,12 +17,21 @@ from upath import UPath
 # Temporaries are hidden and end in this, so that no engine takes one for part of a table.
 _TEMPORARY: Final = ".writing"
 _TEMPORARIES: Final = f".*{_TEMPORARY}"
+_WEEK: Final = "week="
+_PART: Final = "part-0.parquet"
 
 
 def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -> UPath:
     """The one file of a table, or of a week of it: `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`."""
     folder = UPath(lake_root) / layer / table
-    return (folder / f"week={week}" if week else folder) / "part-0.parquet"
+    return (folder / f"{_WEEK}{week}" if week else folder) / _PART
+
+
+def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> set[str]:
+    """The weeks of a table that have their file, by one listing of the table's files."""
+    folder = UPath(lake_root) / layer / table
+    folder.fs.invalidate_cache(folder.path)  # A bucket's file system would not see what other processes write.
+    return {path.parent.name.removeprefix(_WEEK) for path in folder.glob(f"{_WEEK}*/{file}")}
 
 
 def local_path(path: UPath) -> Path | None:

@@ -138,7 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted and self.headers.get("Authorization") != f"Basic {b64encode(wanted.encode()).decode()}":
             return HTTPStatus.UNAUTHORIZED, {}, b""
         if path in (INDEX, LISTING):
-            return HTTPStatus.OK, {"Content-Type": "text/html"}, self._page("data/nyct/turnstile/" * (path == INDEX))
+            page = self._page("data/nyct/turnstile/" * (path == INDEX))
+            return self._unless_unchanged(page, {"Content-Type": "text/html"})
         for folder in (INDEX_FILES, LISTING, BARE):
             file = self.server.directory / path.removeprefix(folder)
             if path.startswith(folder) and "/" not in path.removeprefix(folder) and file.is_file():
@@ -146,11 +147,13 @@ class _Handler(BaseHTTPRequestHandler):
         return HTTPStatus.NOT_FOUND, {}, b"not here"
 
     def _file(self, file: Path) -> tuple[int, dict[str, str | None], bytes]:
-        body = file.read_bytes()
-        headers: dict[str, str | None] = {
-            "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
-            "Last-Modified": email.utils.formatdate(file.stat().st_mtime, usegmt=True),
-        }
+        modified = email.utils.formatdate(file.stat().st_mtime, usegmt=True)
+        return self._unless_unchanged(file.read_bytes(), {"Last-Modified": modified})
+
+    def _unless_unchanged(
+        self, body: bytes, headers: dict[str, str | None]
+    ) -> tuple[int, dict[str, str | None], bytes]:
+        headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         unchanged = self.headers.get("If-None-Match") == headers["ETag"]
         return (HTTPStatus.NOT_MODIFIED, headers, b"") if unchanged else (HTTPStatus.OK, headers, body)
 

@@ -18,6 +18,7 @@ from mta_pipeline.turnstile.contract import (
     CONTROL_AREAS,
     STATION_COMPLEXES,
     TURNSTILE_READINGS,
+    TURNSTILE_REJECTS,
     TURNSTILE_TRAFFIC,
     Table,
 )
@@ -49,7 +50,10 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
-        automation_condition=follows_its_inputs(),
+        automation_condition=follows_its_inputs(can_do_without=dg.AssetSelection.assets(asset_key(TURNSTILE_READINGS))),
+        # Rejects are not read. They come with the week's own readings, and so tell that these are there, while those of
+        # the week before may be missing.
+        deps=[asset_key(TURNSTILE_REJECTS)],
         ins={
             "readings": dg.AssetIn(key=asset_key(TURNSTILE_READINGS), partition_mapping=WITH_THE_WEEK_BEFORE),
             "control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS)),

@@ -1,24 +1,76 @@
-"""When an asset is due: automation conditions, each clause argued. Sensors and schedules do not belong here."""
+"""When an asset or a check is due: automation conditions, each clause argued. Sensors and schedules are elsewhere.
+
+They are asked at every tick, for each asset and for all of its weeks at once.
+"""
+
+from typing import Any
 
 import dagster as dg
 
+from mta_pipeline.partitions import NEW_YORK
 
-def follows_its_inputs() -> dg.AutomationCondition[dg.AssetKey]:
-    """Due when an input changed or the week is missing, whichever week of the calendar it is.
+Condition = dg.AutomationCondition
 
-    - `eager` asks for a week whose input was renewed, or that is missing while all its inputs are there; it waits for
-      inputs that are missing or in progress, and asks once, not at every tick.
-    - `without in_latest_time_window`: eager looks at the newest week only, but files come late, are published again,
-      and fourteen years of them are loaded after the fact.
+
+def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg.AutomationCondition[Any]:
+    """For a table with weeks: due for whichever weeks of the calendar have an input that was renewed.
+
+    It is Dagster's `eager` with four changes, clause by clause:
+
+    - `newly_missing | any_deps_updated`: a week is due when one of its inputs was renewed, or will be in the same run.
+      New weeks of the calendar count as newly missing.
+    - `initial_evaluation & missing`, which eager has not: whoever turns the automation on after weeks have landed gets
+      what hangs on them.
+    - `since_last_handled`: once asked for, it is not asked for again at the next tick, even if the run fails: a fault
+      that stays would fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
+    - no `in_latest_time_window`, which eager has: files come late, are published again, and fourteen years of them are
+      loaded after the fact.
+    - `not any_deps_missing`, but for those it `can_do_without`: a week waits for its inputs. Traffic can do without
+      readings of the week before, which may never have been published; when they come, it is renewed.
+    - `not any_deps_in_progress`: it would read what is about to be replaced, and be due again at once.
+    - `not in_progress`: two runs over the same week at once help nobody.
+    - no failed blocking check on an input, which eager does not ask: a week whose lines do not add up must not become
+      ridership in another run either. A check that never ran does not count: weeks from before it was written, or that
+      were found complete in a lake, would never be renewed.
+
+    Args:
+        can_do_without: inputs that may be missing.
     """
-    return dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+    missing = Condition.any_deps_missing()
+    return (
+        _renewed_input()
+        & ~(missing if can_do_without is None else missing.ignore(can_do_without))
+        & _nothing_under_way()
+        & ~Condition.any_deps_match(Condition.any_checks_match(Condition.check_failed(), blocking_only=True))
+    )
 
 
-def once_its_inputs_are_done() -> dg.AutomationCondition[dg.AssetKey]:
-    """Due, for a table without weeks, when weeks of its inputs changed and no more of them are under way.
+def once_its_inputs_are_done() -> dg.AutomationCondition[Any]:
+    """For a table without weeks: due when weeks of its inputs were renewed and no more of them are under way.
 
-    - `eager` asks when any week of an input was renewed, and waits while any is in progress or about to be: one run
-      after a backfill, not one per week.
-    - `without any_deps_missing`: weeks that were never published are missing for good.
+    - a renewed input or a first look, `since_last_handled`: as above; any week of an input counts.
+    - `not any_deps_in_progress`: not while any week of an input is in a run: one run after a backfill, not one a week.
+    - nothing about missing inputs: weeks that were never published are missing for good, and marts go without them.
     """
-    return dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing())
+    return _renewed_input() & _nothing_under_way()
+
+
+def _renewed_input() -> dg.AutomationCondition[Any]:
+    renewed = (Condition.newly_missing() | Condition.any_deps_updated()).since_last_handled()
+    # Not since_last_handled: that counts a first look as handled.
+    missing_at_first = (Condition.initial_evaluation() & Condition.missing()).since(
+        Condition.newly_requested() | Condition.newly_updated()
+    )
+    return renewed | missing_at_first
+
+
+def _nothing_under_way() -> dg.AutomationCondition[Any]:
+    return ~Condition.any_deps_in_progress() & ~Condition.in_progress()
+
+
+def several_times_a_day() -> dg.AutomationCondition[Any]:
+    """For a standing check, whose answer changes with time alone: at 3, 9, 15 and 21 o'clock in New York.
+
+    - `not in_progress`: one that takes long must not be asked for twice.
+    """
+    return Condition.cron_tick_passed("0 3,9,15,21 * * *", NEW_YORK) & ~Condition.in_progress()

@@ -5,9 +5,8 @@ from types import MappingProxyType
 from typing import Final
 
 import polars as pl
-from upath import UPath
 
-from mta_pipeline.storage import part_path
+from mta_pipeline.storage import part_path, weeks_there
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -51,7 +50,7 @@ def is_there(lake_root: str, table: Table) -> bool:
         LakeIncompleteError: it has none and should: it is a reference table.
     """
     if table in WEEKLY:
-        return bool(_weeks(lake_root, table))
+        return bool(weeks_there(lake_root, table.layer, table.name))
     path = part_path(lake_root, table.layer, table.name)
     if not path.exists():
         raise LakeIncompleteError(
@@ -63,9 +62,4 @@ def is_there(lake_root: str, table: Table) -> bool:
 
 def weeks_in_lake(lake_root: str) -> set[str]:
     """The weeks that are in the lake with traffic, days and hours."""
-    return set.intersection(*(_weeks(lake_root, table) for table in _MADE_WITH_A_WEEK))
-
-
-def _weeks(lake_root: str, table: Table) -> set[str]:
-    folder = UPath(lake_root) / table.layer / table.name
-    return {path.parent.name.removeprefix("week=") for path in folder.glob("week=*/part-0.parquet")}
+    return set.intersection(*(weeks_there(lake_root, table.layer, table.name) for table in _MADE_WITH_A_WEEK))

@@ -12,8 +12,10 @@ from mta_pipeline.feed.interface import (
     Feed,
     FeedError,
     FeedRefused,
+    FeedSlow,
     FeedUnavailable,
     Fetched,
+    Listing,
     NotPublished,
     PublishedFile,
 )
@@ -24,9 +26,11 @@ __all__ = [
     "Feed",
     "FeedError",
     "FeedRefused",
+    "FeedSlow",
     "FeedUnavailable",
     "Fetched",
     "FilesystemFeed",
+    "Listing",
     "NotPublished",
     "PublishedFile",
     "WebFeed",
@@ -34,12 +38,14 @@ __all__ = [
 ]
 
 
-def open_feed(location: str) -> Feed:
+def open_feed(location: str, *, hurried: bool = False) -> Feed:
     """The feed at a location: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix.
 
-    Nothing is asked of the feed yet.
+    Nothing is asked of the feed yet. A hurried one gives up soon and does not try again: for those who come back.
 
     Raises:
         ValueError: the location is none of these.
     """
-    return WebFeed(location) if urlsplit(location).scheme.lower() in ("http", "https") else FilesystemFeed(location)
+    if urlsplit(location).scheme.lower() in ("http", "https"):
+        return WebFeed(location, hurried=hurried)
+    return FilesystemFeed(location)

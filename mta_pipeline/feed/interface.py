@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, ClassVar, Final, Protocol, TypeVar
+from typing import BinaryIO, ClassVar, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from mta_pipeline.partitions import file_name, week_of_file
@@ -34,6 +34,10 @@ class FeedUnavailable(FeedError):
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds the feed asked us to wait, if it said."""
+
+
+class FeedSlow(FeedUnavailable):
+    """The feed answers, and a hurried caller cannot wait until it is done."""
 
 
 class FeedRefused(FeedError):
@@ -78,6 +82,14 @@ class Fetched:
     """UTC."""
 
 
+class Listing(NamedTuple):
+    """The weeks a feed lists, in order, with what it says of each without being asked for it."""
+
+    weeks: Mapping[str, PublishedFile]
+    version: str | None
+    """Tells later whether the list has changed since; None where the feed cannot tell."""
+
+
 class Feed(Protocol):
     """A source of weekly files. Every method raises FeedUnavailable, FeedRefused or BadFile when it must."""
 
@@ -87,6 +99,9 @@ class Feed(Protocol):
 
     def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
         """The weeks the feed lists now, in order; what it says of each without being asked for it."""
+
+    def listing_unless(self, version: str | None) -> Listing | None:
+        """The list as it is now, or None if it is still the one of this version."""
 
     def look(self, week: str) -> PublishedFile | None:
         """What the feed says of one week, cheaply; None if it was not published."""

@@ -5,11 +5,12 @@ Only what HTTP needs is here; what is done with the bytes is in delivery.
 
 import datetime as dt
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from importlib.metadata import version
-from typing import IO, BinaryIO, Final
+from typing import IO, BinaryIO, Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import requests
@@ -20,8 +21,10 @@ from mta_pipeline.feed.delivery import CHUNK_BYTES, deliver, receive, spool
 from mta_pipeline.feed.interface import (
     BadFile,
     FeedRefused,
+    FeedSlow,
     FeedUnavailable,
     Fetched,
+    Listing,
     PublishedFile,
     by_week,
     copies,
@@ -42,18 +45,25 @@ JITTER: Final = 1.0
 LONGEST_RETRY_AFTER: Final = 60.0
 """A feed that asks for more seconds than this is left alone; the orchestrator may come back."""
 
+HURRIED: Final = 15.0
+"""Seconds after which a hurried feed gives up on an answer, or on the whole of a file."""
+
 MAX_REDIRECTS: Final = 5
 MAX_INDEX_BYTES: Final = 8 * 2**20
 
+_NOT_MODIFIED: Final = 304
 _ABSENT: Final = (404, 410)
 _REFUSED: Final = (401, 403, 407)
 _NO_HEAD: Final = (405, 501)
 _TRY_LATER: Final = "Try again later; if it stays so, look at the feed and at MTA_FEED"
 _CHECK_ADDRESS: Final = "Look at MTA_FEED"
 
-_retry = stamina.RetryingCaller(
-    attempts=ATTEMPTS, timeout=RETRY_WINDOW, wait_initial=FIRST_WAIT, wait_max=LONGEST_WAIT, wait_jitter=JITTER
-)
+
+class _Index(NamedTuple):
+    """What the index page says: where the weeks are, or None if it is as it was; and its version, if it has one."""
+
+    links: Mapping[str, str] | None
+    version: str | None
 
 
 class WebFeed:
@@ -61,10 +71,10 @@ class WebFeed:
 
     The index is read when weeks_on_offer is called, and otherwise once: open a new feed to see what is new. Where there
     is no index, or it does not name the week, the file is asked for by its name beside it. User and password belong in
-    ~/.netrc; in a URL, which gets shown and logged, they are refused.
+    ~/.netrc; in a URL, which gets shown and logged, they are refused. A hurried feed asks once and gives up soon.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, *, hurried: bool = False) -> None:
         parts = urlsplit(location)
         if parts.hostname is None or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError(
@@ -75,6 +85,14 @@ class WebFeed:
         self._page = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self._session = _Session()
         self._links: Mapping[str, str] | None = None
+        self._hurried = hurried
+        self._retry = stamina.RetryingCaller(
+            attempts=1 if hurried else ATTEMPTS,
+            timeout=RETRY_WINDOW,
+            wait_initial=FIRST_WAIT,
+            wait_max=LONGEST_WAIT,
+            wait_jitter=JITTER,
+        )
 
     def __repr__(self) -> str:
         return f"WebFeed({self._page!r})"
@@ -86,19 +104,26 @@ class WebFeed:
 
     def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
         """The weeks the index page links to, in order; it says nothing of them but their addresses."""
-        links = self._read_index(f"Index page {self._page}")
-        if not links:
+        listing = self.listing_unless(None)
+        return {} if listing is None else listing.weeks
+
+    def listing_unless(self, version: str | None) -> Listing | None:
+        """The weeks the index page links to, or None if the server says that it is still the page of this version."""
+        index = self._read_index(f"Index page {self._page}", version)
+        if index is not None and index.links is None:
+            return None
+        if index is None or not index.links:
             raise BadFile(
                 f"Index page {self._page}: "
-                + ("there is none" if links is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
+                + ("there is none" if index is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
                 + f", so the weeks on offer are not known; single weeks may still be had by name. {_CHECK_ADDRESS}."
             )
-        return {week: PublishedFile(week, shown(url)) for week, url in links.items()}
+        return Listing({week: PublishedFile(week, shown(url)) for week, url in index.links.items()}, index.version)
 
     def look(self, week: str) -> PublishedFile | None:
         """What the server says of a week's file without sending it; None if it was not published."""
         for url in self._addresses(week):
-            file = _retry(_wait_before_retry, self._describe, week, url)
+            file = self._retry(_wait_before_retry, self._describe, week, url)
             if file is not None:
                 return file
         return None
@@ -107,7 +132,7 @@ class WebFeed:
         """Write a week's file, unpacked, to the sink. Unless it is whole and sound, the sink gets nothing."""
         with spool() as stored:
             for url in self._addresses(week):
-                file = _retry(_wait_before_retry, self._download, week, url, stored)
+                file = self._retry(_wait_before_retry, self._download, week, url, stored)
                 if file is not None:
                     return deliver(stored, file, sink)
         raise not_published(week, self.location)
@@ -122,25 +147,29 @@ class WebFeed:
             return [self._links[week]]
         return [urljoin(self._page, name) for name in copies(week)]
 
-    def _read_index(self, subject: str) -> Mapping[str, str] | None:
-        links = _retry(_wait_before_retry, self._ask_index, subject)
-        self._links = links or {}
-        return links
+    def _read_index(self, subject: str, unless: str | None = None) -> _Index | None:
+        index = self._retry(_wait_before_retry, self._ask_index, subject, unless)
+        if index is None or index.links is not None:  # an index that is as it was may not have been read by this feed
+            self._links = {} if index is None else index.links
+        return index
 
-    def _ask_index(self, subject: str) -> Mapping[str, str] | None:
-        response = self._ask("GET", self._page, subject)
+    def _ask_index(self, subject: str, unless: str | None) -> _Index | None:
+        response = self._ask("GET", self._page, subject, unless)
         if response is None:
             return None
         page = bytearray()
         with response:
-            for chunk in _body(response, subject, decode=True):
+            if response.status_code == _NOT_MODIFIED:
+                return _Index(None, unless)
+            for chunk in self._body(response, subject, decode=True):
                 page += chunk
                 if len(page) > MAX_INDEX_BYTES:
                     raise BadFile(f"{subject}: more than {MAX_INDEX_BYTES:,} bytes, no index page. {_CHECK_ADDRESS}.")
         links = _Links()
         links.feed(page.decode(errors="replace"))
         addresses = (_address(response.url, href) for href in links.hrefs)
-        return by_week((urlsplit(url).path.rpartition("/")[2], url) for url in addresses if url is not None)
+        named = by_week((urlsplit(url).path.rpartition("/")[2], url) for url in addresses if url is not None)
+        return _Index(named, response.headers.get("ETag") or response.headers.get("Last-Modified"))
 
     def _describe(self, week: str, url: str) -> PublishedFile | None:
         response = self._ask("HEAD", url, subject_of(week, url))
@@ -159,13 +188,18 @@ class WebFeed:
             if encoding not in ("identity", "gzip", "x-gzip"):
                 raise BadFile(f"{subject}: sent with Content-Encoding {encoding}, which was not asked for.")
             file = _published(week, url, response)
-            receive(_body(response, subject, decode=False), file, stored)
+            receive(self._body(response, subject, decode=False), file, stored)
             return file
 
-    def _ask(self, method: str, url: str, subject: str) -> requests.Response | None:
-        """The answer to one request, its body still to be read; None if there is nothing at the address."""
+    def _ask(self, method: str, url: str, subject: str, unless: str | None = None) -> requests.Response | None:
+        """The answer to one request, its body still to be read; None if there is nothing at the address.
+
+        Given the version of a page, the answer may be that it is not modified.
+        """
+        condition = {} if unless is None else {_condition(unless): unless}
+        timeout = (CONNECT_TIMEOUT, HURRIED if self._hurried else READ_TIMEOUT)
         try:
-            response = self._session.request(method, url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+            response = self._session.request(method, url, headers=condition, stream=True, timeout=timeout)
         except _BadRedirectError as error:
             raise FeedRefused(f"{subject}: {error}. {_CHECK_ADDRESS}.") from None
         except requests.TooManyRedirects:
@@ -173,7 +207,7 @@ class WebFeed:
         except requests.RequestException as error:
             raise _unreachable(error, subject) from None
         status = response.status_code
-        if status == 200:
+        if status == 200 or (condition and status == _NOT_MODIFIED):
             return response
         response.close()
         if status in _ABSENT:
@@ -186,6 +220,16 @@ class WebFeed:
         if status in (408, 425, 429) or status >= 500:
             raise FeedUnavailable(f"{answer}. {_TRY_LATER}.", _retry_after(response))
         raise FeedRefused(f"{answer}, which is no file. {_CHECK_ADDRESS}.")
+
+    def _body(self, response: requests.Response, subject: str, *, decode: bool) -> Iterator[bytes]:
+        started = time.monotonic()
+        try:
+            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=decode):
+                yield chunk
+                if self._hurried and time.monotonic() - started > HURRIED:
+                    raise FeedSlow(f"{subject}: not whole within {HURRIED:g} s. {_TRY_LATER}.")
+        except urllib3.exceptions.HTTPError as error:
+            raise _unreachable(error, subject) from None
 
 
 class _BadRedirectError(requests.RequestException):
@@ -257,11 +301,9 @@ def _moment(text: str | None) -> dt.datetime | None:
         return None
 
 
-def _body(response: requests.Response, subject: str, *, decode: bool) -> Iterator[bytes]:
-    try:
-        yield from response.raw.stream(CHUNK_BYTES, decode_content=decode)
-    except urllib3.exceptions.HTTPError as error:
-        raise _unreachable(error, subject) from None
+def _condition(version: str) -> str:
+    """The header that asks for a page unless it is of this version: an etag is quoted, a date is not."""
+    return "If-None-Match" if version.startswith(('"', "W/")) else "If-Modified-Since"
 
 
 def _unreachable(error: Exception, subject: str) -> FeedUnavailable | FeedRefused:
@@ -272,7 +314,7 @@ def _unreachable(error: Exception, subject: str) -> FeedUnavailable | FeedRefuse
     if isinstance(cause, ssl.SSLCertVerificationError):
         return FeedRefused(f"{subject}: its certificate is not trusted ({cause.verify_message}). {_CHECK_ADDRESS}.")
     if isinstance(cause, TimeoutError):
-        told = f"no answer in time ({CONNECT_TIMEOUT:g} s to connect, {READ_TIMEOUT:g} s between bytes)"
+        told = "no answer in time"
     else:
         told = f"the connection failed ({type(cause).__name__}: {cause})"
     return FeedUnavailable(f"{subject}: {told}. {_TRY_LATER}.")

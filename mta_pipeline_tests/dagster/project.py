@@ -9,6 +9,7 @@ import polars as pl
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.feed import Feed, open_feed
 from mta_pipeline.partitions import file_name, week_after
 from mta_pipeline.raw_files import RawFiles
 from mta_pipeline.settings import Settings
@@ -68,6 +69,15 @@ class Project:
         """Every file of the lake but the manifests, whose time of fetching differs from run to run."""
         paths = (path for path in sorted(self.lake.rglob("*")) if path.is_file() and path.name != "manifest.json")
         return {str(path.relative_to(self.lake)): path.read_bytes() for path in paths}
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """The resources that sensors and schedules take."""
+        return {name: self.defs.resources[name] for name in ("feed", "raw_layer")}
+
+    def source(self) -> Feed:
+        """The feed, opened."""
+        return open_feed(str(self.feed))
 
     def landed(self) -> list[str]:
         """The weeks that are in lake/complex_daily."""

@@ -1,61 +1,125 @@
-"""Other contents make a week due again; the same contents do not."""
+"""What is new on offer lands, what hangs on it follows, and nothing else does."""
+
+import os
 
 import dagster as dg
 import pytest
 
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline.partitions import file_name, week_after
+from mta_pipeline_tests.dagster.automation import Automation
+from mta_pipeline_tests.dagster.project import WEEKS, quiet_week
 
-RAW = dg.AssetKey(["raw", "turnstile_file"])
-FEED = dg.AssetKey(["feed", "turnstile_file"])
 FIRST, SECOND, THIRD = WEEKS
-
-
-class Ticks:
-    """The automation of a project, tick after tick, and what each asked for."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._cursor = None
-
-    def observe(self) -> None:
-        job = self._project.defs.resolve_job_def("__ASSET_JOB")
-        assert job.execute_in_process(instance=self._project.instance, asset_selection=[FEED]).success
-
-    def tick(self) -> dict[str, set[str]]:
-        result = dg.evaluate_automation_conditions(self._project.defs, self._project.instance, cursor=self._cursor)
-        self._cursor = result.cursor
-        keys = [key for key in self._project.defs.resolve_asset_graph().get_all_asset_keys() if key != FEED]
-        due = {key.to_user_string(): result.get_requested_partitions(key) for key in keys}
-        return {key: weeks for key, weeks in due.items() if weeks}
+STAGED = ("staged/turnstile_readings", "staged/turnstile_rejects")
+RIDERSHIP = ("lake/turnstile_traffic", "lake/complex_daily", "lake/complex_hourly")
 
 
 @pytest.fixture
-def ticks(project):
-    return Ticks(project)
+def automation(project) -> Automation:
+    return Automation(project)
 
 
-def test_weeks_on_offer_are_due_once_seen_and_only_they(project, ticks):
-    assert ticks.tick().get("raw/turnstile_file") is None
-    ticks.observe()
-    assert ticks.tick()["raw/turnstile_file"] == set(WEEKS)
+def made(*, landed: set[str], ridership: set[str]) -> dict[str, set[str]]:
+    """Weeks made, by table, if these have landed and so these have traffic."""
+    return {"raw/turnstile_file": landed, **dict.fromkeys(STAGED, landed), **dict.fromkeys(RIDERSHIP, ridership)}
 
 
-def test_a_landed_week_is_not_due_again_for_the_same_contents(project, ticks):
-    ticks.observe()
-    ticks.tick()
-    assert project.run(FIRST, THIRD).success
-    ticks.tick()
-    for _ in range(2):
-        (project.feed / "turnstile_240113.txt").touch()
-        ticks.observe()
-        assert ticks.tick() == {}
+def test_all_weeks_on_offer_come_into_the_lake_and_then_nothing_is_due(automation, project):
+    assert automation.settle() == made(landed=set(WEEKS), ridership=set(WEEKS))
+    assert project.landed() == list(WEEKS)
+    assert automation.settle() == {}
 
 
-def test_a_week_published_again_with_other_contents_is_due_and_no_other(project, ticks):
-    ticks.observe()
-    ticks.tick()
-    project.run(FIRST, THIRD)
-    ticks.tick()
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
-    ticks.observe()
-    assert ticks.tick()["raw/turnstile_file"] == {SECOND}
+def test_the_lake_is_as_after_a_run_by_hand(automation, project, tmp_path):
+    automation.settle()
+    by_automation = project.files()
+    (tmp_path / "by_hand").mkdir()
+    by_hand = type(project)(tmp_path / "by_hand")
+    for week in WEEKS:
+        by_hand.publish(week, (project.feed / file_name(week)).read_bytes())
+    by_hand.run(FIRST, THIRD)
+    weekly = {path: data for path, data in by_hand.files().items() if "week=" in path}
+    assert {path: data for path, data in by_automation.items() if "week=" in path} == weekly
+
+
+def test_a_week_published_again_is_renewed_and_the_traffic_of_the_week_after_and_nothing_else(automation, project):
+    automation.settle()
+    before = project.files()
+    project.publish(FIRST, quiet_week(FIRST, start=1_001))
+    assert automation.settle() == made(landed={FIRST}, ridership={FIRST, SECOND})
+    changed = {path for path, data in project.files().items() if before.get(path) != data}
+    assert not [path for path in changed if THIRD in path]
+    assert project.table("lake", "turnstile_traffic", SECOND)["entries"][0] != 10
+
+
+def test_a_touched_file_with_the_same_contents_renews_nothing(automation, project):
+    automation.settle()
+    os.utime(project.feed / file_name(SECOND), (0, 1_000_000_000))
+    assert automation.settle() == {}
+
+
+def test_traffic_is_made_where_the_week_before_was_never_published_and_renewed_when_it_comes(automation, project):
+    late = (project.feed / file_name(SECOND)).read_bytes()
+    (project.feed / file_name(SECOND)).unlink()
+    assert automation.settle() == made(landed={FIRST, THIRD}, ridership={FIRST, THIRD})
+    project.publish(SECOND, late)
+    assert automation.settle() == made(landed={SECOND}, ridership={SECOND, THIRD})
+
+
+def test_the_next_week_follows_alone(automation, project):
+    automation.settle()
+    fourth = week_after(THIRD)
+    project.publish(fourth, quiet_week(fourth, start=3_000))
+    assert automation.settle() == made(landed={fourth}, ridership={fourth})
+
+
+def test_marts_follow_once_when_all_weeks_are_done(automation):
+    automation.land(automation.look())
+    made = automation.follow(layers=("staged", "lake", "warehouse", "marts"))
+    assert {"marts/station_daily", "warehouse/fact_turnstile"} <= made.keys()
+    assert automation.due() == []
+
+
+def test_a_bad_file_is_tried_once_and_again_when_it_is_replaced(automation, project):
+    project.publish(SECOND, b"<html>Not here</html>")
+    for _ in range(3):
+        automation.settle()
+    assert automation.failed_runs() == 1
+    assert project.landed() == [FIRST, THIRD]
+    project.publish(SECOND, quiet_week(SECOND, start=1_420))
+    automation.settle()
+    assert project.landed() == list(WEEKS)
+
+
+def test_a_file_that_lands_and_cannot_be_staged_is_tried_once(automation, project):
+    project.publish(SECOND, b"C/A,UNIT,nothing of the sort\n" * 9)
+    for _ in range(3):
+        automation.settle()
+    assert automation.failed_runs() == 1
+    assert project.landed() == [FIRST, THIRD]
+    project.publish(SECOND, quiet_week(SECOND, start=1_420))
+    automation.settle()
+    assert project.landed() == list(WEEKS)
+
+
+def test_a_landing_that_is_killed_is_not_forgotten(automation, project):
+    """The files are in the lake, and Dagster's records do not know: nothing would ever follow."""
+    project.raw.land(project.source(), SECOND)
+    assert automation.settle() == made(landed=set(WEEKS), ridership=set(WEEKS))
+
+
+def test_a_failed_blocking_check_stops_what_hangs_on_it_in_later_runs_too(automation, project):
+    automation.settle()
+    for week in (FIRST, SECOND):
+        for table in STAGED:
+            key = dg.AssetKey(table.split("/"))
+            project.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=week))
+    failed = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(["staged", "turnstile_readings"]),
+        check_name="every_line_accounted_for",
+        passed=False,
+        blocking=True,
+        partition=SECOND,
+    )
+    project.instance.report_runless_asset_event(failed)
+    assert automation.follow()["lake/turnstile_traffic"] == {FIRST}

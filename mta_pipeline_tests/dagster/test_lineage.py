@@ -5,8 +5,7 @@ import pytest
 
 from mta_pipeline.feed import open_feed
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
-from mta_pipeline.partitions import week_after
-from mta_pipeline.run import ranges
+from mta_pipeline.partitions import stretches, week_after
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 
 FIRST, SECOND, THIRD = WEEKS
@@ -51,7 +50,7 @@ def test_other_contents_make_their_week_due_and_the_week_after_and_no_other(proj
     project.publish(SECOND, quiet_week(SECOND, start=1_421))
     weeks = due(project, *WEEKS, FOURTH)
     assert weeks == [SECOND, THIRD]
-    for stretch in ranges(weeks):
+    for stretch in stretches(weeks):
         project.run(*stretch)
     assert due(project, *WEEKS, FOURTH) == []
 

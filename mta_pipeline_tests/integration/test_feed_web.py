@@ -216,6 +216,41 @@ def test_a_link_that_leads_astray_is_not_followed(server, href):
     assert all(request.path.startswith("/developers/turnstile") for request in server.asked)
 
 
+def test_an_index_page_is_sent_again_only_if_it_has_changed(server, tmp_path):
+    first = open_feed(server.index_url).listing_unless(None)
+    assert open_feed(server.index_url).listing_unless(first.version) is None
+    (tmp_path / NEXT_NAME).write_bytes(CONTENTS)
+    again = open_feed(server.index_url).listing_unless(first.version)
+    assert list(again.weeks) == [WEEK, NEXT_WEEK]
+    assert again.version != first.version
+
+
+def test_a_feed_whose_index_page_has_not_changed_still_finds_weeks(server):
+    version = open_feed(server.index_url).listing_unless(None).version
+    feed = open_feed(server.index_url)
+    feed.listing_unless(version)
+    assert feed.look(WEEK).etag is not None
+
+
+def test_an_index_page_without_a_version_is_read_every_time(server):
+    server.fail("turnstile.html", Fault(headers={"ETag": None}))
+    assert open_feed(server.index_url).listing_unless(None).version is None
+
+
+def test_a_hurried_feed_asks_once_and_does_not_wait_for_what_comes_slowly(server, monkeypatch):
+    monkeypatch.setattr(web, "HURRIED", 0.3)
+    feed = open_feed(server.index_url, hurried=True)
+    with stamina.set_testing(False):
+        server.fail("turnstile.html", Fault(status=503))
+        with pytest.raises(FeedUnavailable, match="503"):
+            feed.weeks_on_offer()
+        server.fail(NAME, Fault(cut_after=10, hang=2))
+        with pytest.raises(FeedUnavailable, match="no answer in time"):
+            feed.fetch(WEEK, io.BytesIO())
+    assert asked_for(server, "turnstile.html").count("GET") == 2  # by the listing, and by the fetch
+    assert asked_for(server, NAME) == ["GET"]
+
+
 def test_links_may_be_absolute_carry_a_query_and_name_a_user_who_is_not_believed(server):
     for link in (
         f"/bare/{NAME}",

@@ -1,7 +1,9 @@
 """A landed week is whole at any moment, the same contents change nothing, and landing again heals what was damaged."""
 
+import datetime as dt
 import gzip
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -85,10 +87,19 @@ def test_the_same_contents_leave_the_manifest_as_it_was(files, feed, publish):
     publish(OLD)
     first, _ = files.land(feed, WEEK)
     before = (folder(files) / "manifest.json").stat()
-    publish(OLD)
     again, is_new = files.land(feed, WEEK)
     assert (again, is_new) == (first, False)
     assert (folder(files) / "manifest.json").stat().st_ino == before.st_ino
+
+
+def test_the_same_contents_with_another_time_are_noted_and_not_new(files, feed, publish, tmp_path):
+    publish(OLD)
+    first, _ = files.land(feed, WEEK)
+    os.utime(tmp_path / "feed" / NAME, (0, 1_000_000_000))
+    again, is_new = files.land(feed, WEEK)
+    assert not is_new
+    assert again == files.manifest(WEEK)
+    assert again == first.model_copy(update={"last_modified": dt.datetime(2001, 9, 9, 1, 46, 40, tzinfo=dt.UTC)})
 
 
 def test_other_contents_replace_file_and_manifest(files, feed, publish):
@@ -214,7 +225,24 @@ def test_a_touched_file_is_looked_into(files, feed, publish, tmp_path):
     assert files.version_on_offer(feed, WEEK) == manifest.sha256
     publish(NEWER)
     assert files.version_on_offer(feed, WEEK) == hashlib.sha256(NEWER).hexdigest()
-    assert files.manifest(WEEK) == manifest
+    assert files.manifest(WEEK).sha256 == manifest.sha256
+
+
+def test_a_touched_file_is_looked_into_once(files, feed, publish, tmp_path):
+    publish(OLD)
+    files.land(feed, WEEK)
+    (tmp_path / "feed" / NAME).touch()
+    for _ in range(3):
+        files.version_on_offer(feed, WEEK)
+    assert feed.fetched == 2
+
+
+def test_the_weeks_that_have_landed_are_those_with_a_manifest(files, feed, publish):
+    assert files.weeks() == set()
+    publish(OLD)
+    files.land(feed, WEEK)
+    files.path("2024-01-13").mkdir()
+    assert files.weeks() == {WEEK}
 
 
 def test_a_week_that_the_feed_no_longer_has_keeps_its_version(files, feed, publish, tmp_path):

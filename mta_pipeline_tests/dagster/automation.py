@@ -1,0 +1,111 @@
+"""The automation of a project, driven tick by tick: the looks at the feed, the conditions, and the runs they ask for."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests
+from dagster._core.definitions.declarative_automation.serialized_objects import AutomationConditionCursor
+from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster._core.storage.tags import RUN_KEY_TAG
+
+from mta_pipeline.automation.records import weeks_of
+from mta_pipeline.automation.sensors import SENSOR
+from mta_pipeline.build import LANDING_JOB
+from mta_pipeline_tests.dagster.project import Project
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+LAYERS = ("raw", "staged", "lake")
+
+
+@dataclass
+class Automation:
+    """Ticks of a project's sensors, and the runs they ask for, carried out at once as the daemon would."""
+
+    project: Project
+    sensor_cursor: str | None = None
+    conditions_cursor: AutomationConditionCursor | None = None
+    reasons: list[str] = field(default_factory=list)
+    """Why looks asked for nothing."""
+    told: list[dg.AssetCheckEvaluation] = field(default_factory=list)
+
+    def look(self) -> list[dg.RunRequest]:
+        """One tick of the sensor; returns what it asks for, without what it has asked for before."""
+        defs, instance = self.project.defs, self.project.instance
+        context = dg.build_sensor_context(instance, self.sensor_cursor, resources=self.project.parts)
+        tick = defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
+        self.sensor_cursor = tick.cursor
+        if tick.skip_message:
+            self.reasons.append(tick.skip_message)
+        for event in tick.asset_events:
+            if isinstance(event, dg.AssetCheckEvaluation):
+                self.told.append(event)
+            instance.report_runless_asset_event(event)
+        known = {run.tags.get(RUN_KEY_TAG) for run in instance.get_runs()}
+        return [request for request in tick.run_requests if request.run_key not in known]
+
+    def land(self, requests: Iterable[dg.RunRequest]) -> list[dg.ExecuteInProcessResult]:
+        """Run what a look asked for."""
+        job = self.project.defs.resolve_job_def(LANDING_JOB)
+        return [
+            job.execute_in_process(
+                instance=self.project.instance,
+                tags={**request.tags, RUN_KEY_TAG: request.run_key},
+                raise_on_error=False,
+                run_config=QUIET,
+            )
+            for request in requests
+        ]
+
+    def due(self) -> list[dg.RunRequest]:
+        """One tick of the automation conditions; returns what they ask for."""
+        defs = self.project.defs
+        result = dg.evaluate_automation_conditions(defs, self.project.instance, cursor=self.conditions_cursor)
+        self.conditions_cursor = result.cursor
+        return list(build_run_requests(result._requested_subsets, defs.resolve_asset_graph(), {}, False))
+
+    def follow(self, layers: tuple[str, ...] = LAYERS) -> dict[str, set[str]]:
+        """Ticks of the conditions and the runs they ask for, until nothing is due; returns the weeks made, by table.
+
+        Of other layers than these, runs are asked for and not carried out.
+        """
+        made: dict[str, set[str]] = {}
+        for _ in range(10):
+            if not (requests := self.due()):
+                return made
+            for request in requests:
+                for key, weeks in self._run(request, layers):
+                    made.setdefault(key, set()).update(weeks)
+        raise AssertionError(f"still something to do after ten ticks: {requests}")
+
+    def _run(self, request: dg.RunRequest, layers: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+        job = self.project.defs.resolve_job_def("__ASSET_JOB")
+        keys = [key for key in request.asset_selection or () if key.path[0] in layers]
+        if not keys:
+            return
+        result = job.execute_in_process(
+            instance=self.project.instance,
+            asset_selection=keys,
+            tags=dict(request.tags),
+            partition_key=request.partition_key,
+            raise_on_error=False,
+            run_config=QUIET,
+        )
+        weeks = weeks_of(result.dagster_run)
+        for key in keys:
+            yield key.to_user_string(), weeks
+
+    def settle(self) -> dict[str, set[str]]:
+        """A look, the landing, and all that follows; returns the weeks made, by weekly table."""
+        landed = {week for result in self.land(self.look()) for week in weeks_of(result.dagster_run)}
+        made = {"raw/turnstile_file": landed} if landed else {}
+        return made | {key: weeks for key, weeks in self.follow().items() if weeks}
+
+    def failed_runs(self) -> int:
+        """How many runs have failed."""
+        return self.project.instance.get_runs_count(dg.RunsFilter(statuses=[DagsterRunStatus.FAILURE]))
+
+
+def weeks_asked_for(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
+    """The weeks of each request: one, or the first and last of a range."""
+    return [tuple(tag for name, tag in request.tags.items() if "partition" in name) for request in requests]
