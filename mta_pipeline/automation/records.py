@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -76,6 +79,24 @@ def refusals(instance: dg.DagsterInstance, weeks: Collection[str]) -> dict[str, 
         if any(week in weeks for week in weeks_of(run)):
             found = {week: why for week, why in _refused(instance, run).items() if week in weeks} | found
     return found
+
+
+def latest_materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, weeks: Collection[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """What a check's result of these weeks is about: one that does not say so counts as outdated."""
+    storage = instance.event_log_storage
+    ids = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(weeks))
+    if not ids:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(ids.values()))
+    return {
+        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.event_log_entry.run_id, timestamp=record.timestamp
+        )
+        for record in instance.fetch_materializations(wanted, limit=len(ids)).records
+        if record.partition_key
+    }
 
 
 def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -> bool:

@@ -55,8 +55,11 @@ def weekly_turnstile_schedule(
         absent = [week for week in offered if week in calendar and week not in weeks_complete(raw_layer.lake_root)]
         busy = under_way(context.instance, RAW_KEY, landing_jobs) | _swept(context.instance, at.date())
         if due := [week for week in absent if week not in busy]:
-            tags = {_SWEPT_ON: at.date().isoformat()}
-            return [dg.RunRequest(tags={**range_tags(stretch), **tags}) for stretch in stretches(due)]
+            swept_on = {_SWEPT_ON: at.date().isoformat()}
+            return [
+                dg.RunRequest(run_key="...".join(stretch), tags={**range_tags(stretch), **swept_on})
+                for stretch in stretches(due)
+            ]
         if newest not in offered:
             missing = f"Week {newest} is not published yet: no {file_name(newest)} at {source.location}"
             return dg.SkipReason(f"{missing}. {_asked_again(at)}.")

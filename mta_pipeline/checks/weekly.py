@@ -3,7 +3,7 @@
 A blocking check stops what hangs on the table. How a table is computed does not belong here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key
+from mta_pipeline.automation.records import latest_materializations
 from mta_pipeline.io_managers.weekly import WeeklyInputs
 from mta_pipeline.partitions import week_before, week_start
 from mta_pipeline.resources.raw import RawLayer
@@ -73,6 +74,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         ins=_ins(TURNSTILE_READINGS, TURNSTILE_REJECTS, CONTROL_AREAS),
     )
     def check(
+        context: dg.AssetCheckExecutionContext,
         raw_layer: RawLayer,
         turnstile_readings: WeeklyInputs,
         turnstile_rejects: WeeklyInputs,
@@ -104,7 +106,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
                     {"unknown": unknown.select("control_area", "unit", "station", "readings").to_dicts()},
                 )
 
-        yield from _results([accounted, known], findings())
+        yield from _results(context, turnstile_readings.weeks, [accounted, known], findings())
 
     return check
 
@@ -130,7 +132,9 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         specs=[complete, carried],
         ins=_ins(TURNSTILE_TRAFFIC, TURNSTILE_READINGS),
     )
-    def check(turnstile_traffic: WeeklyInputs, turnstile_readings: WeeklyInputs) -> Iterator[Any]:
+    def check(
+        context: dg.AssetCheckExecutionContext, turnstile_traffic: WeeklyInputs, turnstile_readings: WeeklyInputs
+    ) -> Iterator[Any]:
         def findings() -> Iterator[Finding]:
             for week in turnstile_traffic.weeks_there():
                 counted = [
@@ -160,7 +164,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
                     else f"no readings of {week_before(week)} yet: materialize that week, then this one again",
                 )
 
-        yield from _results([complete, carried], findings())
+        yield from _results(context, turnstile_traffic.weeks, [complete, carried], findings())
 
     return check
 
@@ -183,7 +187,9 @@ def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetC
             TURNSTILE_TRAFFIC.name: dg.AssetIn(asset_key(TURNSTILE_TRAFFIC)),
         },
     )
-    def check(sums: WeeklyInputs, turnstile_traffic: WeeklyInputs) -> Iterator[Any]:
+    def check(
+        context: dg.AssetCheckExecutionContext, sums: WeeklyInputs, turnstile_traffic: WeeklyInputs
+    ) -> Iterator[Any]:
         def findings() -> Iterator[Finding]:
             for week in sums.weeks_there():
                 here = sums.scan(week).select(pl.col("entries", "exits").sum()).collect().row(0)
@@ -207,7 +213,7 @@ def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetC
                     f"in traffic {of_traffic[0]:,} and {of_traffic[1]:,}",
                 )
 
-        yield from _results([kept], findings())
+        yield from _results(context, sums.weeks, [kept], findings())
 
     return check
 
@@ -235,8 +241,14 @@ def _ins(*tables: Table) -> dict[str, dg.AssetIn]:
     return {table.name: dg.AssetIn(asset_key(table)) for table in tables}
 
 
-def _results(checks: Iterable[dg.AssetCheckSpec], findings: Iterable[Finding]) -> Iterator[Any]:
+def _results(
+    context: dg.AssetCheckExecutionContext,
+    weeks: Collection[str],
+    checks: Sequence[dg.AssetCheckSpec],
+    findings: Iterable[Finding],
+) -> Iterator[Any]:
     """An evaluation per week. AssetCheckResult would lose the week in a run over many of them."""
+    judged = latest_materializations(context.instance, checks[0].asset_key, weeks)
     for finding in findings:
         check = finding.check
         yield dg.AssetCheckEvaluation(
@@ -248,6 +260,7 @@ def _results(checks: Iterable[dg.AssetCheckSpec], findings: Iterable[Finding]) -
             severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
             blocking=check.blocking,
             partition=finding.week,
+            target_materialization_data=judged.get(finding.week),
         )
     for check in checks:
         yield dg.Output(None, output_name=check.get_python_identifier())

@@ -1,4 +1,4 @@
-"""The automation of a project, driven tick by tick: the looks at the feed, the conditions, and the runs they ask for."""
+"""The automation of a project, driven tick by tick: looks at the feed, conditions, and the runs they ask for."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

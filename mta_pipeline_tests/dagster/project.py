@@ -34,12 +34,13 @@ class Project:
     root: Path
     resources: Mapping[str, object] = field(default_factory=dict)
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    settings: Settings | None = None
 
     def __post_init__(self) -> None:
         self.feed = self.root / "feed"
         self.feed.mkdir(exist_ok=True)
         self.lake = self.root / "lake"
-        self.settings = Settings(feed=str(self.feed), lake_root=str(self.lake))
+        self.settings = self.settings or Settings(feed=str(self.feed), lake_root=str(self.lake))
         self.defs = build_defs(self.settings, **self.resources)
         self.raw = RawFiles(str(self.lake))
         self.run(job=REFERENCE_JOB)

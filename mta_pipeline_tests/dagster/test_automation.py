@@ -2,10 +2,11 @@
 
 import os
 
-import dagster as dg
 import pytest
 
+from mta_pipeline.checks import weekly
 from mta_pipeline.partitions import file_name, week_after
+from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, quiet_week
 
@@ -108,18 +109,17 @@ def test_a_landing_that_is_killed_is_not_forgotten(automation, project):
     assert automation.settle() == made(landed=set(WEEKS), ridership=set(WEEKS))
 
 
-def test_a_failed_blocking_check_stops_what_hangs_on_it_in_later_runs_too(automation, project):
+def test_a_failed_blocking_check_stops_what_hangs_on_it_until_it_passes(automation, project, monkeypatch):
+    second, third = (quiet_week(week, start=start) for week, start in ((SECOND, 1_420), (THIRD, 1_840)))
+    for week in (FIRST, THIRD):
+        (project.feed / file_name(week)).unlink()
+    monkeypatch.setattr(weekly, "count_data_lines", lambda data: 7 if data == second else count_data_lines(data))
+    project.publish(SECOND, second)
     automation.settle()
-    for week in (FIRST, SECOND):
-        for table in STAGED:
-            key = dg.AssetKey(table.split("/"))
-            project.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=week))
-    failed = dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(["staged", "turnstile_readings"]),
-        check_name="every_line_accounted_for",
-        passed=False,
-        blocking=True,
-        partition=SECOND,
-    )
-    project.instance.report_runless_asset_event(failed)
-    assert automation.follow()["lake/turnstile_traffic"] == {FIRST}
+    project.publish(THIRD, third)
+    automation.settle()
+    assert project.landed() == []
+    monkeypatch.undo()
+    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    automation.settle()
+    assert project.landed() == [SECOND, THIRD]
