@@ -7,7 +7,7 @@ import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.assets.weeks import WEEKS_POOL
-from mta_pipeline.automation.conditions import follows_its_inputs
+from mta_pipeline.automation.conditions import follows_its_inputs, when_missing
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.lineage import traffic_made_from
 from mta_pipeline.partitions import week_before
@@ -31,11 +31,11 @@ WITH_THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset
 def reference_assets() -> list[dg.AssetsDefinition]:
     """control_areas and station_complexes, which belong to no week."""
 
-    @dg.asset(**described(CONTROL_AREAS), automation_condition=dg.AutomationCondition.eager())
+    @dg.asset(**described(CONTROL_AREAS), automation_condition=when_missing())
     def control_areas() -> pl.DataFrame:
         return complexes.control_areas()
 
-    @dg.asset(**described(STATION_COMPLEXES), automation_condition=dg.AutomationCondition.eager())
+    @dg.asset(**described(STATION_COMPLEXES), automation_condition=when_missing())
     def station_complexes() -> pl.DataFrame:
         return complexes.station_complexes()
 

@@ -50,18 +50,27 @@ def once_its_inputs_are_done() -> dg.AutomationCondition[Any]:
 
     - a renewed input or a first look, `since_last_handled`: as above; any week of an input counts.
     - `not any_deps_in_progress`: not while any week of an input is in a run: one run after a backfill, not one a week.
-    - nothing about missing inputs: weeks that were never published are missing for good, and marts go without them.
+    - `all_deps_match(not missing)`: each input has something, be it one week. Not `any_deps_missing`: weeks that were
+      never published are missing for good.
     """
-    return _renewed_input() & _nothing_under_way()
+    something = Condition.all_deps_match(~Condition.missing())
+    return _renewed_input() & _nothing_under_way() & something
+
+
+def when_missing() -> dg.AutomationCondition[Any]:
+    """For a table that is made from nothing but the project itself: due while there is none, asked for once."""
+    return _missing_at_first() & ~Condition.in_progress()
 
 
 def _renewed_input() -> dg.AutomationCondition[Any]:
     renewed = (Condition.newly_missing() | Condition.any_deps_updated()).since_last_handled()
+    return renewed | _missing_at_first()
+
+
+def _missing_at_first() -> dg.AutomationCondition[Any]:
     # Not since_last_handled: that counts a first look as handled.
-    missing_at_first = (Condition.initial_evaluation() & Condition.missing()).since(
-        Condition.newly_requested() | Condition.newly_updated()
-    )
-    return renewed | missing_at_first
+    handled = Condition.newly_requested() | Condition.newly_updated()
+    return (Condition.initial_evaluation() & Condition.missing()).since(handled)
 
 
 def _nothing_under_way() -> dg.AutomationCondition[Any]:

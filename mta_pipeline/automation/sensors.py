@@ -20,6 +20,7 @@ from mta_pipeline.resources.raw import RawLayer
 from mta_pipeline.watching import Cursor, Look, look
 
 SENSOR: Final = "published_weeks"
+AUTOMATION_SENSOR: Final = "follow_inputs"
 
 ALARM_AFTER: Final = 3
 """Looks in a row that fail before it is told: a feed that is down for a moment concerns nobody."""
@@ -81,9 +82,9 @@ def published_weeks_sensor(
 
 
 def automation_sensor(look_every: int) -> dg.AutomationConditionSensorDefinition:
-    """The sensor `follow_inputs`, which asks for what is due by the automation conditions of assets and checks."""
+    """The sensor that asks for what is due by the automation conditions of assets and checks."""
     return dg.AutomationConditionSensorDefinition(
-        "follow_inputs",
+        AUTOMATION_SENSOR,
         target=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
         minimum_interval_seconds=min(look_every, _TICK),
         description="Makes each table anew when what it is made from was renewed, for any week of the calendar.",

@@ -35,6 +35,7 @@ class Project:
     resources: Mapping[str, object] = field(default_factory=dict)
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     settings: Settings | None = None
+    has_reference_tables: bool = True
 
     def __post_init__(self) -> None:
         self.feed = self.root / "feed"
@@ -43,7 +44,8 @@ class Project:
         self.settings = self.settings or Settings(feed=str(self.feed), lake_root=str(self.lake))
         self.defs = build_defs(self.settings, **self.resources)
         self.raw = RawFiles(str(self.lake))
-        self.run(job=REFERENCE_JOB)
+        if self.has_reference_tables:
+            self.run(job=REFERENCE_JOB)
 
     def publish(self, week: str, contents: bytes) -> None:
         (self.feed / file_name(week)).write_bytes(contents)

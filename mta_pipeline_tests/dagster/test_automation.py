@@ -8,7 +8,7 @@ from mta_pipeline.checks import weekly
 from mta_pipeline.partitions import file_name, week_after
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline_tests.dagster.automation import Automation
-from mta_pipeline_tests.dagster.project import WEEKS, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 
 FIRST, SECOND, THIRD = WEEKS
 STAGED = ("staged/turnstile_readings", "staged/turnstile_rejects")
@@ -35,7 +35,7 @@ def test_the_lake_is_as_after_a_run_by_hand(automation, project, tmp_path):
     automation.settle()
     by_automation = project.files()
     (tmp_path / "by_hand").mkdir()
-    by_hand = type(project)(tmp_path / "by_hand")
+    by_hand = Project(tmp_path / "by_hand")
     for week in WEEKS:
         by_hand.publish(week, (project.feed / file_name(week)).read_bytes())
     by_hand.run(FIRST, THIRD)
@@ -72,6 +72,12 @@ def test_the_next_week_follows_alone(automation, project):
     fourth = week_after(THIRD)
     project.publish(fourth, quiet_week(fourth, start=3_000))
     assert automation.settle() == made(landed={fourth}, ridership={fourth})
+
+
+def test_a_new_deployment_begins_with_the_reference_tables_and_makes_no_empty_marts(tmp_path):
+    empty = Automation(Project(tmp_path, has_reference_tables=False))
+    asked = {key.to_user_string() for request in empty.due() for key in request.asset_selection or ()}
+    assert asked == {"lake/control_areas", "lake/station_complexes"}
 
 
 def test_marts_follow_once_when_all_weeks_are_done(automation):

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mta_pipeline_tests.drills import clock, daemon, terminal
+from mta_pipeline_tests.drills import automation, clock, daemon, terminal
 from mta_pipeline_tests.drills.ground import DrillError, Ground, ground
 from mta_pipeline_tests.drills.verdict import Verdict
 
@@ -29,6 +29,9 @@ DRILLS: dict[str, Callable[[Ground], Verdict]] = {
     "power cut in a backfill": daemon.power_cut,
     "two backfills at once": daemon.two_backfills,
     "a run per week, all queued at once": daemon.run_per_week,
+    "feed down for three ticks and back": automation.feed_down_for_three_ticks,
+    "week published again under automation": automation.published_again_in_flight,
+    "daemon killed three times under automation": automation.daemon_killed_again_and_again,
 }
 
 

@@ -14,8 +14,11 @@ import dagster as dg
 import requests
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
+from dagster._core.scheduler.instigation import InstigatorTick
 
+from mta_pipeline.automation.sensors import AUTOMATION_SENSOR, SENSOR
 from mta_pipeline.build import RIDERSHIP_JOB
+from mta_pipeline.lineage import weeks_complete
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.drills.ground import (
     IN_PROGRESS,
@@ -43,6 +46,14 @@ mutation Launch($backfill: LaunchBackfillParams!) {
 _RUN = """
 mutation Launch($run: ExecutionParams!) {
   launchRun(executionParams: $run) {
+    __typename
+    ... on PythonError { message }
+  }
+}
+"""
+_START = """
+mutation Start($sensor: SensorSelector!) {
+  startSensor(sensorSelector: $sensor) {
     __typename
     ... on PythonError { message }
   }
@@ -78,6 +89,37 @@ class Deployment:
             "dagster-webserver", "-w", WORKSPACE, *address, log="webserver.txt"
         )
         wait_until(self._webserver_answers, "the webserver")
+
+    def start_dev(self) -> None:
+        """Start `dagster dev`, with a daemon that looks as seldom as any, and wait until it answers."""
+        self._processes["webserver"] = self.site.start(
+            "dagster", "dev", "-w", WORKSPACE, "-h", "127.0.0.1", "-p", str(self._port), log="webserver.txt"
+        )
+        wait_until(self._webserver_answers, "dagster dev")
+
+    def turn_on_automation(self) -> None:
+        """Start the sensor of the feed and the one that lets tables follow."""
+        for name in (SENSOR, AUTOMATION_SENSOR):
+            answer = self._ask(_START, {"sensor": {**_REPOSITORY, "sensorName": name}})
+            started = (answer.get("data") or {}).get("startSensor") or answer
+            if started.get("__typename") != "Sensor":
+                raise DrillError(f"{name} does not start: {answer}")
+
+    def ticks(self) -> list[InstigatorTick]:
+        """The ticks of the feed's sensor, the last one first."""
+        with self.site.instance() as instance:
+            states = {state.name: state for state in instance.all_instigator_state()}
+            state = states.get(SENSOR)
+            return list(instance.get_ticks(state.instigator_origin_id, state.selector_id)) if state else []
+
+    def wait_for_weeks(self, *weeks: str) -> None:
+        """Wait until these weeks are in every table, and nothing is going on any more."""
+
+        def there() -> bool:
+            return set(weeks) <= weeks_complete(str(self.site.lake))
+
+        wait_until(there, f"{', '.join(weeks)} in the lake", every=0.3)
+        self.wait_for_runs()
 
     def kill(self, name: str) -> None:
         """kill -9 of the daemon or the webserver, and of nothing that it has started."""
@@ -192,9 +234,10 @@ class Deployment:
 
 
 @contextmanager
-def deployment(ground: Ground) -> Iterator[Deployment]:
+def deployment(ground: Ground, *, feed: str | None = None, look_every: int = 300) -> Iterator[Deployment]:
     """A site whose daemon and webserver run, with the reference tables in its lake."""
-    deployed = Deployment(ground.site_with_reference_tables())
+    deployed = Deployment(ground.site_with_reference_tables(feed=feed))
+    deployed.site.environment["MTA_LOOK_EVERY"] = str(look_every)
     try:
         deployed.start_daemon()
         deployed.start_webserver()

@@ -92,9 +92,9 @@ class Ground:
         root.mkdir()
         return Site(root, feed or str(self.sample()), weeks or self.weeks)
 
-    def site_with_reference_tables(self) -> "Site":
+    def site_with_reference_tables(self, *, feed: str | None = None) -> "Site":
         """A new deployment whose lake has the tables without weeks."""
-        site = self.site()
+        site = self.site(feed=feed)
         for table in (CONTROL_AREAS, STATION_COMPLEXES):
             place = Path(table.layer) / table.name
             shutil.copytree(self.undisturbed / place, site.lake / place)

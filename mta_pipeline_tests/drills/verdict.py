@@ -25,6 +25,7 @@ GRAINS: dict[Table, tuple[str, ...]] = {
     COMPLEX_DAILY: ("complex_id", "service_date"),
     COMPLEX_HOURLY: ("complex_id", "hour"),
 }
+LAYERS = ("raw", "staged", "lake")
 WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in GRAINS))
 
 
@@ -48,8 +49,8 @@ class Verdict:
 
 
 def contents(lake: Path) -> dict[str, object]:
-    """Every file of a lake by its path: its bytes, or of a manifest all but when it was fetched."""
-    paths = (path for path in lake.rglob("*") if path.is_file())
+    """Every file of the layers with weeks by its path: its bytes, or of a manifest all but when it was fetched."""
+    paths = (path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file())
     return {str(path.relative_to(lake)): _content(path) for path in paths}
 
 
