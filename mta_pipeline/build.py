@@ -9,6 +9,7 @@ from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_a
 from mta_pipeline.assets.raw import feed_asset, raw_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
+from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.checks.feed import feed_checks
@@ -41,9 +42,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         raw = raw_asset(weeks)
         weekly = [
             raw,
-            staged_assets(weeks),
-            traffic_asset(weeks),
-            *complex_assets(weeks),
+            staged_assets(weeks, settings.lake_root),
+            traffic_asset(weeks, settings.lake_root),
+            *complex_assets(weeks, settings.lake_root),
         ]
         reference = reference_assets()
         where = (settings.lake_root, settings.warehouse)
@@ -61,7 +62,10 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 dg.define_asset_job(
                     RIDERSHIP_JOB,
                     selection=dg.AssetSelection.assets(*weekly),
-                    description="Weeks from the feed to the lake: one, or a range in a single run.",
+                    description="Weeks from the feed to the lake: one, or a range in a single run. Weeks that are "
+                    "complete in the lake, from the contents the feed offers now, are left as they are; to do them "
+                    "again, materialize the assets.",
+                    tags={COMPLETE_WEEKS: LEAVE},
                 ),
                 dg.define_asset_job(
                     LANDING_JOB,

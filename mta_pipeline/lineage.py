@@ -31,6 +31,11 @@ def traffic_made_from(carried: str | None, readings: str | None) -> str | None:
     return readings and f"{carried or 'nothing'} {readings}"
 
 
+def is_made_from(lake_root: str, week: str, origin: str | None, *tables: Table) -> bool:
+    """Whether the files of these tables all say that they are made from these contents."""
+    return all(_made_from(lake_root, table, week) == origin for table in tables)
+
+
 def weeks_complete(lake_root: str) -> set[str]:
     """The weeks that every weekly table has, whatever contents they are made from; told by listing alone."""
     tables = (weeks_there(lake_root, table.layer, table.name) for table in (*_STAGED, *_RIDERSHIP))
@@ -52,7 +57,7 @@ def weeks_due(weeks: Sequence[str], lake_root: str, feed: Feed) -> list[str]:
         before = week_before(week)
         carried = on_offer[before] if before in on_offer else _made_from(lake_root, TURNSTILE_READINGS, before)
         on_offer[week] = _on_offer(raw, feed, week)
-        if not _is_made_from(lake_root, week, carried, on_offer[week]):
+        if not _is_complete(lake_root, week, carried, on_offer[week]):
             due.append(week)
     return due
 
@@ -64,7 +69,7 @@ def weeks_out_of_date(weeks: Sequence[str], lake_root: str) -> list[str]:
         week
         for week, origin in readings
         if origin
-        and not _is_made_from(lake_root, week, _made_from(lake_root, TURNSTILE_READINGS, week_before(week)), origin)
+        and not _is_complete(lake_root, week, _made_from(lake_root, TURNSTILE_READINGS, week_before(week)), origin)
     ]
 
 
@@ -80,13 +85,11 @@ def _on_offer(raw: RawFiles, feed: Feed, week: str) -> str | None:
     return None if feed.look(week) is None else _OTHER
 
 
-def _is_made_from(lake_root: str, week: str, carried: str | None, readings: str | None) -> bool:
+def _is_complete(lake_root: str, week: str, carried: str | None, readings: str | None) -> bool:
     if readings is None:
         return False
     ridership = traffic_made_from(carried, readings)
-    return all(_made_from(lake_root, table, week) == readings for table in _STAGED) and all(
-        _made_from(lake_root, table, week) == ridership for table in _RIDERSHIP
-    )
+    return is_made_from(lake_root, week, readings, *_STAGED) and is_made_from(lake_root, week, ridership, *_RIDERSHIP)
 
 
 def _made_from(lake_root: str, table: Table, week: str) -> str | None:

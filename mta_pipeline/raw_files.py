@@ -174,6 +174,12 @@ class RawFiles:
                     self._write(week, manifest.seen_as(fetched.file))
         return fetched.sha256
 
+    def manifest_if_current(self, feed: "Feed", week: str) -> Manifest | None:
+        """The manifest of a landed week whose contents the feed still offers; None if they have to be fetched."""
+        version = self.version_on_offer(feed, week)
+        manifest = self._manifest_if_sound(week)
+        return manifest if manifest is not None and manifest.sha256 == version else None
+
     def weeks(self) -> set[str]:
         """The weeks that have landed."""
         return weeks_there(self.lake_root, *RAW_TABLE, MANIFEST)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +18,8 @@ from upath import UPath
 
 from mta_pipeline.assets.catalogue import asset_key
 from mta_pipeline.assets.raw import RAW_KEY
-from mta_pipeline.assets.weeks import FAILED_WEEKS
+from mta_pipeline.assets.weeks import COMPLETE_WEEKS, FAILED_WEEKS, REDO
+from mta_pipeline.automation.records import range_tags
 from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.feed import Feed
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
@@ -145,11 +145,10 @@ class _Runner:
         """Run a job over a stretch of weeks; returns the weeks whose file cannot be used, with their reasons."""
         run_id = str(uuid.uuid4())
         self.instance.add_event_listener(run_id, self.show)
-        first, last = stretch or ("", "")
         result = self.defs.resolve_job_def(job).execute_in_process(
             run_id=run_id,
             instance=self.instance,
-            tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last} if stretch else {},
+            tags={**range_tags(stretch), COMPLETE_WEEKS: REDO} if stretch else {},
             run_config=_QUIET,
             raise_on_error=False,
         )

@@ -165,11 +165,9 @@ class _Questions:
 
     def _agree(self, week: str) -> bool:
         try:
-            offered = self._raw.version_on_offer(self._feed, week)
+            return self._raw.manifest_if_current(self._feed, week) is not None
         except (BadFile, FeedSlow):  # a run has the time to find out, and says what is bad
             return False
-        manifest = self._raw.manifest(week) if offered else None
-        return manifest is not None and manifest.sha256 == offered
 
     def _ask_for(self, file: PublishedFile, *, landed_before: bool) -> None:
         """Ask for a week, unless this version of it was asked for and its time has not come again."""

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key, described
-from mta_pipeline.assets.weeks import WEEKS_POOL
+from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs, when_missing
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.lineage import traffic_made_from
@@ -42,7 +42,7 @@ def reference_assets() -> list[dg.AssetsDefinition]:
     return [control_areas, station_complexes]
 
 
-def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
+def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
     """turnstile_traffic, with the carry-in from the week before."""
 
     @dg.asset(
@@ -64,6 +64,10 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> WeeklyFrames:
         def week_by_week() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
+                origin = traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
+                if is_left_alone(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
+                    yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                    continue
                 carried = readings.get(week_before(week))
                 current = readings.get(week)
                 if current is None:
@@ -76,7 +80,6 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                     )
                 table = traffic(current, carried, control_areas)
                 carry_in = "missing" if carried is None else "present"
-                origin = traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
                 yield WeekOutput(week, table, {**_people(table), "carry_in": carry_in}, origin)
 
         return WeeklyFrames(week_by_week())
@@ -84,16 +87,19 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     return turnstile_traffic
 
 
-def complex_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def complex_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[dg.AssetsDefinition]:
     """complex_daily and complex_hourly, both sums of traffic."""
     return [
-        _sum_of_traffic(weeks, COMPLEX_DAILY, ridership.complex_daily),
-        _sum_of_traffic(weeks, COMPLEX_HOURLY, ridership.complex_hourly),
+        _sum_of_traffic(weeks, lake_root, COMPLEX_DAILY, ridership.complex_daily),
+        _sum_of_traffic(weeks, lake_root, COMPLEX_HOURLY, ridership.complex_hourly),
     ]
 
 
 def _sum_of_traffic(
-    weeks: dg.WeeklyPartitionsDefinition, table: Table, summed: Callable[[pl.DataFrame], pl.DataFrame]
+    weeks: dg.WeeklyPartitionsDefinition,
+    lake_root: str,
+    table: Table,
+    summed: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> dg.AssetsDefinition:
     @dg.asset(
         **described(table),
@@ -104,18 +110,19 @@ def _sum_of_traffic(
         ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
     )
     def summed_traffic(context: dg.AssetExecutionContext, traffic: WeeklyInputs) -> WeeklyFrames:
-        tables = ((week, traffic.get(week)) for week in context.partition_keys)
-        return WeeklyFrames(
-            WeekOutput(week, None)
-            if of_week is None
-            else WeekOutput(
-                week,
-                sums := summed(of_week),
-                {r: float(sums[r].sum()) for r in ("entries", "exits")},
-                traffic.made_from(week),
-            )
-            for week, of_week in tables
-        )
+        def week_by_week() -> Iterator[WeekOutput]:
+            for week in context.partition_keys:
+                origin = traffic.made_from(week)
+                if is_left_alone(context, lake_root, week, origin, table):
+                    yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                elif (of_week := traffic.get(week)) is None:
+                    yield WeekOutput(week, None)
+                else:
+                    sums = summed(of_week)
+                    people = {register: float(sums[register].sum()) for register in ("entries", "exits")}
+                    yield WeekOutput(week, sums, people, origin)
+
+        return WeeklyFrames(week_by_week())
 
     return summed_traffic
 

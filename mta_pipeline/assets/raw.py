@@ -6,7 +6,7 @@ from typing import Any, Final
 import dagster as dg
 
 from mta_pipeline.assets.catalogue import OWNERS
-from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks
+from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks, leaves_complete_weeks
 from mta_pipeline.feed import BadFile, FeedRefused, NotPublished
 from mta_pipeline.observability.progress import Progress
 from mta_pipeline.raw_files import RAW_TABLE
@@ -49,14 +49,15 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
     ) -> Iterator[dg.Output[None]]:
-        source, files = feed.open(), raw_layer.files()
+        source, files, leaves_complete = feed.open(), raw_layer.files(), leaves_complete_weeks(context)
         progress = Progress(RAW_KEY.path[-1], len(context.partition_keys), context.log.info)
         landed: dict[str, dict[str, Any]] = {}
         failed = FailedWeeks()
         try:
             for week in context.partition_keys:
                 try:
-                    manifest, is_new = files.land(source, week)
+                    manifest = files.manifest_if_current(source, week) if leaves_complete else None
+                    manifest, is_new = (manifest, False) if manifest else files.land(source, week)
                 except NotPublished as absent:
                     context.add_asset_metadata({"outcome": f"skipped: {absent}"}, RAW_KEY, week)
                     progress.week(week, f"skipped: {absent}")

@@ -7,7 +7,7 @@ import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.assets.raw import RAW_KEY
-from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks
+from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, FailedWeeks, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.raw_files import DamagedRawFile
@@ -18,14 +18,14 @@ from mta_pipeline.turnstile.parsing import UnreadableFile
 from mta_pipeline.turnstile.readings import TURNSTILE, StagedWeek, stage
 
 
-def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
+def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
     """turnstile_readings and turnstile_rejects, from one look at each file."""
+    tables = (TURNSTILE_READINGS, TURNSTILE_REJECTS)
 
     @dg.multi_asset(
         name="staged_turnstile",
         outs={
-            table.name: dg.AssetOut(**described(table), automation_condition=follows_its_inputs())
-            for table in (TURNSTILE_READINGS, TURNSTILE_REJECTS)
+            table.name: dg.AssetOut(**described(table), automation_condition=follows_its_inputs()) for table in tables
         },
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -42,6 +42,11 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         def readings() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
                 try:
+                    manifest = files.manifest(week)
+                    if manifest and is_left_alone(context, lake_root, week, manifest.sha256, *tables):
+                        rejects.append(WeekOutput(week, None, {"outcome": LEFT_ALONE}))
+                        yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                        continue
                     landed = files.load(week)
                     staged = None if landed is None else stage(landed.published, week, control_areas)
                 except (UnreadableFile, DamagedRawFile) as error:

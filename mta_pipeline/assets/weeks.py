@@ -8,12 +8,36 @@ from typing import Final
 
 import dagster as dg
 
+from mta_pipeline.lineage import is_made_from
+from mta_pipeline.turnstile.contract import Table
+
 WEEKS_POOL: Final = "weeks"
 """Of the runs that go through weeks, one at a time: of two over the same weeks, the slower one might otherwise put its
 tables over newer ones. See dagster.yaml."""
 
 FAILED_WEEKS: Final = "failed_weeks"
 """Metadata of a failed step: its bad weeks and why, so that a runner can go on without them."""
+
+
+COMPLETE_WEEKS: Final = "mta_pipeline/complete_weeks"
+"""The tag of a run that says what becomes of weeks that are complete: LEAVE or REDO, which is what is usual."""
+
+LEAVE: Final = "leave"
+REDO: Final = "redo"
+
+LEFT_ALONE: Final = "complete, left as it is"
+
+
+def leaves_complete_weeks(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run goes on where another stopped. Materializing a week by hand does it anew."""
+    return context.run.tags.get(COMPLETE_WEEKS) == LEAVE
+
+
+def is_left_alone(
+    context: dg.AssetExecutionContext, lake_root: str, week: str, origin: str | None, *tables: Table
+) -> bool:
+    """Whether the run leaves these tables of a week as they are, since they are made from what they would be now."""
+    return leaves_complete_weeks(context) and origin is not None and is_made_from(lake_root, week, origin, *tables)
 
 
 @dataclass

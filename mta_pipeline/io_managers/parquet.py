@@ -22,7 +22,7 @@ from mta_pipeline.storage import part_path, write_atomically
 NO_DATA: Final[Mapping[str, Any]] = {
     "no data": "The run had none for this week and wrote nothing. A file from an earlier run stays."
 }
-"""What the catalogue shows of a week for which an asset gave no frame."""
+"""What the catalogue shows of a week for which an asset gave no frame and did not say why."""
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
@@ -55,7 +55,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                     fault = "twice" if week in done else f"in a run of {weeks[0]} to {weeks[-1]}"
                     raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
                 if frame is None:
-                    facts, size = NO_DATA, "no data"
+                    facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
                 else:
                     table = to_polars(frame)
                     facts = {"dagster/partition_row_count": len(table), **self._write(context, week, table, origin)}

@@ -20,8 +20,8 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 class WeekOutput(NamedTuple):
     """One week of an asset's output, and what the catalogue shall show about it.
 
-    No frame says that there is no data for the week (it was never published): nothing is written, and a file from an
-    earlier run stays. Metadata that says why is welcome.
+    No frame says that there is nothing to write for the week (it was never published, or is complete): a file from an
+    earlier run stays. Metadata `outcome` that says why is welcome.
     """
 
     week: str

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import dagster as dg
 import polars as pl
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from mta_pipeline.automation.records import range_tags
 from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.feed import Feed, open_feed
 from mta_pipeline.partitions import file_name, week_after
@@ -50,17 +51,13 @@ class Project:
     def publish(self, week: str, contents: bytes) -> None:
         (self.feed / file_name(week)).write_bytes(contents)
 
-    def run(self, *weeks: str, job: str = RIDERSHIP_JOB) -> dg.ExecuteInProcessResult:
+    def run(
+        self, *weeks: str, job: str = RIDERSHIP_JOB, tags: Mapping[str, str] = MappingProxyType({})
+    ) -> dg.ExecuteInProcessResult:
         """One run over the weeks, of which the first and last are given."""
-        span = (
-            {ASSET_PARTITION_RANGE_START_TAG: weeks[0], ASSET_PARTITION_RANGE_END_TAG: weeks[-1]}
-            if len(weeks) > 1
-            else {}
-        )
         return self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
-            partition_key=weeks[0] if len(weeks) == 1 else None,
-            tags=span,
+            tags={**(range_tags((weeks[0], weeks[-1])) if weeks else {}), **tags},
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
