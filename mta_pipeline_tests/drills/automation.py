@@ -19,6 +19,7 @@ def feed_down_for_three_ticks(ground: Ground) -> Verdict:
         server.fail("turnstile.html", Fault(status=503), times=3)
         deployed.turn_on_automation()
         deployed.wait_for_weeks(*ground.weeks)
+        deployed.turn_off_automation()
         told = [tick.skip_reason for tick in deployed.ticks() if "in vain" in (tick.skip_reason or "")]
         if len(told) != 3:
             raise DrillError(f"{len(told)} ticks tell of a feed out of reach: {told}")
@@ -38,7 +39,8 @@ def published_again_in_flight(ground: Ground) -> Verdict:
         (server.directory / "fresh").replace(server.directory / file_name(week))
         ground.note(f"  week {week} published again when the lake had {deployed.site.files()} files")
         undisturbed = ground.undisturbed_of(server.index_url, ground.weeks)
-        _wait_until_settled(deployed, undisturbed)
+        wait_until(lambda: not deployed.site.due(), "the lake to be made from what is on offer", every=1)
+        deployed.turn_off_automation()
         return deployed.site.judge(undisturbed)
 
 
@@ -52,6 +54,7 @@ def daemon_killed_again_and_again(ground: Ground) -> Verdict:
             ground.note(f"  daemon killed when the lake had {deployed.site.files()} files")
             deployed.start_daemon()
         deployed.wait_for_weeks(*ground.weeks)
+        deployed.turn_off_automation()
         return deployed.site.judge(ground.undisturbed_of(server.index_url, ground.weeks))
 
 
@@ -61,12 +64,3 @@ def _watching(ground: Ground) -> Iterator[tuple[Deployment, FeedServer]]:
     directory = Path(shutil.copytree(ground.sample(), ground.root / "feed-of-a-site"))
     with serve_feed(directory) as server, deployment(ground, feed=server.index_url, look_every=1) as deployed:
         yield deployed, server
-
-
-def _wait_until_settled(deployed: Deployment, undisturbed: Path) -> None:
-    def as_undisturbed() -> bool:
-        verdict = deployed.site.judge(undisturbed)
-        return verdict.clean
-
-    wait_until(as_undisturbed, f"the lake to be as undisturbed\n{deployed.site.describe(undisturbed)}", every=1)
-    deployed.wait_for_runs()

@@ -56,9 +56,11 @@ mutation Start($sensor: SensorSelector!) {
   startSensor(sensorSelector: $sensor) {
     __typename
     ... on PythonError { message }
+    ... on Sensor { id }
   }
 }
 """
+_STOP = "mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"
 _PID = re.compile(r"\(pid: (\d+)\)")
 
 
@@ -69,6 +71,7 @@ class Deployment:
     site: Site
     _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _ended: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _sensors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         home = self.site.home / "dagster.yaml"
@@ -104,6 +107,15 @@ class Deployment:
             started = (answer.get("data") or {}).get("startSensor") or answer
             if started.get("__typename") != "Sensor":
                 raise DrillError(f"{name} does not start: {answer}")
+            self._sensors.append(started["id"])
+
+    def turn_off_automation(self) -> None:
+        """Stop the sensors, and wait for the runs that they have asked for."""
+        while self._sensors:
+            answer = self._ask(_STOP, {"id": self._sensors.pop()})
+            if answer["data"]["stopSensor"]["__typename"] == "PythonError":
+                raise DrillError(f"a sensor does not stop: {answer}")
+        self.wait_for_runs()
 
     def ticks(self) -> list[InstigatorTick]:
         """The ticks of the feed's sensor, the last one first."""
@@ -113,13 +125,8 @@ class Deployment:
             return list(instance.get_ticks(state.instigator_origin_id, state.selector_id)) if state else []
 
     def wait_for_weeks(self, *weeks: str) -> None:
-        """Wait until these weeks are in every table, and nothing is going on any more."""
-
-        def there() -> bool:
-            return set(weeks) <= weeks_complete(str(self.site.lake))
-
-        wait_until(there, f"{', '.join(weeks)} in the lake", every=0.3)
-        self.wait_for_runs()
+        """Wait until these weeks are in every table."""
+        wait_until(lambda: set(weeks) <= weeks_complete(str(self.site.lake)), f"{', '.join(weeks)}", every=0.3)
 
     def kill(self, name: str) -> None:
         """kill -9 of the daemon or the webserver, and of nothing that it has started."""

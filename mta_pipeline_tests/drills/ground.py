@@ -214,17 +214,20 @@ class Site:
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             yield instance
 
+    def due(self) -> list[str]:
+        """The weeks that are not complete in the lake from what the feed offers now."""
+        return weeks_due(self.weeks, str(self.lake), open_feed(self.feed))
+
     def judge(self, undisturbed: Path) -> Verdict:
         """The lake against an undisturbed one. A week that the catalogue does not know, or that would be done again, is
         lost, too; a run that still counts as in progress is left over."""
         verdict = judge(self.lake, undisturbed, self.weeks)
-        due = weeks_due(self.weeks, str(self.lake), open_feed(self.feed))
         with self.instance() as instance:
             unknown = {
                 week for key in WEEKLY_KEYS for week in set(self.weeks) - set(instance.get_materialized_partitions(key))
             }
             running = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
-        return verdict + Verdict(lost=len(unknown | set(due)), leftovers=len(running))
+        return verdict + Verdict(lost=len(unknown | set(self.due())), leftovers=len(running))
 
     def describe(self, undisturbed: Path) -> str:
         """Which files are different, missing or left over."""
