@@ -15,14 +15,15 @@ Condition = dg.AutomationCondition
 def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg.AutomationCondition[Any]:
     """For a table with weeks: due for whichever weeks of the calendar have an input that was renewed.
 
-    It is Dagster's `eager` with four changes, clause by clause:
+    It is Dagster's `eager` with changes, clause by clause:
 
     - `newly_missing | any_deps_updated`: a week is due when one of its inputs was renewed, or will be in the same run.
-      New weeks of the calendar count as newly missing.
-    - `initial_evaluation & missing`, which eager has not: whoever turns the automation on after weeks have landed gets
-      what hangs on them.
-    - `since_last_handled`: once asked for, it is not asked for again at the next tick, even if the run fails: a fault
-      that stays would fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
+      New weeks of the calendar count as newly missing, and at the very first tick all that are missing: whoever turns
+      the automation on after weeks have landed gets what hangs on them.
+    - `since newly_requested`: once asked for, it is not asked for again at the next tick, even if the run fails: a
+      fault that stays would fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
+      Eager also takes an update of the table itself for an answer. That may be of a run that had read the input just
+      before it was renewed, and the week would stay as it was; a run too many leaves complete weeks alone.
     - no `in_latest_time_window`, which eager has: files come late, are published again, and fourteen years of them are
       loaded after the fact.
     - `not any_deps_missing`, but for those it `can_do_without`: a week waits for its inputs. Traffic can do without
@@ -48,7 +49,7 @@ def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg
 def once_its_inputs_are_done() -> dg.AutomationCondition[Any]:
     """For a table without weeks: due when weeks of its inputs were renewed and no more of them are under way.
 
-    - a renewed input or a first look, `since_last_handled`: as above; any week of an input counts.
+    - a renewed input, since the table was last asked for: as above; any week of an input counts.
     - `not any_deps_in_progress`: not while any week of an input is in a run: one run after a backfill, not one a week.
     - `all_deps_match(not missing)`: each input has something, be it one week. Not `any_deps_missing`: weeks that were
       never published are missing for good.
@@ -59,18 +60,13 @@ def once_its_inputs_are_done() -> dg.AutomationCondition[Any]:
 
 def when_missing() -> dg.AutomationCondition[Any]:
     """For a table that is made from nothing but the project itself: due while there is none, asked for once."""
-    return _missing_at_first() & ~Condition.in_progress()
+    return Condition.newly_missing().since(Condition.newly_requested()) & ~Condition.in_progress()
 
 
 def _renewed_input() -> dg.AutomationCondition[Any]:
-    renewed = (Condition.newly_missing() | Condition.any_deps_updated()).since_last_handled()
-    return renewed | _missing_at_first()
-
-
-def _missing_at_first() -> dg.AutomationCondition[Any]:
-    # Not since_last_handled: that counts a first look as handled.
-    handled = Condition.newly_requested() | Condition.newly_updated()
-    return (Condition.initial_evaluation() & Condition.missing()).since(handled)
+    renewed = Condition.newly_missing() | Condition.any_deps_updated()
+    # Of a request and a renewal within one tick the renewal counts: `since` alone would forget it.
+    return renewed.since(Condition.newly_requested() & ~renewed)
 
 
 def _nothing_under_way() -> dg.AutomationCondition[Any]:

@@ -12,6 +12,7 @@ from typing import Final
 import dagster as dg
 
 from mta_pipeline.assets.raw import FEED_KEY, RAW_KEY
+from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
 from mta_pipeline.automation.records import last_attempts, range_tags, under_way
 from mta_pipeline.checks.feed import REACHABLE
 from mta_pipeline.partitions import stretches, weeks_between
@@ -87,6 +88,7 @@ def automation_sensor(look_every: int) -> dg.AutomationConditionSensorDefinition
         AUTOMATION_SENSOR,
         target=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
         minimum_interval_seconds=min(look_every, _TICK),
+        run_tags={COMPLETE_WEEKS: LEAVE},
         description="Makes each table anew when what it is made from was renewed, for any week of the calendar.",
     )
 

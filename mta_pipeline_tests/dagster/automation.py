@@ -73,10 +73,15 @@ class Automation:
         for _ in range(10):
             if not (requests := self.due()):
                 return made
-            for request in requests:
-                for key, weeks in self._run(request, layers):
-                    made.setdefault(key, set()).update(weeks)
+            for key, weeks in self.carry_out(requests, layers):
+                made.setdefault(key, set()).update(weeks)
         raise AssertionError(f"still something to do after ten ticks: {requests}")
+
+    def carry_out(
+        self, requests: Iterable[dg.RunRequest], layers: tuple[str, ...] = LAYERS
+    ) -> list[tuple[str, list[str]]]:
+        """Run what the conditions ask for; returns the weeks made, by table and run."""
+        return [made for request in requests for made in self._run(request, layers)]
 
     def _run(self, request: dg.RunRequest, layers: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         job = self.project.defs.resolve_job_def("__ASSET_JOB")

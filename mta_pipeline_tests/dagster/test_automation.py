@@ -5,6 +5,7 @@ import os
 import pytest
 
 from mta_pipeline.checks import weekly
+from mta_pipeline.lineage import weeks_due
 from mta_pipeline.partitions import file_name, week_after
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline_tests.dagster.automation import Automation
@@ -51,6 +52,15 @@ def test_a_week_published_again_is_renewed_and_the_traffic_of_the_week_after_and
     changed = {path for path, data in project.files().items() if before.get(path) != data}
     assert not [path for path in changed if THIRD in path]
     assert project.table("lake", "turnstile_traffic", SECOND)["entries"][0] != 10
+
+
+def test_a_week_that_lands_again_between_two_ticks_just_after_it_was_staged_is_staged_again(automation, project):
+    automation.land(automation.look())
+    automation.carry_out(automation.due())
+    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    automation.land(automation.look())
+    automation.follow()
+    assert weeks_due(WEEKS, str(project.lake), project.source()) == []
 
 
 def test_a_touched_file_with_the_same_contents_renews_nothing(automation, project):
