@@ -25,6 +25,11 @@ def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -
     return (folder / f"week={week}" if week else folder) / "part-0.parquet"
 
 
+def report_path(lake_root: str) -> UPath:
+    """The report, a page of its own: `<root>/report/index.html`."""
+    return UPath(lake_root) / "report" / "index.html"
+
+
 def local_path(path: UPath) -> Path | None:
     """The path in this machine's file system, or None if it lies in an object store."""
     return Path(path.path) if path.protocol in ("", "file", "local") else None

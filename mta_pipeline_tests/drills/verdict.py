@@ -27,6 +27,8 @@ GRAINS: dict[Table, tuple[str, ...]] = {
 }
 WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in GRAINS))
 
+_OF_THEIR_TIME = {"warehouse", "report"}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -48,9 +50,12 @@ class Verdict:
 
 
 def contents(lake: Path) -> dict[str, object]:
-    """Every file of a lake by its path: its bytes, or of a manifest all but when it was fetched."""
-    paths = (path for path in lake.rglob("*") if path.is_file())
-    return {str(path.relative_to(lake)): _content(path) for path in paths}
+    """Every file of a lake by its path: its bytes, or of a manifest all but when it was fetched.
+
+    The warehouse's file and the report are left out: they say where they lie and when they were made.
+    """
+    paths = {path.relative_to(lake): path for path in lake.rglob("*") if path.is_file()}
+    return {str(name): _content(path) for name, path in paths.items() if name.parts[0] not in _OF_THEIR_TIME}
 
 
 def judge(lake: Path, undisturbed: Path, weeks: Sequence[str]) -> Verdict:
