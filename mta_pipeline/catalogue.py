@@ -283,7 +283,8 @@ a question in SQL, Polars and pandas that gives the same rows in each.
 known by the Saturday it starts on. Null means not known, and never zero.
 
 SQL runs in any DuckDB client that has opened `<LAKE_ROOT>/warehouse/mta.duckdb`, also while the pipeline runs; there,
-tables that come by weeks have the week as a column `week` (a date), too. The Python examples, here on the sample that `make run` makes, start with
+tables that come by weeks have the week as a column `week` (a date), too. The Python examples, here on the sample that
+`make run` makes, start with
 
 ```python
 {setup}
