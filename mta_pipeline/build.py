@@ -70,7 +70,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 "raw_layer": RawLayer(lake_root=settings.lake_root),
                 "io_manager": ParquetIOManager(lake_root=settings.lake_root),
                 "marts_engine": MartsEngine(
-                    lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark_master
+                    lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark
                 ),
                 **resources,
             },

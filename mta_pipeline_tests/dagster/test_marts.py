@@ -76,6 +76,22 @@ def test_the_report_is_made_with_the_marts_and_shows_its_charts_in_the_catalogue
     assert all(picture.startswith("![](data:image/png;base64,") for picture in pictures.values())
 
 
+def test_a_report_without_its_marts_fails_with_what_to_do_and_leaves_the_page_as_it_was(project):
+    project.run(job=MARTS_JOB)
+    page = project.lake / "report" / "index.html"
+    before = page.read_bytes()
+    (project.lake / "marts" / "busiest_places" / "part-0.parquet").unlink()
+    alone = dg.materialize(
+        [project.defs.resolve_assets_def(REPORT_KEY)],
+        resources=project.defs.resources,
+        instance=project.instance,
+        raise_on_error=False,
+    )
+    assert "marts/busiest_places has nothing" in failure_of(alone)
+    assert "Materialize it first" in failure_of(alone)
+    assert page.read_bytes() == before
+
+
 def test_a_missing_reference_table_fails_with_what_to_do(project):
     (project.lake / "lake" / STATION_COMPLEXES.name / "part-0.parquet").unlink()
     assert "Materialize it first" in failure_of(project.run(job=MARTS_JOB))

@@ -9,11 +9,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from mta_pipeline.engines import open_lake
 from mta_pipeline.report import charts, figures
 from mta_pipeline.report.page import Report, Sources, render
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval
+from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval, sources_of
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
 NOON = dt.datetime(2024, 2, 1, 12, tzinfo=dt.UTC)
@@ -35,13 +34,7 @@ def days(week: str, riders: int = 1_000, **others: object) -> list[dict[str, obj
 
 
 def sources(lake: SmallLake) -> Sources:
-    with open_lake(str(lake.root)) as opened:
-        marts = {
-            name: pl.DataFrame(pl.from_arrow(opened.to_pyarrow(name)))
-            for name in Sources.__dataclass_fields__
-            if name != STATION_COMPLEXES.name
-        }
-    return Sources(**marts, station_complexes=pl.read_parquet(lake.path(STATION_COMPLEXES)))
+    return sources_of(lake.root)
 
 
 def made(lake: SmallLake) -> Report:
