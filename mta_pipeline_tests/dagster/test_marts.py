@@ -81,11 +81,8 @@ def test_a_report_without_its_marts_fails_with_what_to_do_and_leaves_the_page_as
     page = project.lake / "report" / "index.html"
     before = page.read_bytes()
     (project.lake / "marts" / "busiest_places" / "part-0.parquet").unlink()
-    alone = dg.materialize(
-        [project.defs.resolve_assets_def(REPORT_KEY)],
-        resources=project.defs.resources,
-        instance=project.instance,
-        raise_on_error=False,
+    alone = project.defs.resolve_job_def("__ASSET_JOB").execute_in_process(
+        instance=project.instance, asset_selection=[REPORT_KEY], raise_on_error=False
     )
     assert "marts/busiest_places has nothing" in failure_of(alone)
     assert "Materialize it first" in failure_of(alone)
