@@ -134,13 +134,17 @@ def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Cons
 
 
 def answers_are_due(lake_root: str) -> bool:
-    """Whether the report, which is made last, is not there or older than a week's tables; not if there are no weeks."""
-    folders = (UPath(lake_root) / table.layer / table.name for table in _ANSWERS_COME_FROM)
-    renewed = max(
-        (part.stat().st_mtime for folder in folders for part in folder.glob("week=*/part-0.parquet")), default=None
-    )
-    report = report_path(lake_root)
-    return renewed is not None and not (report.exists() and report.stat().st_mtime >= renewed)
+    """Whether the report, which is made last, is not there or older than a week's tables; not if there are no weeks.
+
+    Where the store does not say when a file was written, they are.
+    """
+    root, report = UPath(lake_root), report_path(lake_root)
+    files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _ANSWERS_COME_FROM)
+    written = [info.get("mtime") for found in files for info in found.values()]
+    if not written:
+        return False
+    made = report.fs.info(report.path).get("mtime") if report.exists() else None
+    return made is None or any(at is None or at > made for at in written)
 
 
 def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:
