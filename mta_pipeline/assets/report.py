@@ -16,7 +16,7 @@ from mta_pipeline.marts.contract import (
     STATION_WEEK_OVER_WEEK,
     SYSTEM_DAILY,
 )
-from mta_pipeline.report.page import Sources, render
+from mta_pipeline.report.page import Picture, Sources, render
 from mta_pipeline.storage import report_path, write_atomically
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 
@@ -57,6 +57,7 @@ def report_asset(lake_root: str, *, is_sample: bool) -> dg.AssetsDefinition:
     return ridership_report
 
 
-def _shown(picture: bytes) -> Any:
+def _shown(picture: Picture) -> Any:
     """A picture as the catalogue shows it."""
-    return dg.MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(picture).decode()})")
+    data = base64.b64encode(picture.png).decode()
+    return dg.MetadataValue.md(f"{picture.caption}\n\n![{picture.caption}](data:image/png;base64,{data})")

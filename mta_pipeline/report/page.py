@@ -36,11 +36,19 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A chart as a PNG of at most 740 pixels and 30 KB, and what it shows in words."""
+
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True)
 class Report:
-    """A finished report: the page, and PNG pictures of its main charts by name, at most 740 pixels and 30 KB each."""
+    """A finished report: the page, and pictures of its main charts by name."""
 
     html: str
-    pictures: Mapping[str, bytes]
+    pictures: Mapping[str, Picture]
 
 
 def render(sources: Sources, made_at: dt.datetime, *, is_sample: bool) -> Report:
@@ -101,38 +109,47 @@ class _Drawings:
 
     def __init__(self) -> None:
         self.on_page: dict[str, dict[str, str]] = {}
-        self.pictures: dict[str, bytes] = {}
+        self.pictures: dict[str, Picture] = {}
 
-    def add(self, name: str, chart: Callable[[int], charts.Chart], wide: int = charts.WIDE) -> None:
+    def add(self, name: str, caption: str, chart: Callable[[int], charts.Chart], wide: int = charts.WIDE) -> None:
         self.on_page[name] = {
             size: charts.svg(chart(width), f"{name}-{size}")
             for size, width in (("wide", wide), ("narrow", charts.NARROW))
         }
-        self.pictures[name] = charts.png(self.on_page[name]["wide"])
+        self.pictures[name] = Picture(caption, charts.png(self.on_page[name]["wide"]))
 
 
 def _draw(drawn: _Drawings, facts: dict[str, Any], by_day: pl.DataFrame, sources: Sources, span: figures.Span) -> None:
     riders = figures.ridership(by_day)
     facts["is_weekly"] = riders.is_weekly
     if riders.points["exits"].count():
-        drawn.add("ridership", lambda width: charts.ridership(riders, span, width))
+        caption = "People per day in the whole subway: exits, and entries without OMNY taps"
+        drawn.add("ridership", caption, lambda width: charts.ridership(riders, span, width))
     hours = figures.hours_of_the_week(sources.busiest_places)
     if hours["exits"].count():
         for register in figures.REGISTERS:
-            drawn.add(f"hours_{register}", lambda width, register=register: charts.hours(hours, register, width))  # type: ignore[misc]
+            drawn.add(
+                f"hours_{register}",
+                f"People per hour in the whole subway: {charts.NAMES[register]}",
+                lambda width, register=register: charts.hours(hours, register, width),  # type: ignore[misc]
+            )
     if places := figures.places(sources.busiest_places, sources.station_complexes):
+        weekday, hour = places.busiest
         drawn.add(
             "map",
+            f"Exits on an average {figures.WEEKDAYS[weekday]}, {hour}:00 to {hour + 1}:00",
             lambda width: charts.place_map(places, sources.station_complexes, "exits", places.busiest, width),
             wide=MAP_WIDE,
         )
         facts["places"] = _places(places)
         facts["listed"] = _busiest(places)
     if moved := figures.movers(sources.station_week_over_week, sources.station_complexes):
-        drawn.add("movers", lambda width: charts.movers(moved, width))
+        caption = f"Week of {moved.week} against the week before: exits (bars), entries without OMNY taps (diamonds)"
+        drawn.add("movers", caption, lambda width: charts.movers(moved, width))
         facts["moved_week"] = moved.week
     weeks = figures.quality(sources.data_quality_weekly)
-    drawn.add("coverage", lambda width: charts.coverage(weeks, span, width))
+    caption = "Share of the turnstiles' time in intervals whose exits are plausible and known"
+    drawn.add("coverage", caption, lambda width: charts.coverage(weeks, span, width))
 
 
 def _places(places: figures.Places) -> dict[str, Any]:

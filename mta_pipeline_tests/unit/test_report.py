@@ -227,5 +227,5 @@ def test_pictures_are_small_enough_for_the_catalogue(lake):
     pictures = made(lake).pictures
     assert set(pictures) == {"ridership", "hours_exits", "hours_entries", "map", "movers", "coverage"}
     for picture in pictures.values():
-        assert len(picture) <= 30_000
-        assert max(Image.open(io.BytesIO(picture)).size) <= 740
+        assert len(picture.png) <= 30_000
+        assert max(Image.open(io.BytesIO(picture.png)).size) <= 740
