@@ -53,6 +53,10 @@ check: .venv/.dev ## Check that the definitions load, as dg sees them
 	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg list defs --json | .venv/bin/python -c \
 		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'
 
+.PHONY: catalogue
+catalogue: .venv/.base ## Write docs/catalogue.md anew from the contracts
+	@.venv/bin/mta-pipeline catalogue > docs/catalogue.md
+
 .PHONY: format
 format: .venv/.dev ## Format the code
 	@.venv/bin/ruff check --fix .

@@ -7,6 +7,7 @@ import dagster as dg
 
 from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.assets.raw import feed_asset, raw_asset
+from mta_pipeline.assets.report import report_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
@@ -48,7 +49,8 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         ]
         reference = reference_assets()
         where = (settings.lake_root, settings.warehouse)
-        answers = [warehouse_assets(*where), mart_assets(*where)]
+        report = report_asset(settings.lake_root, is_sample=settings.is_sample)
+        answers = [warehouse_assets(*where), mart_assets(*where), report]
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         return dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *answers],
@@ -80,7 +82,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 dg.define_asset_job(
                     MARTS_JOB,
                     selection=dg.AssetSelection.assets(*answers),
-                    description="The warehouse and the marts, from all weeks in the lake.",
+                    description="The warehouse, the marts and the report, from all weeks in the lake.",
                 ),
             ],
             resources={
@@ -88,7 +90,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 "raw_layer": RawLayer(lake_root=settings.lake_root),
                 "io_manager": ParquetIOManager(lake_root=settings.lake_root),
                 "marts_engine": MartsEngine(
-                    lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark_master
+                    lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark
                 ),
                 **resources,
             },

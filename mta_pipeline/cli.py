@@ -1,4 +1,4 @@
-"""The command line: `mta-pipeline run`, `sample` and `summary`. What they do is in the modules they call."""
+"""The command line: `mta-pipeline run`, `sample`, `summary`, `catalogue`. What they do is in the modules they call."""
 
 import sys
 from collections.abc import Sequence
@@ -123,6 +123,14 @@ def summary(weeks: list[str]) -> None:
     from mta_pipeline.summary import show  # noqa: PLC0415
 
     show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
+
+
+@main.command()
+def catalogue() -> None:
+    """Print the catalogue page: every table with its columns, how fresh it is, and example queries."""
+    from mta_pipeline.catalogue import catalogue as page  # noqa: PLC0415
+
+    click.echo(page(), nl=False)
 
 
 def _settings() -> Settings:

@@ -1,4 +1,4 @@
-"""Running the main job from the terminal: the real assets, in this process, with progress to look at.
+"""Running the jobs from the terminal: the real assets, in this process, with progress to look at.
 
 The same run can be had from the Dagster UI or `dg launch`. What the lake then holds is shown by `summary`.
 """
@@ -20,14 +20,14 @@ from mta_pipeline.assets.catalogue import asset_key
 from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, FAILED_WEEKS, REDO
 from mta_pipeline.automation.records import range_tags
-from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.build import MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.feed import Feed
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
 from mta_pipeline.observability.progress import read_progress
 from mta_pipeline.observability.workers import end_dead_runs
 from mta_pipeline.partitions import stretches, week_after
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import one_at_a_time, sweep
+from mta_pipeline.storage import one_at_a_time, report_path, sweep
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -44,6 +44,8 @@ WEEKLY_KEYS: Final = (
     RAW_KEY,
     *map(asset_key, (TURNSTILE_READINGS, TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)),
 )
+
+_ANSWERS_COME_FROM: Final = (TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
 
 
 @dataclass
@@ -66,7 +68,8 @@ class RecordsError(RuntimeError):
 
 
 def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, console: Console, *, again: bool) -> Outcome:
-    """Materialize those of the weeks that are not complete in the lake, or all of them `again`.
+    """Materialize those of the weeks that are not complete in the lake, or all of them `again`; then the marts and
+    the report, if they are older than what they are made from.
 
     Raises:
         FeedError: the feed does not say what it offers.
@@ -81,6 +84,9 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
             end_dead_runs(instance)
             record_complete(instance, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
+            if not outcome.failures and (again or answers_are_due(settings.lake_root)):
+                console.print("Making the marts and the report ...")
+                make_answers(settings, instance, console, outcome)
     except SQLAlchemyError as error:
         records = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
         raise RecordsError(f"{records}\nWeeks that are complete stay; launch again when they can.") from error
@@ -119,6 +125,26 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
                 left = [week for week in weeks if stretch[0] <= week <= stretch[1] and week not in failed]
                 pending = stretches(left) + pending
     return outcome
+
+
+def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Console, outcome: Outcome) -> None:
+    """Materialize the warehouse, the marts and the report from all weeks in the lake."""
+    with _shown(console) as show:
+        _Runner(build_defs(settings), instance, show, outcome)(MARTS_JOB)
+
+
+def answers_are_due(lake_root: str) -> bool:
+    """Whether the report, which is made last, is not there or older than a week's tables; not if there are no weeks.
+
+    Where the store does not say when a file was written, they are.
+    """
+    root, report = UPath(lake_root), report_path(lake_root)
+    files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _ANSWERS_COME_FROM)
+    written = [info.get("mtime") for found in files for info in found.values()]
+    if not written:
+        return False
+    made = report.fs.info(report.path).get("mtime") if report.exists() else None
+    return made is None or any(at is None or at > made for at in written)
 
 
 def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:

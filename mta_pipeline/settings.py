@@ -39,6 +39,16 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.expanduser().absolute()
 
 
+def _spark_connect(server: str | None) -> str | None:
+    if server is None:
+        return None
+    if not server.startswith("sc://"):
+        raise ValueError("a Spark Connect server is sc://host:port; a cluster goes to SPARK_MASTER")
+    if "token=" in server or "@" in server:
+        raise ValueError("it must not hold a token, it gets shown and logged; set SPARK_CONNECT_AUTHENTICATE_TOKEN")
+    return server
+
+
 def _saturday(day: dt.date | None) -> dt.date | None:
     if day is not None and day.isoweekday() != 6:
         raise ValueError(f"{day} is a {day:%A}; weeks start on a Saturday")
@@ -73,6 +83,9 @@ class Settings(BaseSettings):
     spark_master: str = Field(default="local[*]", alias="SPARK_MASTER")
     """Where Spark runs: in this process, or spark://host:port."""
 
+    spark_remote: Annotated[str | None, AfterValidator(_spark_connect)] = Field(default=None, alias="SPARK_REMOTE")
+    """A Spark Connect server, sc://host:port; it goes before SPARK_MASTER."""
+
     warehouse_file: Annotated[Path | None, AfterValidator(_absolute)] = Field(default=None, alias="WAREHOUSE")
     """The DuckDB file with the warehouse's views; unset, it is beside the tables if they are in a directory."""
 
@@ -89,6 +102,11 @@ class Settings(BaseSettings):
         """The DuckDB file to write; None if the tables are in an object store and no file is asked for."""
         beside = None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
         return self.warehouse_file or beside
+
+    @property
+    def spark(self) -> str:
+        """Where Spark runs: SPARK_REMOTE, or else SPARK_MASTER."""
+        return self.spark_remote or self.spark_master
 
     @property
     def is_sample(self) -> bool:

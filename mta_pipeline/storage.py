@@ -34,6 +34,11 @@ def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> se
     return {path.parent.name.removeprefix(_WEEK) for path in folder.glob(f"{_WEEK}*/{file}")}
 
 
+def report_path(lake_root: str) -> UPath:
+    """The report, a page of its own: `<root>/report/index.html`."""
+    return UPath(lake_root) / "report" / "index.html"
+
+
 def local_path(path: UPath) -> Path | None:
     """The path in this machine's file system, or None if it lies in an object store."""
     return Path(path.path) if path.protocol in ("", "file", "local") else None

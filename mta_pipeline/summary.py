@@ -15,7 +15,7 @@ from rich.table import Table as Grid
 
 from mta_pipeline.io_managers.frames import scan
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import part_path
+from mta_pipeline.storage import part_path, report_path
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     STATION_COMPLEXES,
@@ -129,8 +129,10 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
 
 
 def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> None:
+    report = report_path(settings.lake_root)
     lines = [
         ("The files", f"{settings.lake_root}/<layer>/<table>/week=YYYY-MM-DD/part-0.parquet"),
+        *([("The report", f"{report}    (open it in a browser)")] if report.exists() else []),
         ("Look around", "make dev    (the Dagster UI on this data)"),
     ]
     if is_sample:

@@ -1,7 +1,8 @@
 """Every mart on every engine at hand over one lake: rows, differences, and a failure for any.
 
 `python -m mta_pipeline_tests.parity [LAKE]`; without LAKE over a small sample. BigQuery's SQL runs on bqemulator, which
-has an environment of its own; BQEMULATOR is its executable.
+has an environment of its own; BQEMULATOR is its executable. Spark is asked three times: in this process, on a
+standalone cluster and by Spark Connect; of these two, all marts are computed before they are ready.
 """
 
 import importlib.util
@@ -25,6 +26,9 @@ from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline_tests import spark_servers
+
+ENGINES = ("duckdb", "spark", "standalone", "connect", "bigquery")
 
 Rows = Callable[[str], pl.DataFrame]
 """A mart by its name."""
@@ -43,7 +47,7 @@ _BIGQUERY_TYPES = {
 
 def missing(engine: str) -> str | None:
     """What an engine lacks to run here, or None if it is at hand."""
-    if engine == "spark":
+    if engine in {"spark", "standalone", "connect"}:
         if importlib.util.find_spec("pyspark") is None:
             return "pyspark is not installed: make .venv/.spark"
         return None if shutil.which("java") else "there is no java on the PATH: Spark needs 17 or later"
@@ -54,7 +58,11 @@ def missing(engine: str) -> str | None:
 
 @contextmanager
 def on(engine: str, lake_root: str) -> Iterator[Rows]:
-    """The marts of a lake on an engine: duckdb, spark or bigquery (its SQL, on the emulator)."""
+    """The marts of a lake on one of the engines; bigquery is its SQL, on the emulator."""
+    if engine in {"standalone", "connect"}:
+        with _served(engine, lake_root) as rows:
+            yield rows
+        return
     if engine == "bigquery":
         with _emulated(lake_root) as rows:
             yield rows
@@ -75,6 +83,15 @@ def difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> str | None:
             at = unlike.arg_max()
             return f"{name} differs in {unlike.sum():,} rows, first {theirs.row(at)} in place of {ours.row(at)}"
     return None
+
+
+@contextmanager
+def _served(engine: str, lake_root: str) -> Iterator[Rows]:
+    server = spark_servers.standalone if engine == "standalone" else spark_servers.connect
+    with tempfile.TemporaryDirectory(prefix="mta-parity-") as folder:
+        with server() as master:
+            spark_servers.compute(lake_root, master, Path(folder))
+        yield lambda name: pl.read_parquet(Path(folder) / f"{name}.parquet")
 
 
 @contextmanager
@@ -176,18 +193,20 @@ def main(lake_root: str) -> int:
     print(f"lake at {lake_root}")
     ours: dict[str, pl.DataFrame] = {}
     unlike = 0
-    for engine in ("duckdb", "spark", "bigquery"):
+    for engine in ENGINES:
         if word := missing(engine):
-            print(f"{engine:<9} left out: {word}")
+            print(f"{engine:<10} left out: {word}")
             continue
+        opening = time.monotonic()
         with on(engine, lake_root) as rows:
+            print(f"{engine:<10} ready after {time.monotonic() - opening:.1f} s")
             for mart in MARTS:
                 started = time.monotonic()
                 theirs = rows(mart.name)
                 seconds = time.monotonic() - started
                 found = difference(ours.setdefault(mart.name, theirs), theirs)
                 unlike += found is not None
-                print(f"{engine:<9} {mart.name:<24} {len(theirs):>9,} rows {seconds:7.2f} s  {found or 'equal'}")
+                print(f"{engine:<10} {mart.name:<24} {len(theirs):>9,} rows {seconds:7.2f} s  {found or 'equal'}")
     return unlike
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import polars as pl
 from upath import UPath
 
+from mta_pipeline.engines import open_lake
 from mta_pipeline.io_managers.frames import to_parquet
+from mta_pipeline.report.page import Sources
 from mta_pipeline.storage import part_path, write_atomically
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
@@ -52,6 +54,18 @@ class SmallLake:
         self.put(COMPLEX_HOURLY, complex_hourly(traffic), week)
         lines = [{"source_line": n, "reason": reason, "raw_text": ""} for n, reason in enumerate(rejects, 1)]
         self.put(TURNSTILE_REJECTS, pl.DataFrame(lines, schema=dict(TURNSTILE_REJECTS.schema)), week)
+
+
+def sources_of(lake_root: Path) -> Sources:
+    """What a report is made from, computed from a lake."""
+    with open_lake(str(lake_root)) as opened:
+        marts = {
+            name: pl.DataFrame(pl.from_arrow(opened.to_pyarrow(name)))
+            for name in Sources.__dataclass_fields__
+            if name != STATION_COMPLEXES.name
+        }
+    places = part_path(str(lake_root), STATION_COMPLEXES.layer, STATION_COMPLEXES.name)
+    return Sources(**marts, station_complexes=pl.read_parquet(str(places)))
 
 
 def interval(start: str, end: str, entries: int = 0, exits: int = 0, **others: object) -> dict[str, object]:

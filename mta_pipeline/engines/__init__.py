@@ -45,7 +45,8 @@ def open_lake(lake_root: str, engine: EngineName = "duckdb", *, spark_master: st
     Args:
         lake_root: where the tables are: a directory or a URL such as gs://bucket/prefix.
         engine: duckdb, in this process, or spark.
-        spark_master: where Spark runs, local[*] or spark://host:port; every worker must see the lake's files.
+        spark_master: where Spark runs, local[*], spark://host:port, or sc://host:port for Spark Connect; wherever Spark
+            computes, the lake's files must be seen under the same path.
 
     Raises:
         LakeIncompleteError: a reference table is not there; the message names it and says what to do.

@@ -1,11 +1,14 @@
-"""The lake in Spark, on this machine or a standalone cluster. Needs the extra `spark` and Java 17 or later."""
+"""The lake in Spark: on this machine, a standalone cluster, or a Spark Connect server. Needs the extra `spark`.
+
+Java 17 or later is needed, too, except for Spark Connect, where only the server runs it.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 import ibis.expr.types as ir
@@ -27,9 +30,11 @@ _SESSION: Final = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # A year of weeks is small: the default of 200 tasks per shuffle would cost more than the work.
     "spark.sql.shuffle.partitions": "16",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
 }
+_PROCESS: Final = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+"""Of the driver, which a Spark Connect server has started long before."""
+
+_CONNECT: Final = "sc://"
 
 
 @contextmanager
@@ -59,13 +64,25 @@ def _start(master: str) -> "SparkSession":
         raise EngineMissingError(
             "Spark is not installed: pip install 'mta-pipeline[spark]', or make .venv/.spark"
         ) from error
-    if not (shutil.which("java") or (Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java").is_file()):
-        raise EngineMissingError("Spark needs Java 17 or later, and there is no java on the PATH nor in JAVA_HOME")
-    builder = SparkSession.builder.master(master).appName("mta_pipeline")
+    builder = SparkSession.builder.appName("mta_pipeline")
     for key, value in _SESSION.items():
         builder = builder.config(key, value)
-    session: SparkSession = builder.getOrCreate()
+    if master.startswith(_CONNECT):
+        return _connected(builder, master)
+    if not (shutil.which("java") or (Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java").is_file()):
+        raise EngineMissingError("Spark needs Java 17 or later, and there is no java on the PATH nor in JAVA_HOME")
+    for key, value in _PROCESS.items():
+        builder = builder.config(key, value)
+    session: SparkSession = builder.master(master).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def _connected(builder: Any, server: str) -> "SparkSession":
+    try:
+        session: SparkSession = builder.remote(server).create()
+    except ImportError as error:
+        raise EngineMissingError(f"Spark Connect needs more than is installed: {error}") from error
     return session
 
 

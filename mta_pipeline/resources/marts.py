@@ -14,7 +14,9 @@ class MartsEngine(dg.ConfigurableResource[None]):
 
     lake_root: str = Field(description="Where the tables are: a directory or a URL such as gs://bucket/prefix.")
     engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="What computes the marts.")
-    spark_master: str = Field(default="local[*]", description="Where Spark runs: local[*] or spark://host:port.")
+    spark_master: str = Field(
+        default="local[*]", description="Where Spark runs: local[*], spark://host:port or sc://host:port."
+    )
 
     def open(self) -> AbstractContextManager[OpenLake]:
         """Open the lake; see `engines.open_lake`."""

@@ -1,5 +1,6 @@
 """The five real weeks give the figures of the data contract, section 5, to the last rider."""
 
+import datetime as dt
 import gzip
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from mta_pipeline.engines import open_lake
+from mta_pipeline.report.page import render
 from mta_pipeline.run import run_weeks
 from mta_pipeline.settings import Settings
 from mta_pipeline.summary import LakeSummary, summarize
@@ -17,7 +19,9 @@ from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.turnstile.readings import stage
+from mta_pipeline_tests.browser import DESK, PHONE, opened
 from mta_pipeline_tests.published import moment
+from mta_pipeline_tests.small_lake import sources_of
 
 # Readings, turnstiles, entries, exits, both for status ok only, and for each of the two how many intervals are first,
 # reset, implausible and long_gap.
@@ -78,6 +82,46 @@ def test_the_system_s_days_hold_the_riders_of_ok_intervals(lake):
     without_complex = quality.select(pl.col("entries_without_complex", "exits_without_complex").sum()).row(0)
     at_stations = stations.select(pl.col("entries", "exits").sum()).row(0)
     assert [a + b for a, b in zip(at_stations, without_complex, strict=True)] == totals
+
+
+def test_people_leave_at_work_in_the_morning_and_at_home_in_the_evening(lake):
+    with open_lake(str(lake)) as opened:
+        peaks, places = (
+            pl.DataFrame(pl.from_arrow(opened.to_pyarrow(name))) for name in ("station_peak_hours", "busiest_places")
+        )
+    weekdays = peaks.filter(pl.col("day_kind") == "weekday")
+    # The block most leave in, and the one most enter in: offices around the first, homes around the other two.
+    expected = {"Grand Central-42 St": (8, 16), "Flushing-Main St": (16, 8), "Astoria-Ditmars Blvd": (16, 8)}
+    for name, blocks in expected.items():
+        of_place = weekdays.filter(pl.col("name") == name)
+        assert of_place.height == 6
+        assert of_place.select(pl.col("exits_share", "entries_share").sum()).row(0) == pytest.approx((1, 1))
+        most = [of_place.filter(pl.col(f"{r}_rank") == 1)["block_start"].item() for r in ("exits", "entries")]
+        assert tuple(most) == blocks
+    wednesday_at_nine = places.filter(weekday=3, hour=9, exits_rank=1).select("name", "latitude", "longitude").row(0)
+    assert wednesday_at_nine == (
+        "Grand Central-42 St",
+        pytest.approx(40.752, abs=0.001),
+        pytest.approx(-73.977, abs=0.001),
+    )
+
+
+@pytest.fixture(scope="module")
+def page_file(lake: Path) -> Path:
+    """The report over the real weeks."""
+    made = render(sources_of(lake), moment("2024-02-03 00").replace(tzinfo=dt.UTC), is_sample=False)
+    file = lake.parent / "index.html"
+    file.write_text(made.html)
+    return file
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_report_of_the_real_weeks_opens_without_a_fault(page_file, size):
+    assert page_file.stat().st_size < 5_000_000
+    with opened(page_file, size) as (page, faults):
+        assert page.locator(".places_marks path").locator("visible=true").count() == 424
+        assert page.locator(".figures dd").first.inner_text() == "3,292,071"
+    assert faults == []
 
 
 def january_against_published(lake: Path, official: Path, booths: pl.DataFrame) -> pl.DataFrame:

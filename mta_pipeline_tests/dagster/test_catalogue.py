@@ -18,6 +18,7 @@ from mta_pipeline_tests.dagster.project import Project
 
 FEED = dg.AssetKey(["feed", "turnstile_file"])
 RAW = dg.AssetKey(["raw", "turnstile_file"])
+REPORT = dg.AssetKey(["report", "ridership_report"])
 WITHOUT_WEEKS = {"control_areas", "station_complexes"}
 
 
@@ -35,8 +36,8 @@ def key_of(table: Table) -> dg.AssetKey:
     return dg.AssetKey([table.layer, table.name])
 
 
-def test_the_assets_are_the_feed_the_raw_layer_and_the_tables_of_the_contract(graph):
-    assert graph.get_all_asset_keys() == {FEED, RAW, *map(key_of, (*TABLES, *WAREHOUSE, *MARTS))}
+def test_the_assets_are_the_feed_the_raw_layer_the_tables_of_the_contract_and_the_report(graph):
+    assert graph.get_all_asset_keys() == {FEED, RAW, REPORT, *map(key_of, (*TABLES, *WAREHOUSE, *MARTS))}
 
 
 def test_every_asset_has_a_description_a_group_kinds_and_owners(graph):

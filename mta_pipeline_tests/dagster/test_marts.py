@@ -7,6 +7,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from mta_pipeline.assets.report import REPORT_KEY
 from mta_pipeline.build import MARTS_JOB
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
@@ -15,7 +16,7 @@ from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of
 from mta_pipeline_tests.dagster.test_automation import Ticks
 
 FIRST, SECOND, THIRD = WEEKS
-ANSWERS = {f"{table.layer}/{table.name}" for table in (*WAREHOUSE, *MARTS)}
+ANSWERS = {f"{table.layer}/{table.name}" for table in (*WAREHOUSE, *MARTS)} | {REPORT_KEY.to_user_string()}
 
 
 def read(project: Project, name: str) -> pl.DataFrame:
@@ -55,10 +56,38 @@ def test_a_renewed_week_is_renewed_in_marts_and_warehouse(project):
     assert marts == [(42,), (19,), (42,)]
 
 
-def test_an_empty_lake_gives_empty_marts_and_a_word(project):
+def test_an_empty_lake_gives_empty_marts_and_a_report_with_a_word(project):
     result = project.run(job=MARTS_JOB)
     assert result.success
     assert all(read(project, mart.name).is_empty() for mart in MARTS)
+    assert "The lake holds no weeks yet" in (project.lake / "report" / "index.html").read_text()
+
+
+def test_the_report_is_made_with_the_marts_and_shows_its_charts_in_the_catalogue(project):
+    project.run(FIRST, THIRD)
+    result = project.run(job=MARTS_JOB)
+    [made] = [event for event in result.get_asset_materialization_events() if event.asset_key == REPORT_KEY]
+    shown = made.materialization.metadata
+    page = project.lake / "report" / "index.html"
+    assert (shown["path"].value, shown["bytes"].value) == (str(page), page.stat().st_size)
+    assert "3 of 3" in page.read_text()
+    pictures = {name: entry.value for name, entry in shown.items() if isinstance(entry, dg.MarkdownMetadataValue)}
+    assert set(pictures) >= {"ridership", "map", "hours_exits", "hours_entries", "coverage"}
+    assert all("](data:image/png;base64," in picture for picture in pictures.values())
+    assert pictures["map"].startswith("Exits on an average ")
+
+
+def test_a_report_without_its_marts_fails_with_what_to_do_and_leaves_the_page_as_it_was(project):
+    project.run(job=MARTS_JOB)
+    page = project.lake / "report" / "index.html"
+    before = page.read_bytes()
+    (project.lake / "marts" / "busiest_places" / "part-0.parquet").unlink()
+    alone = project.defs.resolve_job_def("__ASSET_JOB").execute_in_process(
+        instance=project.instance, asset_selection=[REPORT_KEY], raise_on_error=False
+    )
+    assert "marts/busiest_places has nothing" in failure_of(alone)
+    assert "Materialize it first" in failure_of(alone)
+    assert page.read_bytes() == before
 
 
 def test_a_missing_reference_table_fails_with_what_to_do(project):
@@ -104,6 +133,8 @@ def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(project):
 
 
 def test_nothing_slow_is_imported_to_load_the_definitions():
-    slow = "any(name in sys.modules for name in ('ibis', 'duckdb', 'pyspark'))"
+    slow = (
+        "any(name in sys.modules for name in ('ibis', 'duckdb', 'pyspark', 'jinja2.environment', 'vl_convert', 'PIL'))"
+    )
     code = f"import sys, mta_pipeline.definitions as made; made.defs(); sys.exit({slow})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 
 from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, read_settings
 
-VARIABLES = ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "DAGSTER_HOME")
+VARIABLES = ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "DAGSTER_HOME", "SPARK_MASTER", "SPARK_REMOTE")
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +73,16 @@ def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
 def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable(monkeypatch, value, told):
     with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{told}"):
         settings(monkeypatch, MTA_LAST_WEEK=value)
+
+
+def test_spark_runs_in_this_process_on_a_cluster_or_behind_spark_connect(monkeypatch):
+    assert read_settings().spark == "local[*]"
+    assert settings(monkeypatch, SPARK_MASTER="spark://10.0.0.1:7077").spark == "spark://10.0.0.1:7077"
+    assert settings(monkeypatch, SPARK_REMOTE="sc://10.0.0.1:15002").spark == "sc://10.0.0.1:15002"
+
+
+@pytest.mark.parametrize("server", ["spark://10.0.0.1:7077", "sc://10.0.0.1:15002/;token=secret"])
+def test_a_spark_connect_server_is_an_address_without_a_token(monkeypatch, server):
+    with pytest.raises(SettingsError, match="SPARK_REMOTE: ") as told:
+        settings(monkeypatch, SPARK_REMOTE=server)
+    assert "secret" not in str(told.value)

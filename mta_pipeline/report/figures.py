@@ -1,0 +1,239 @@
+"""What the report shows, taken from the marts: frames and a few facts. How they are drawn is said in charts and page.
+
+What is not in the lake is null here, or not there at all, and never zero.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from mta_pipeline.partitions import ONE_WEEK
+from mta_pipeline.turnstile.contract import RejectReason, Status
+
+REGISTERS: Final = ("exits", "entries")
+"""Exits first: they count riders however they paid."""
+
+WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+ENOUGH_COVERAGE: Final = 0.9
+"""Days and weeks of which less of the turnstiles' time is known are gaps: their sums would look like quiet days."""
+
+COVERAGE: Final = (pl.col("ok_seconds").sum() / pl.col("turnstile_seconds").sum()).fill_nan(None)
+"""The share of the turnstiles' time that counts, over any rows of system_daily; null without any time."""
+
+DAYS_SHOWN_ONE_BY_ONE: Final = 26 * 7
+"""A longer span is shown week by week."""
+
+LEAST_TO_MOVE: Final = 1_000
+"""Exits in the week before that a complex needs to be among the movers: of few riders, a few are many per cent."""
+
+_SAME_TURNSTILES: Final = 0.1
+_ONE_DAY: Final = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The weeks of a lake: the first and last day, how many there are, and the stretches missing in between."""
+
+    first_day: dt.date
+    last_day: dt.date
+    weeks: int
+    missing: Sequence[tuple[dt.date, dt.date]]
+    """First and last day of each stretch of weeks that are not in the lake."""
+
+    @property
+    def weeks_in_span(self) -> int:
+        """Weeks from the first to the last, whether or not they are in the lake."""
+        return (self.last_day - self.first_day + _ONE_DAY) // ONE_WEEK
+
+
+@dataclass(frozen=True)
+class Ridership:
+    """The subway's riders over time.
+
+    `points` has start (date), entries and exits (people per day; null where they are not known), one row per day, or
+    per week if `is_weekly`, without holes.
+    """
+
+    points: pl.DataFrame
+    is_weekly: bool
+
+
+@dataclass(frozen=True)
+class Places:
+    """Riders of an average hour by place.
+
+    `stations` has label, borough, latitude, longitude, those without coordinates last. `people` has, by register, for
+    each weekday from Monday and each clock hour a whole number for each station, or None.
+    """
+
+    stations: pl.DataFrame
+    people: Mapping[str, Sequence[Sequence[Sequence[int | None]]]]
+    busiest: tuple[int, int]
+    """Weekday, 0 for Monday, and hour with the most exits of all."""
+
+
+@dataclass(frozen=True)
+class Movers:
+    """Complexes that gained and lost most in a week: label, exits, exits_change and entries_change (0.1: +10 %)."""
+
+    week: dt.date
+    rows: pl.DataFrame
+
+
+def span(data_quality_weekly: pl.DataFrame) -> Span | None:
+    """What weeks the marts are made from; None if there are none."""
+    if data_quality_weekly.is_empty():
+        return None
+    weeks = data_quality_weekly.sort("week")
+    missing: list[tuple[dt.date, dt.date]] = []
+    for start in weeks.filter(~pl.col("in_lake"))["week"]:
+        end = start + ONE_WEEK - _ONE_DAY
+        if missing and missing[-1][1] + _ONE_DAY == start:
+            missing[-1] = (missing[-1][0], end)
+        else:
+            missing.append((start, end))
+    first, last = weeks["week"][0], weeks["week"][-1]
+    return Span(first, last + ONE_WEEK - _ONE_DAY, weeks.filter("in_lake").height, missing)
+
+
+def days(system_daily: pl.DataFrame, whole: Span) -> pl.DataFrame:
+    """Every date of the span with entries, exits, coverage of the subway; riders are null unless the day is whole."""
+    calendar = pl.select(date=pl.date_range(whole.first_day, whole.last_day))
+    sums = system_daily.group_by(date="service_date").agg(
+        pl.col(REGISTERS).sum(), coverage=COVERAGE, is_whole=pl.col("is_whole_day").all()
+    )
+    known = pl.col("is_whole") & (pl.col("coverage") >= ENOUGH_COVERAGE)
+    return calendar.join(sums, on="date", how="left").select(
+        "date", *(pl.when(known).then(pl.col(register)) for register in REGISTERS), "coverage"
+    )
+
+
+def ridership(by_day: pl.DataFrame) -> Ridership:
+    """The days as they are, or a long span's weeks as their average day; a week of which a day is unknown is a gap."""
+    if by_day.height <= DAYS_SHOWN_ONE_BY_ONE:
+        return Ridership(by_day.select("date", *REGISTERS).rename({"date": "start"}), is_weekly=False)
+    # The span starts on a Saturday, as weeks do.
+    week = pl.col("date").dt.offset_by("2d").dt.truncate("1w").dt.offset_by("-2d")
+    weeks = by_day.group_by(start=week).agg(
+        pl.when(pl.col(register).is_not_null().all()).then(pl.col(register).mean()) for register in REGISTERS
+    )
+    return Ridership(weeks.sort("start"), is_weekly=True)
+
+
+def hours_of_the_week(busiest_places: pl.DataFrame) -> pl.DataFrame:
+    """All 168 hours of a week: weekday (1 is Monday), hour, entries, exits of an average one; null if unknown.
+
+    All riders over all days: a complex that is not there on some of them counts for less in the average.
+    """
+    of_week = pl.DataFrame({"weekday": range(1, 8)}, schema={"weekday": pl.Int32}).join(
+        pl.DataFrame({"hour": range(24)}, schema={"hour": pl.Int32}), how="cross"
+    )
+    sums = busiest_places.group_by("weekday", "hour").agg(
+        ((pl.col(f"{register}_per_day") * pl.col("days")).sum() / pl.col("days").max()).alias(register)
+        for register in REGISTERS
+    )
+    return of_week.join(sums, on=["weekday", "hour"], how="left", maintain_order="left")
+
+
+def labels(stations: pl.DataFrame, station_complexes: pl.DataFrame) -> pl.DataFrame:
+    """A label for each complex_id and name: the name, with what tells it from others of that name (23 St has five)."""
+    routes = station_complexes.select("complex_id", routes="daytime_routes")
+    named = stations.select("complex_id", "name").unique().join(routes, on="complex_id", how="left")
+    number = pl.format("complex {}", "complex_id")
+    with_routes = pl.format("{} ({})", "name", pl.col("routes").fill_null(number))
+    label = pl.when(pl.col("name").is_duplicated()).then(with_routes).otherwise("name")
+    unlike = pl.when(label.is_duplicated()).then(pl.format("{} ({})", "name", number)).otherwise(label)
+    return named.select("complex_id", label=unlike)
+
+
+def places(busiest_places: pl.DataFrame, station_complexes: pl.DataFrame) -> Places | None:
+    """Riders by place, weekday and hour; None if there are none."""
+    if busiest_places.is_empty():
+        return None
+    stations = (
+        busiest_places.select("complex_id", "borough", "latitude", "longitude")
+        .unique()
+        .join(labels(busiest_places, station_complexes), on="complex_id")
+        .sort(pl.col("latitude").is_null(), "complex_id")
+    )
+    by_hour = hours_of_the_week(busiest_places)
+    most = by_hour.row(by_hour["exits"].arg_max() or 0, named=True)
+    position = stations.select("complex_id").with_row_index("place")
+    rows = busiest_places.join(position, on="complex_id")
+    people: dict[str, list[list[list[int | None]]]] = {}
+    for register in REGISTERS:
+        grid: list[list[list[int | None]]] = [[[None] * stations.height for _ in range(24)] for _ in WEEKDAYS]
+        whole = pl.col(f"{register}_per_day").round().cast(pl.Int64)
+        for weekday, hour, place, riders in rows.select("weekday", "hour", "place", whole).iter_rows():
+            grid[weekday - 1][hour][place] = riders
+        people[register] = grid
+    return Places(stations.drop("complex_id"), people, (most["weekday"] - 1, most["hour"]))
+
+
+def peaks(station_peak_hours: pl.DataFrame, station_complexes: pl.DataFrame, top: int = 15) -> pl.DataFrame:
+    """The busiest complexes on weekdays, and the four hours in which most people leave and enter.
+
+    Columns: label, borough, and for each register {register} (people on an average weekday), {register}_from (the hour
+    the busiest block starts) and {register}_share (the block's share of the day).
+    """
+    blocks = station_peak_hours.filter(pl.col("day_kind") == "weekday")
+    made = blocks.select("complex_id", "borough").unique()
+    for register in REGISTERS:
+        busiest = pl.col(f"{register}_per_day").arg_max()
+        found = blocks.group_by("complex_id").agg(
+            pl.col(f"{register}_per_day").sum().alias(register),
+            pl.col("block_start").get(busiest).alias(f"{register}_from"),
+            pl.col(f"{register}_share").get(busiest),
+        )
+        made = made.join(found, on="complex_id")
+    named = made.join(labels(blocks, station_complexes), on="complex_id")
+    return named.sort("exits", "label", descending=[True, False]).head(top).drop("complex_id")
+
+
+def movers(station_week_over_week: pl.DataFrame, station_complexes: pl.DataFrame, each: int = 8) -> Movers | None:
+    """Who gained and lost most exits in the newest week that has one before it; None if no two weeks are neighbours.
+
+    Complexes with few riders, or at which more or fewer turnstiles were counted than in the week before, are left out.
+    """
+    turnstiles = pl.col("turnstile_days") / pl.col("turnstile_days_week_before") - 1
+    comparable = station_week_over_week.filter(
+        pl.col("exits_change_week_before").is_not_null(),
+        pl.col("exits_week_before") >= LEAST_TO_MOVE,
+        turnstiles.abs() <= _SAME_TURNSTILES,
+        pl.col("coverage") >= ENOUGH_COVERAGE,
+    )
+    if comparable.is_empty():
+        return None
+    newest = comparable["week"].max()
+    rows = (
+        comparable.filter(pl.col("week") == newest)
+        .join(labels(station_week_over_week, station_complexes), on="complex_id")
+        .select(
+            "label",
+            "exits",
+            exits_change="exits_change_week_before",
+            entries_change="entries_change_week_before",
+        )
+        .sort("exits_change", "label", descending=[True, False])
+    )
+    gained = rows.filter(pl.col("exits_change") > 0).head(each)
+    lost = rows.filter(pl.col("exits_change") < 0).tail(each)
+    return Movers(newest, pl.concat([gained, lost]))  # type: ignore[arg-type]  # a date, as the column is
+
+
+def quality(data_quality_weekly: pl.DataFrame) -> pl.DataFrame:
+    """Every week of the span: week, in_lake, coverage, readings, turnstiles, rejects, and exits by status."""
+    rejects = pl.sum_horizontal(*(f"rejects_{reason}" for reason in RejectReason.ALL), ignore_nulls=False)
+    return data_quality_weekly.sort("week").select(
+        "week",
+        "in_lake",
+        "coverage",
+        "readings",
+        "turnstiles",
+        rejects=rejects,
+        **{status: f"exits_{status}" for status in Status.ALL if status != Status.OK},
+    )

@@ -1,0 +1,74 @@
+"""The report opens in a real browser on a phone and on a desk, asks for nothing, and answers to a touch."""
+
+import pytest
+from playwright.sync_api import expect
+
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES
+from mta_pipeline_tests.browser import DESK, PHONE, opened
+from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval
+from mta_pipeline_tests.unit.test_report import FIRST, HOSTILE, SECOND, days, made
+
+FOURTH = "2024-01-27"
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    """A report with all that it can have: two weeks, a gap, a week after it, and names that mean harm."""
+    root = tmp_path_factory.mktemp("report")
+    lake = SmallLake(root / "lake")
+    lake.put(STATION_COMPLEXES, STATIONS.with_columns(name=STATIONS["name"] + HOSTILE))
+    lake.week(FIRST, *days(FIRST), interval("2024-01-09 08", "2024-01-09 09", 300, 700, scp="1"))
+    for week in (SECOND, FOURTH):
+        lake.week(week, *days(week, 1_500), *days(week, 400, complex_id=143, unit="R173"))
+    file = root / "index.html"
+    file.write_text(made(lake).html)
+    return file
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_it_opens_whole_asks_for_nothing_and_runs_nothing_of_what_names_say(page_file, size):
+    with opened(page_file, size) as (page, faults):
+        narrow = size == PHONE
+        shown = page.locator(".chart svg").locator("visible=true")
+        assert shown.count() == 6
+        assert page.locator(".narrow svg").first.is_visible() == narrow
+        assert not page.locator("img").count()
+        assert page.locator("#busiest span").first.inner_text() == f"Lexington Av/59 St{HOSTILE}"
+    assert faults == []
+
+
+def test_the_clock_shows_another_hour_and_register(page_file):
+    with opened(page_file, DESK) as (page, faults):
+        assert page.locator("#now").inner_text() == "Exits, on an average Tuesday, 8:00 to 9:00"
+        circle = page.locator(".map .wide .places_marks path").last
+        before = circle.get_attribute("d")
+        page.locator("#clock [name=hour]").fill("20")
+        page.locator("#clock [value=entries]").check()
+        assert page.locator("#now").inner_text() == "Entries, without OMNY taps, on an average Tuesday, 20:00 to 21:00"
+        assert circle.get_attribute("d") != before
+        [most, *_] = page.locator("#busiest b").all_inner_texts()
+        assert most == str(round((500 + 750 + 750) / 3 / 24))
+        page.locator("#clock [name=play]").click()
+        expect(page.locator("#now")).to_contain_text("21:00 to 22:00")
+    assert faults == []
+
+
+def test_what_is_pointed_at_is_said(page_file):
+    with opened(page_file, PHONE) as (page, faults):
+        hour = page.locator(".narrow path[aria-label^='Sunday 23:00']").first
+        hour.scroll_into_view_if_needed()
+        page.wait_for_timeout(100)  # a tip goes when the page scrolls
+        hour.hover()
+        assert (
+            page.locator("#tip").inner_text() == "Sunday 23:00 to 24:00: 67 exits"
+        )  # (1,000 + 2 × 1,900) ÷ 3 days ÷ 24
+    assert faults == []
+
+
+def test_without_scripts_the_page_is_whole(page_file, tmp_path):
+    bare = tmp_path / "bare.html"
+    bare.write_text(page_file.read_text().replace("<script>", "<template>"))
+    with opened(bare, PHONE) as (page, _):
+        assert page.locator("#busiest li").count() == 2
+        assert page.locator("#now").inner_text() == "Exits, on an average Tuesday, 8:00 to 9:00"
+        assert not page.locator("#clock").is_visible()
