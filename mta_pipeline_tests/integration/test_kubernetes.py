@@ -1,6 +1,6 @@
 """deploy/kubernetes/values.yaml, as far as it can be tried without a cluster.
 
-Dagster's own launcher takes what the chart would make of it, and the Kubernetes job it creates for a run is as we want it.
+Dagster's own launcher takes what the chart would make of it, and the job it creates for a run is as we want it.
 """
 
 import dagster as dg
