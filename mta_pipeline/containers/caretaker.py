@@ -23,8 +23,8 @@ from mta_pipeline.containers.launcher import why_it_ended
 RUN_LABEL: Final = "dagster/run_id"
 """Dagster's own label on the containers it launches."""
 
-_TIME_TO_END: Final = 60
-"""Seconds a container has to end by itself once its run is over, or once it is told to."""
+_TIME_TO_END: Final = dt.timedelta(seconds=60)
+"""What a container has to end by itself once its run is over, or once it is told to."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ def tend(instance: dg.DagsterInstance, engine: docker.DockerClient, keep_failed:
         run = record.dagster_run
         over_for = dt.timedelta(seconds=time.time() - record.end_time) if run.is_finished and record.end_time else None
         if container.status == "running":
-            if run.status is dg.DagsterRunStatus.CANCELING or (over_for and over_for.seconds > _TIME_TO_END):
+            if run.status is dg.DagsterRunStatus.CANCELING or (over_for is not None and over_for > _TIME_TO_END):
                 _log.info("Stopping container %s: its run %s is %s", container.short_id, run.run_id, run.status.value)
-                container.stop(timeout=_TIME_TO_END)
+                container.stop(timeout=int(_TIME_TO_END.total_seconds()))
         elif run.status is dg.DagsterRunStatus.STARTING and container.status == "exited":
             instance.report_run_failed(run, f"Ended before it began. {why_it_ended(container)}")
         elif over_for is not None and (run.status is not dg.DagsterRunStatus.FAILURE or over_for > keep_failed):

@@ -125,3 +125,10 @@ def test_no_password_is_in_the_values(values):
     assert values["generatePostgresqlPasswordSecret"] is False
     assert "postgresqlPassword" not in values["postgresql"]
     assert values["global"]["postgresqlSecretName"]
+
+
+def test_an_image_without_that_launcher_can_still_do_the_runs(tmp_path):
+    (tmp_path / "dagster.yaml").write_text("run_launcher: {module: nowhere.to.be.found, class: K8sRunLauncher}")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        run = create_run_for_test(instance)
+        assert instance.get_run_by_id(run.run_id) is not None
