@@ -125,6 +125,7 @@ class Deployment:
 
     def down(self) -> None:
         """Remove all of it, run containers and volumes as well."""
+        self.compose("rm", "--stop", "--force", "daemon")
         for container in self.run_containers():
             container.remove(force=True)
         self.compose("down", "--volumes", "--timeout", "5")

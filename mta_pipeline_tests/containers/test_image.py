@@ -45,7 +45,7 @@ def contents(engine, image, tmp_path_factory):
         (manifest,) = json.load(archive.extractfile("manifest.json"))
         read = Contents(json.load(archive.extractfile(manifest["Config"])))
         layers = [entry for entry in read.config["history"] if not entry.get("empty_layer")]
-        (first,) = (number for number, entry in enumerate(layers) if "useradd" in entry["created_by"])
+        (first,) = (number for number, entry in enumerate(layers) if "useradd" in entry.get("created_by", ""))
         for layer in manifest["Layers"][first:]:
             with tarfile.open(fileobj=archive.extractfile(layer)) as files:
                 for member in filter(tarfile.TarInfo.isfile, files):
