@@ -16,7 +16,7 @@ from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TABLES, TURNSTILE_TRAFFIC, Table
 
 # What a container needs for all weeks at once; other runs go week by week and get by with the usual.
-_ALL_WEEKS: Final = {MEMORY_TAG: "2g"}
+_ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
 
 _KEYS: Final = {table.name: asset_key(table) for table in (*TABLES, *WAREHOUSE, *MARTS)}
 

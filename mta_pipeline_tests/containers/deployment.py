@@ -1,5 +1,6 @@
 """A deployment as compose.yaml has it, on a real engine, apart from any other deployment of the machine."""
 
+import functools
 import io
 import os
 import secrets
@@ -16,11 +17,12 @@ from typing import NoReturn
 
 import docker
 import pytest
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from docker.models.containers import Container
 
 from mta_pipeline.run import WEEKLY_KEYS
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.drills import ground
 from mta_pipeline_tests.drills.verdict import contents
 from mta_pipeline_tests.webserver import Run, Webserver
 
@@ -29,6 +31,9 @@ POSTGRES = "postgres:17"
 HERE = Path(__file__).parent
 WEEKS = ("2014-09-27", "2014-10-04", "2014-10-11", "2014-10-18")
 """The weeks of the sample feed that compose.yaml serves."""
+
+wait_until = functools.partial(ground.wait_until, patience=900)
+"""Containers of all parts and of runs share what may be a small machine."""
 
 _RUN_LABEL = "dagster/run_id"
 _OVER = ("SUCCESS", "FAILURE", "CANCELED")
@@ -182,6 +187,11 @@ class Deployment:
     def launch(self, job: str, week: str | None = None, **tags: str) -> str:
         """Launch a run of a job through the webserver."""
         return self.web.launch(job, **({"dagster/partition": week} if week else {}), **tags)
+
+    def launch_range(self, job: str) -> str:
+        """Launch one run of a job over all weeks."""
+        tags = {ASSET_PARTITION_RANGE_START_TAG: WEEKS[0], ASSET_PARTITION_RANGE_END_TAG: WEEKS[-1]}
+        return self.web.launch(job, **tags)
 
     def backfill(self, weeks: Sequence[str] = WEEKS) -> str:
         """Launch a backfill of all weekly assets through the webserver."""

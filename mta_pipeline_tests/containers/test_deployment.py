@@ -44,8 +44,8 @@ def containers(deployment):
 
 def test_a_run_may_take_what_its_assets_or_its_own_tags_say(containers):
     limits = {name: containers[name]["HostConfig"] for name in ("marts", "weeks")}
-    assert (limits["marts"]["Memory"], limits["marts"]["NanoCpus"]) == (2 << 30, 2_000_000_000)
-    assert (limits["weeks"]["Memory"], limits["weeks"]["NanoCpus"]) == (1 << 30, 500_000_000)
+    assert (limits["marts"]["Memory"], limits["marts"]["NanoCpus"]) == (4 << 30, 2_000_000_000)
+    assert (limits["weeks"]["Memory"], limits["weeks"]["NanoCpus"]) == (2 << 30, 500_000_000)
     assert all(limit["MemorySwap"] == limit["Memory"] for limit in limits.values())
 
 
@@ -59,6 +59,11 @@ def test_nothing_of_ours_runs_as_root_or_can_change_its_image_or_gain_rights(con
         assert host["CapDrop"] == ["ALL"], name
         assert "no-new-privileges:true" in host["SecurityOpt"], name
         assert not host["Privileged"], name
+
+
+def test_postgres_is_not_the_first_process_of_its_container(containers):
+    """As first process it would adopt health checks that take too long, and take their end for a crash of its own."""
+    assert containers["postgres"]["HostConfig"]["Init"]
 
 
 def test_only_daemon_and_caretaker_have_the_docker_socket(containers):

@@ -5,8 +5,7 @@ import contextlib
 import pytest
 
 from mta_pipeline.build import RIDERSHIP_JOB
-from mta_pipeline_tests.containers.deployment import IMAGE, WEEKS
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.containers.deployment import IMAGE, WEEKS, wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -17,11 +16,11 @@ ONCE = {"dagster/max_retries": "0"}
 
 @pytest.fixture(scope="module", autouse=True)
 def ends_well(deployment):
-    """Before the faults the lake is complete, and after all of them a backfill succeeds."""
+    """Before the faults the lake is complete, and after all of them a run over all weeks succeeds."""
     if deployment.lake() != deployment.undisturbed():
-        assert deployment.wait_for_backfill(deployment.backfill()) == "COMPLETED_SUCCESS"
+        assert deployment.wait_for_run(deployment.launch_range(RIDERSHIP_JOB)).status == "SUCCESS"
     yield
-    assert deployment.wait_for_backfill(deployment.backfill()) == "COMPLETED_SUCCESS"
+    assert deployment.wait_for_run(deployment.launch_range(RIDERSHIP_JOB)).status == "SUCCESS"
     assert deployment.lake() == deployment.undisturbed()
 
 
@@ -63,10 +62,10 @@ def test_a_run_whose_container_is_killed_is_tried_again_and_its_log_is_kept(depl
 
 def test_a_run_that_runs_out_of_memory_says_so_and_is_tried_again(deployment, run):
     # Of all in the container the kernel ends the one that has volunteered, once something has used the memory up.
-    volunteer = "open('/proc/1/oom_score_adj', 'w').write('1000'); hog = b'x' * (2 << 30)"
+    volunteer = "open('/proc/1/oom_score_adj', 'w').write('1000'); hog = b'x' * (4 << 30)"
     deployment.container_of(run).exec_run(["python", "-c", volunteer], detach=True)
     assert deployment.wait_for_run(run).status == "FAILURE"
-    assert "Out of memory: its container may use 1024 MiB" in deployment.web.log(run)
+    assert "Out of memory: its container may use 2048 MiB" in deployment.web.log(run)
     assert deployment.wait_for_retry(run).status == "SUCCESS"
 
 

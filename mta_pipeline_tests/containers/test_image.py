@@ -16,8 +16,7 @@ import requests
 from detect_secrets.core.scan import scan_file, scan_line
 from detect_secrets.settings import default_settings
 
-from mta_pipeline_tests.containers.deployment import absent, free_port
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.containers.deployment import absent, free_port, wait_until
 
 pytestmark = pytest.mark.docker
 

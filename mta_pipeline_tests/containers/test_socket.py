@@ -16,7 +16,7 @@ from dagster._core.test_utils import create_run_for_test
 from mta_pipeline.containers.caretaker import tend
 from mta_pipeline.containers.launcher import ContainerRunLauncher
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.containers.deployment import wait_until
 
 pytestmark = pytest.mark.docker
 

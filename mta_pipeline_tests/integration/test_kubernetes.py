@@ -116,7 +116,7 @@ def test_a_run_is_a_job_without_root_with_limits_and_the_settings_of_the_code_se
     assert pod["automountServiceAccountToken"] is False
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert container["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": "2Gi"}
     assert job["spec"]["ttlSecondsAfterFinished"] > 0
     assert {"MTA_FEED", "LAKE_ROOT"} <= {variable["name"] for variable in container["env"]}
 
