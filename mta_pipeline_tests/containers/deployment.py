@@ -152,7 +152,7 @@ class Deployment:
         return bool(self.part(name).attrs["State"]["Health"]["Status"] == "healthy")
 
     def restart_database(self) -> None:
-        """Restart PostgreSQL, and wait until the webserver has done with its old connections, each an error on the page."""
+        """Restart PostgreSQL, and wait until the webserver is done with old connections, each an error on the page."""
         self.part("postgres").restart(timeout=5)
         wait_until(lambda: self.healthy("postgres"), "the database")
         wait_until(lambda: all(self._has_runs() for _ in range(20)), "the webserver to find the database again")
