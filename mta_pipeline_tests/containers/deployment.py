@@ -267,7 +267,7 @@ class Deployment:
             self.part("daemon").restart(timeout=2)
 
     def lake(self) -> dict[str, object]:
-        """Every file of the lake by its path: its bytes, or of a manifest all but where and when it was fetched."""
+        """Every file of the lake but marts, by its path: its bytes, or of a manifest all but where and when fetched."""
         chunks, _ = self.part("code-server").get_archive("/lake")
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
