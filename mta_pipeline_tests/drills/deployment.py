@@ -8,13 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
-import requests
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
 from dagster._core.scheduler.instigation import InstigatorTick
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from mta_pipeline.automation.sensors import AUTOMATION_SENSOR, SENSOR
 from mta_pipeline.build import RIDERSHIP_JOB
@@ -30,37 +29,10 @@ from mta_pipeline_tests.drills.ground import (
     kill_all,
     wait_until,
 )
+from mta_pipeline_tests.webserver import Webserver
 
 WORKSPACE = REPOSITORY / "workspace.yaml"
 
-_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "mta_pipeline"}
-_BACKFILL = """
-mutation Launch($backfill: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $backfill) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
-_RUN = """
-mutation Launch($run: ExecutionParams!) {
-  launchRun(executionParams: $run) {
-    __typename
-    ... on PythonError { message }
-  }
-}
-"""
-_START = """
-mutation Start($sensor: SensorSelector!) {
-  startSensor(sensorSelector: $sensor) {
-    __typename
-    ... on PythonError { message }
-    ... on Sensor { id }
-  }
-}
-"""
-_STOP = "mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"
 _PID = re.compile(r"\(pid: (\d+)\)")
 
 
@@ -80,6 +52,7 @@ class Deployment:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
+        self._webserver = Webserver(f"http://127.0.0.1:{self._port}")
 
     def start_daemon(self) -> None:
         daemon = ("-m", "mta_pipeline_tests.drills.impatient_daemon", "run", "-w", WORKSPACE)
@@ -103,18 +76,12 @@ class Deployment:
     def turn_on_automation(self) -> None:
         """Start the sensor of the feed and the one that lets tables follow."""
         for name in (SENSOR, AUTOMATION_SENSOR):
-            answer = self._ask(_START, {"sensor": {**_REPOSITORY, "sensorName": name}})
-            started = (answer.get("data") or {}).get("startSensor") or answer
-            if started.get("__typename") != "Sensor":
-                raise DrillError(f"{name} does not start: {answer}")
-            self._sensors.append(started["id"])
+            self._sensors.append(self._webserver.start_sensor(name))
 
     def turn_off_automation(self) -> None:
         """Stop the sensors, and wait for the runs that they have asked for."""
         while self._sensors:
-            answer = self._ask(_STOP, {"id": self._sensors.pop()})
-            if answer["data"]["stopSensor"]["__typename"] == "PythonError":
-                raise DrillError(f"a sensor does not stop: {answer}")
+            self._webserver.stop_sensor(self._sensors.pop())
         self.wait_for_runs()
 
     def ticks(self) -> list[InstigatorTick]:
@@ -146,27 +113,12 @@ class Deployment:
 
     def backfill(self, weeks: Sequence[str] | None = None) -> str:
         """Launch a backfill of all weekly assets, raw to lake, a range in one run."""
-        assets = [{"path": key.path} for key in WEEKLY_KEYS]
-        answer = self._ask(
-            _BACKFILL, {"backfill": {"assetSelection": assets, "partitionNames": list(weeks or self.site.weeks)}}
-        )
-        launched = (answer.get("data") or {}).get("launchPartitionBackfill") or answer
-        if "backfillId" not in launched:
-            raise DrillError(f"no backfill: {answer}")
-        return str(launched["backfillId"])
+        return self._webserver.backfill(WEEKLY_KEYS, weeks or self.site.weeks)
 
     def run_per_week(self) -> None:
         """Put a run of the job for each week into the queue."""
         for week in self.site.weeks:
-            params = {
-                "selector": {**_REPOSITORY, "jobName": RIDERSHIP_JOB},
-                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": week}]},
-                "runConfigData": {},
-            }
-            answer = self._ask(_RUN, {"run": params})
-            launched = (answer.get("data") or {}).get("launchRun") or answer
-            if launched.get("__typename") != "LaunchRunSuccess":
-                raise DrillError(f"no run: {answer}")
+            self._webserver.launch(RIDERSHIP_JOB, **{PARTITION_NAME_TAG: week})
 
     def wait_for_runs(self) -> None:
         """Wait until no run is in progress or in the queue."""
@@ -226,18 +178,12 @@ class Deployment:
             raise DrillError(f"there is no backfill {backfill_id}")
         return backfill.status
 
-    def _ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self._port}/graphql"
-        answer: dict[str, Any] = requests.post(url, json={"query": query, "variables": variables}, timeout=60).json()
-        return answer
-
     def _webserver_answers(self) -> bool:
-        try:
-            return "data" in self._ask("{ version }")
-        except requests.ConnectionError:
-            if self._processes["webserver"].poll() is not None:
-                raise DrillError(f"no webserver:\n{self.site.log('webserver.txt')[-2000:]}") from None
-            return False
+        if self._webserver.answers():
+            return True
+        if self._processes["webserver"].poll() is not None:
+            raise DrillError(f"no webserver:\n{self.site.log('webserver.txt')[-2000:]}")
+        return False
 
 
 @contextmanager

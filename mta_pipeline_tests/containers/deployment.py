@@ -1,0 +1,295 @@
+"""A deployment as compose.yaml has it, on a real engine, apart from any other deployment of the machine."""
+
+import functools
+import io
+import os
+import secrets
+import socket
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import docker
+import pytest
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from docker.models.containers import Container
+
+from mta_pipeline.run import WEEKLY_KEYS
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.drills import ground
+from mta_pipeline_tests.drills.verdict import contents
+from mta_pipeline_tests.webserver import RefusedError, Run, Webserver
+
+IMAGE = "mta-pipeline:test"
+POSTGRES = "postgres:17"
+HERE = Path(__file__).parent
+WEEKS = ("2014-09-27", "2014-10-04", "2014-10-11", "2014-10-18")
+"""The weeks of the sample feed that compose.yaml serves."""
+
+wait_until = functools.partial(ground.wait_until, patience=900)
+"""Containers of all parts and of runs share what may be a small machine."""
+
+_RUN_LABEL = "dagster/run_id"
+_OVER = ("SUCCESS", "FAILURE", "CANCELED")
+
+
+def absent(word: str) -> NoReturn:
+    """End a test that needs what is not there: in CI it fails, elsewhere it is skipped."""
+    if os.environ.get("CI"):
+        pytest.fail(word)
+    pytest.skip(word)
+
+
+def compose_command() -> list[str]:
+    """Compose as it is on this machine: Docker's plugin, or the program of its own that older ones have."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
+
+
+def build(*arguments: str | Path) -> None:
+    """`docker build`, which may use the network of the machine."""
+    buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False)
+    environment = {**os.environ, **({} if buildx.returncode == 0 else {"DOCKER_BUILDKIT": "0"})}
+    command = ["docker", "build", "--quiet", "--network", "host", *map(str, arguments)]
+    built = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@dataclass
+class Deployment:
+    """PostgreSQL, code server, webserver, daemon, caretaker and the sample feed, each in its container."""
+
+    folder: Path
+    engine: docker.DockerClient
+    password: str = field(default_factory=lambda: secrets.token_hex(12))
+    _undisturbed: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        product = (REPOSITORY / "deploy" / "docker" / "dagster.yaml").read_text()
+        ours = product.replace("mta-lake:", "mta-test-lake:").replace("mta-logs:", "mta-test-logs:")
+        self.usual_settings = ours.replace("poll_interval_seconds: 30", "poll_interval_seconds: 2")
+        self._settings = self.folder / "dagster.yaml"
+        self._settings.write_text(self.usual_settings)
+        self._no_variables = self.folder / "empty.env"
+        self._no_variables.touch()
+        web, feed = free_port(), free_port()
+        self.web = Webserver(f"http://127.0.0.1:{web}")
+        self.feed = f"http://127.0.0.1:{feed}/"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "COMPOSE_PROJECT_NAME": "mta-test",
+            "COMPOSE_PROFILES": "sample",
+            "POSTGRES_PASSWORD": self.password,
+            "MTA_IMAGE": IMAGE,
+            "MTA_NETWORK": "mta-test",
+            "MTA_WEB": f"127.0.0.1:{web}",
+            "DOCKER_GROUP": str(Path("/var/run/docker.sock").stat().st_gid),
+            "TEST_SETTINGS": str(self._settings),
+            "TEST_DAEMON": str(REPOSITORY / "mta_pipeline_tests" / "drills" / "impatient_daemon.py"),
+            "TEST_FEED_PORT": str(feed),
+        }
+
+    def compose(self, *arguments: str) -> str:
+        """Run Compose over the product's file and ours."""
+        files = [
+            "--env-file",
+            str(self._no_variables),
+            "-f",
+            str(REPOSITORY / "compose.yaml"),
+            "-f",
+            str(HERE / "compose.yaml"),
+        ]
+        done = subprocess.run(
+            [*compose_command(), *files, *arguments],
+            env=self._environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def up(self) -> None:
+        """Start all parts, and wait until each is healthy."""
+        self.compose("up", "--detach")
+        wait_until(self.web.answers, "the webserver", every=0.3)
+
+    def down(self) -> None:
+        """Remove all of it, run containers and volumes as well."""
+        self.compose("rm", "--stop", "--force", "daemon")
+        for container in self.run_containers():
+            container.remove(force=True)
+        self.compose("down", "--volumes", "--timeout", "5")
+
+    def part(self, name: str) -> Container:
+        """The container of a service."""
+        (found,) = self.engine.containers.list(
+            all=True, filters={"label": ["com.docker.compose.project=mta-test", f"com.docker.compose.service={name}"]}
+        )
+        return found
+
+    @property
+    def parts(self) -> list[Container]:
+        """The containers of all services."""
+        return list(self.engine.containers.list(all=True, filters={"label": "com.docker.compose.project=mta-test"}))
+
+    def healthy(self, name: str) -> bool:
+        """Whether the engine calls a service's container healthy."""
+        return bool(self.part(name).attrs["State"]["Health"]["Status"] == "healthy")
+
+    def restart_database(self) -> None:
+        """Restart PostgreSQL, and wait until the webserver is done with old connections, each an error on the page."""
+        self.part("postgres").restart(timeout=5)
+        wait_until(lambda: self.healthy("postgres"), "the database")
+        wait_until(lambda: all(self._has_runs() for _ in range(20)), "the webserver to find the database again")
+
+    def _has_runs(self) -> bool:
+        try:
+            return bool(self.web.runs())
+        except RefusedError:
+            return False
+
+    def run_containers(self) -> list[Container]:
+        """The containers of runs that are there, whether they run or not."""
+        ours = {"label": _RUN_LABEL, "network": "mta-test"}
+        return list(self.engine.containers.list(all=True, filters=ours, ignore_removed=True))
+
+    @contextmanager
+    def watched(self) -> Iterator[list[str]]:
+        """The runs that a container is created for while the block lasts, once for each container."""
+        events = self.engine.events(filters={"event": "create", "label": _RUN_LABEL}, decode=True)
+        created: list[str] = []
+
+        def watch() -> None:
+            created.extend(event["Actor"]["Attributes"][_RUN_LABEL] for event in events)
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        try:
+            yield created
+        finally:
+            events.close()
+
+    def container_of(self, run_id: str) -> Container:
+        """The container of a run, once it is there and runs."""
+        found: list[Container] = []
+
+        def look() -> bool:
+            filters = {"label": f"{_RUN_LABEL}={run_id}", "status": "running"}
+            found.extend(self.engine.containers.list(filters=filters, ignore_removed=True))
+            return bool(found)
+
+        wait_until(look, f"the container of run {run_id}", every=0.1)
+        return found[0]
+
+    def launch(self, job: str, week: str | None = None, **tags: str) -> str:
+        """Launch a run of a job through the webserver."""
+        return self.web.launch(job, **({"dagster/partition": week} if week else {}), **tags)
+
+    def launch_range(self, job: str) -> str:
+        """Launch one run of a job over all weeks."""
+        tags = {ASSET_PARTITION_RANGE_START_TAG: WEEKS[0], ASSET_PARTITION_RANGE_END_TAG: WEEKS[-1]}
+        return self.web.launch(job, **tags)
+
+    def backfill(self, weeks: Sequence[str] = WEEKS) -> str:
+        """Launch a backfill of all weekly assets through the webserver."""
+        return self.web.backfill(WEEKLY_KEYS, weeks)
+
+    def run(self, run_id: str) -> Run:
+        (found,) = self.web.runs(runIds=[run_id])
+        return found
+
+    def started_run_of(self, backfill: str) -> Run:
+        """The run of a backfill that is at work, once there is one."""
+        found: list[Run] = []
+
+        def look() -> bool:
+            found.extend(self.web.runs(tags=[{"key": "dagster/backfill", "value": backfill}], statuses=["STARTED"]))
+            return bool(found)
+
+        wait_until(look, "a run of the backfill to start", every=0.1)
+        return found[0]
+
+    def wait_for_run(self, run_id: str) -> Run:
+        """A run, once it is over."""
+        wait_until(lambda: self.run(run_id).status in _OVER, f"run {run_id}", every=0.3)
+        return self.run(run_id)
+
+    def wait_for_retry(self, run_id: str) -> Run:
+        """The run that tries a failed one again, once it is over."""
+        found: list[Run] = []
+
+        def look() -> bool:
+            found[:] = self.web.runs(tags=[{"key": "dagster/parent_run_id", "value": run_id}])
+            return bool(found) and found[0].status in _OVER
+
+        wait_until(look, f"run {run_id} to be tried again", every=0.3)
+        return found[0]
+
+    def wait_for_backfill(self, backfill: str) -> str:
+        """The status of a backfill that has come to its end."""
+        wait_until(
+            lambda: self.web.backfill_status(backfill).startswith(("COMPLETED", "FAILED", "CANCELED")),
+            "the backfill",
+            every=0.3,
+        )
+        return self.web.backfill_status(backfill)
+
+    def wait_for_containers_to_go(self, *run_ids: str) -> None:
+        """Wait until the containers of runs are removed."""
+        wait_until(lambda: not {c.labels[_RUN_LABEL] for c in self.run_containers()} & set(run_ids), "containers to go")
+
+    @contextmanager
+    def settings(self, change: Callable[[str], str]) -> Iterator[None]:
+        """Other settings for the daemon, for as long as the block lasts."""
+        changed = change(self.usual_settings)
+        assert changed != self.usual_settings
+        self._settings.write_text(changed)
+        self.part("daemon").restart(timeout=2)
+        try:
+            yield
+        finally:
+            self._settings.write_text(self.usual_settings)
+            self.part("daemon").restart(timeout=2)
+
+    def lake(self) -> dict[str, object]:
+        """Every file of the lake but marts, by its path: its bytes, or of a manifest all but where and when fetched."""
+        chunks, _ = self.part("code-server").get_archive("/lake")
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+                archive.extractall(folder, filter="data")
+            return _contents(Path(folder) / "lake")
+
+    def undisturbed(self) -> dict[str, object]:
+        """The lake of a run without Docker over the same feed."""
+        if not self._undisturbed:
+            lake = self.folder / "undisturbed"
+            environment = {"PATH": os.environ["PATH"], "MTA_FEED": self.feed, "LAKE_ROOT": str(lake)}
+            command = [REPOSITORY / ".venv" / "bin" / "mta-pipeline", "run", "--weeks", f"{WEEKS[0]}...{WEEKS[-1]}"]
+            subprocess.run(command, env=environment, cwd=self.folder, check=True, capture_output=True)
+            self._undisturbed = _contents(lake)
+        return self._undisturbed
+
+
+def _contents(lake: Path) -> dict[str, object]:
+    # The feed has one address inside of the deployment and another one outside.
+    return {
+        path: {key: value for key, value in content.items() if key != "source"}
+        if isinstance(content, dict)
+        else content
+        for path, content in contents(lake).items()
+    }

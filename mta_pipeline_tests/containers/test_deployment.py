@@ -1,0 +1,81 @@
+"""One container per run: a deployment does what a laptop does, and cleans up after itself."""
+
+import itertools
+
+import pytest
+
+from mta_pipeline.build import MARTS_JOB, RIDERSHIP_JOB
+from mta_pipeline_tests.containers.deployment import WEEKS
+
+pytestmark = pytest.mark.docker
+
+
+def test_a_backfill_from_the_page_leaves_the_same_lake_as_a_run_without_docker(deployment):
+    with deployment.watched() as created:
+        backfill = deployment.backfill()
+        assert deployment.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
+    runs = deployment.web.runs(tags=[{"key": "dagster/backfill", "value": backfill}])
+    assert {run.status for run in runs} == {"SUCCESS"}
+    assert sorted(created) == sorted(run.id for run in runs)
+    assert deployment.lake() == deployment.undisturbed()
+    deployment.wait_for_containers_to_go(*(run.id for run in runs))
+
+
+def test_four_runs_are_four_containers_one_after_the_other(deployment):
+    with deployment.watched() as created:
+        runs = [deployment.wait_for_run(run) for run in [deployment.launch(RIDERSHIP_JOB, week) for week in WEEKS]]
+    assert [run.status for run in runs] == ["SUCCESS"] * 4
+    assert sorted(created) == sorted(run.id for run in runs)
+    in_turn = sorted(runs, key=lambda run: run.started)
+    assert all(earlier.ended <= later.started for earlier, later in itertools.pairwise(in_turn))
+    assert deployment.lake() == deployment.undisturbed()
+    deployment.wait_for_containers_to_go(*(run.id for run in runs))
+
+
+@pytest.fixture(scope="module")
+def containers(deployment):
+    """What the engine says of the containers of all parts and of two runs: marts, and weeks with a tag of their own."""
+    half = {"run-container/cpus": "0.5"}
+    runs = {"marts": deployment.launch(MARTS_JOB), "weeks": deployment.launch(RIDERSHIP_JOB, WEEKS[0], **half)}
+    found = {name: deployment.container_of(run).attrs for name, run in runs.items()}
+    assert [deployment.wait_for_run(run).status for run in runs.values()] == ["SUCCESS"] * 2
+    return found | {part.labels["com.docker.compose.service"]: part.attrs for part in deployment.parts}
+
+
+def test_a_run_may_take_what_its_assets_or_its_own_tags_say(containers):
+    limits = {name: containers[name]["HostConfig"] for name in ("marts", "weeks")}
+    assert (limits["marts"]["Memory"], limits["marts"]["NanoCpus"]) == (4 << 30, 2_000_000_000)
+    assert (limits["weeks"]["Memory"], limits["weeks"]["NanoCpus"]) == (2 << 30, 500_000_000)
+    assert all(limit["MemorySwap"] == limit["Memory"] for limit in limits.values())
+
+
+def test_nothing_of_ours_runs_as_root_or_can_change_its_image_or_gain_rights(containers):
+    ours = {name: found for name, found in containers.items() if name != "postgres"}
+    assert len(ours) == 7
+    for name, found in ours.items():
+        host = found["HostConfig"]
+        assert found["Config"]["User"] == "mta", name
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert not host["Privileged"], name
+
+
+def test_postgres_is_not_the_first_process_of_its_container(containers):
+    """As first process it would adopt health checks that take too long, and take their end for a crash of its own."""
+    assert containers["postgres"]["HostConfig"]["Init"]
+
+
+def test_only_daemon_and_caretaker_have_the_docker_socket(containers):
+    mounts = {name: [mount["Destination"] for mount in found["Mounts"]] for name, found in containers.items()}
+    assert {name for name, places in mounts.items() if "/var/run/docker.sock" in places} == {"daemon", "caretaker"}
+
+
+def test_the_page_is_for_this_machine_only(containers):
+    bound = {name: found["HostConfig"]["PortBindings"] or {} for name, found in containers.items()}
+    addresses = {name: {b["HostIp"] for bindings in ports.values() for b in bindings} for name, ports in bound.items()}
+    # The feed is published by the tests alone.
+    assert {name: found for name, found in addresses.items() if found} == {
+        "webserver": {"127.0.0.1"},
+        "feed": {"127.0.0.1"},
+    }

@@ -1,0 +1,114 @@
+"""What is asked of Docker's socket is what the proxy before it lets through: nothing more is needed."""
+
+import datetime as dt
+import logging
+import re
+import time
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.test_utils import create_run_for_test
+
+from mta_pipeline.containers.caretaker import tend
+from mta_pipeline.containers.launcher import ContainerRunLauncher
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.containers.deployment import wait_until
+
+pytestmark = pytest.mark.docker
+
+STAYS = ["sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"]
+"""A run's container that goes on until it is told to end."""
+
+
+@pytest.fixture
+def instance(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def launch(instance, image):
+    """Launches a run whose container does what it is told to, with the launcher of a deployment."""
+
+    def launched(entry_point, status=dg.DagsterRunStatus.STARTING, image=image):
+        launcher = ContainerRunLauncher(image=image, container_kwargs={"network_disabled": True})
+        launcher.register_instance(instance)
+        code = RepositoryPythonOrigin("python", ModuleCodePointer("m", "f"), entry_point=entry_point)
+        run = create_run_for_test(instance, status=status, job_code_origin=JobPythonOrigin("job", code))
+        launcher.launch_run(LaunchRunContext(run, workspace=None))
+        return launcher, instance.get_run_by_id(run.run_id)
+
+    return launched
+
+
+@pytest.fixture
+def allowed():
+    """Whether the proxy lets a request through, by the rules in its compose file."""
+    text = (REPOSITORY / "deploy" / "docker" / "socket-proxy.yaml").read_text().replace("!reset", "")
+    arguments = yaml.safe_load(text)["services"]["docker-proxy"]["command"]
+    rules = dict(
+        re.fullmatch(r"-allow([A-Z]+)=(.+)", rule).groups() for rule in arguments if re.match("-allow[A-Z]", rule)
+    )
+    return lambda method, path: method in rules and re.fullmatch(rules[method], path) is not None
+
+
+def container_of(engine, run):
+    return engine.containers.get(run.tags["docker/container_id"])
+
+
+def test_a_container_that_is_told_to_end_and_one_that_dies_ask_for_nothing_else(
+    instance, engine, launch, allowed, caplog
+):
+    caplog.set_level(logging.DEBUG, logger="urllib3.connectionpool")
+    with pytest.raises(Exception, match="mta-pipeline-that-is-nowhere"):
+        launch(["true"], image="mta-pipeline-that-is-nowhere:1")
+    launcher, dead = launch(["sh", "-c", "echo NO_SUCH_VARIABLE; exit 3"])
+    _, alive = launch(STAYS)
+    instance.report_run_canceling(alive)
+    wait_until(lambda: container_of(engine, dead).status == "exited", "the container to end")
+    assert "exit code 3" in launcher.check_run_worker_health(dead).msg
+    tend(instance, engine, dt.timedelta(days=14))
+    assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
+    assert "NO_SUCH_VARIABLE" in instance.all_logs(dead.run_id)[-1].message
+    assert container_of(engine, alive).status == "exited"
+    instance.report_run_canceled(alive)
+    tend(instance, engine, dt.timedelta(0))
+    time.sleep(1)
+    tend(instance, engine, dt.timedelta(0))
+    left = {container.id for container in engine.containers.list(all=True)}
+    assert not left & {run.tags["docker/container_id"] for run in (dead, alive)}
+
+    requests = [re.search(r'"([A-Z]+) (\S+?)(?:\?\S*)? HTTP', record.getMessage()) for record in caplog.records]
+    asked = {match.groups() for match in requests if match}
+    assert {("POST"), ("GET"), ("DELETE")} <= {method for method, _ in asked}
+    assert {request for request in asked if not allowed(*request)} == set()
+
+
+def test_the_proxy_lets_through_no_more_than_that(allowed):
+    for method, path in (
+        ("POST", "/v1.41/containers/abc/exec"),
+        ("POST", "/v1.41/build"),
+        ("POST", "/v1.41/volumes/create"),
+        ("GET", "/v1.41/secrets"),
+        ("GET", "/v1.41/containers/abc/archive"),
+        ("PUT", "/v1.41/containers/abc/archive"),
+        ("DELETE", "/v1.41/volumes/mta-lake"),
+        ("DELETE", "/v1.41/images/abc"),
+    ):
+        assert not allowed(method, path), (method, path)
+
+
+def test_containers_of_other_deployments_are_left_alone(instance, engine, launch, tmp_path):
+    _, run = launch(["true"])
+    container = container_of(engine, run)
+    container.wait()
+    other = tmp_path / "other"
+    other.mkdir()
+    with dg.DagsterInstance.local_temp(str(other)) as elsewhere:
+        tend(elsewhere, engine, dt.timedelta(0))
+    container.reload()
+    container.remove()
