@@ -2,7 +2,8 @@
 
 `raw/turnstile_file/week=YYYY-MM-DD/` holds `manifest.json` and the object it names, which bears the first digits of its
 contents' sha256. The manifest is written last and in one step: whoever reads it finds the object whole, also when a
-writer died or another version of the week is landing. What the bytes mean is not known here.
+writer died or another version of the week is landing. Of two landings at once, the one whose fetch began before the
+other ended fetches again. What the bytes mean is not known here.
 """
 
 import datetime as dt
@@ -16,8 +17,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
+from mta_pipeline.buckets import ChangedMeanwhile
 from mta_pipeline.partitions import file_name
-from mta_pipeline.storage import one_at_a_time, read_bytes, remove, write_atomically
+from mta_pipeline.storage import files_in, location, one_at_a_time, read_bytes, remove, write_atomically
 
 if TYPE_CHECKING:
     from mta_pipeline.feed import Feed
@@ -112,6 +114,8 @@ class RawFiles:
         Raises:
             whatever the feed raises; then nothing has changed.
         """
+        folder = self.path(week)
+        before, others = self._manifest_if_sound(week), files_in(folder)
         packed = pa.BufferOutputStream()
         with pa.CompressedOutputStream(packed, _CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
@@ -126,18 +130,27 @@ class RawFiles:
             etag=fetched.file.etag,
             last_modified=fetched.file.last_modified,
         )
-        folder = self.path(week)
-        with one_at_a_time(folder):
-            before = self._manifest_if_sound(week)
-            same = before if before is not None and before.sha256 == manifest.sha256 else None
-            write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
-            if same is None:
-                write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
-            # Not the version before alone: a writer that died may have left others.
-            for other in folder.iterdir():
-                if other.name not in (MANIFEST, manifest.object):
+        same = before is not None and before.sha256 == manifest.sha256
+        kept = before if before is not None and same else manifest
+        # Not the version before alone: a writer that died may have left others.
+        leftovers = [other for other in others if other.path.name not in (MANIFEST, kept.object)]
+
+        def nobody_else_landed() -> bool:
+            return self._manifest_if_sound(week) == before
+
+        try:
+            with one_at_a_time(folder):
+                # Its name says its contents, so whoever else writes it writes the same.
+                write_atomically(folder / kept.object, memoryview(packed.getvalue()))
+                if leftovers or not same:
+                    # Written anew before anything goes: a rival between its object and its manifest now fails.
+                    payload = kept.model_dump_json(indent=2).encode()
+                    write_atomically(folder / MANIFEST, payload, still=nobody_else_landed)
+                for other in leftovers:
                     remove(other)
-        return same or manifest, same is None
+        except ChangedMeanwhile:
+            return self.land(feed, week)
+        return kept, not same
 
     def version_on_offer(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
@@ -158,7 +171,7 @@ class RawFiles:
 
     def path(self, week: str) -> UPath:
         """The folder that holds a week's file and manifest."""
-        return UPath(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
+        return location(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
 
     def _manifest_if_sound(self, week: str) -> Manifest | None:
         try:

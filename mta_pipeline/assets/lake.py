@@ -1,6 +1,7 @@
 """The lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -60,6 +61,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> WeeklyFrames:
         def week_by_week() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
+                origin = _made_from(readings, week)
                 carried = readings.get(week_before(week))
                 current = readings.get(week)
                 if current is None:
@@ -72,8 +74,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                     )
                 table = traffic(current, carried, control_areas)
                 carry_in = "missing" if carried is None else "present"
-                origin = traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
-                yield WeekOutput(week, table, {**_people(table), "carry_in": carry_in}, origin)
+                facts = {**_people(table), "carry_in": carry_in}
+                yield WeekOutput(week, table, facts, origin, partial(_made_from, readings, week))
 
         return WeeklyFrames(week_by_week())
 
@@ -100,7 +102,7 @@ def _sum_of_traffic(
         ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
     )
     def summed_traffic(context: dg.AssetExecutionContext, traffic: WeeklyInputs) -> WeeklyFrames:
-        tables = ((week, traffic.get(week)) for week in context.partition_keys)
+        tables = ((week, traffic.made_from(week), traffic.get(week)) for week in context.partition_keys)
         return WeeklyFrames(
             WeekOutput(week, None)
             if of_week is None
@@ -108,12 +110,17 @@ def _sum_of_traffic(
                 week,
                 sums := summed(of_week),
                 {r: float(sums[r].sum()) for r in ("entries", "exits")},
-                traffic.made_from(week),
+                origin,
+                partial(traffic.made_from, week),
             )
-            for week, of_week in tables
+            for week, origin, of_week in tables
         )
 
     return summed_traffic
+
+
+def _made_from(readings: WeeklyInputs, week: str) -> str | None:
+    return traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
 
 
 def _people(table: pl.DataFrame) -> dict[str, object]:

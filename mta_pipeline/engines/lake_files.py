@@ -5,9 +5,8 @@ from types import MappingProxyType
 from typing import Final
 
 import polars as pl
-from upath import UPath
 
-from mta_pipeline.storage import part_path
+from mta_pipeline.storage import location, part_path
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -67,5 +66,5 @@ def weeks_in_lake(lake_root: str) -> set[str]:
 
 
 def _weeks(lake_root: str, table: Table) -> set[str]:
-    folder = UPath(lake_root) / table.layer / table.name
+    folder = location(lake_root) / table.layer / table.name
     return {path.parent.name.removeprefix("week=") for path in folder.glob("week=*/part-0.parquet")}

@@ -87,7 +87,8 @@ def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
 def made_from(path: "UPath") -> str | None:
     """What the table in a Parquet file says it was made from; None if it does not say, or if there is no such file."""
     try:
-        with path.fs.open(path.path, "rb") as file:
+        # It stands at the file's end: from a bucket, no more than that is read.
+        with path.fs.open(path.path, "rb", block_size=1 << 16) as file:
             return pl.read_parquet_metadata(cast("IO[bytes]", file)).get(MADE_FROM)
     except FileNotFoundError:
         return None
