@@ -68,7 +68,6 @@ def write(path: "UPath", payload: bytes | memoryview, seen: int | None = None) -
     Raises:
         ChangedMeanwhile: the object is not the one that was seen, and does not hold the payload either.
     """
-    import google_crc32c  # noqa: PLC0415
     from google.cloud.exceptions import PreconditionFailed  # noqa: PLC0415
     from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
@@ -80,7 +79,7 @@ def write(path: "UPath", payload: bytes | memoryview, seen: int | None = None) -
             content_type="application/octet-stream",
             if_generation_match=seen,
             checksum="crc32c",
-            crc32c_checksum_value=base64.b64encode(google_crc32c.Checksum(contents).digest()).decode(),
+            crc32c_checksum_value=_crc32c(contents),
             # Repeating is safe: the whole contents are in each request.
             retry=DEFAULT_RETRY,
         )
@@ -106,6 +105,13 @@ def objects(folder: "UPath") -> "Iterator[tuple[UPath, int]]":
     fields = "items(name,generation),nextPageToken"
     for blob in client().list_blobs(bucket, prefix=f"{prefix.rstrip('/')}/", fields=fields):
         yield folder / blob.name.removeprefix(prefix.rstrip("/") + "/"), int(blob.generation)
+
+
+def _crc32c(contents: bytes) -> str:
+    import google_crc32c  # noqa: PLC0415
+
+    digest: bytes = google_crc32c.Checksum(contents).digest()  # type: ignore[no-untyped-call]
+    return base64.b64encode(digest).decode()
 
 
 def _holds(path: "UPath", contents: bytes) -> bool:

@@ -66,7 +66,7 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
 
 def _landed(files: RawFiles, week: str) -> str | None:
     manifest = files.manifest(week)
-    return manifest and manifest.sha256
+    return None if manifest is None else manifest.sha256
 
 
 def _facts(staged: StagedWeek, control_areas: pl.DataFrame) -> dict[str, object]:

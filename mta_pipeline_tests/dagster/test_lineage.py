@@ -99,14 +99,15 @@ def test_a_file_says_which_published_contents_it_was_made_from(project):
     assert pl.read_parquet_metadata(file(project, *TABLES[4], SECOND))["made_from"] == f"{first} {second}"
 
 
-class MeetsARival(ParquetIOManager):
-    """Before the first table is written, another run lands the week with other contents, and makes its tables."""
+RIVAL: list[Callable[[], object]] = []
 
-    rival: list[Callable[[], object]] = []  # noqa: RUF012  # a resource's field
+
+class MeetsARival(ParquetIOManager):
+    """Before its first table is written, a rival lands the week with other contents, and makes its tables."""
 
     def _write(self, context, week, table, *origin):
-        if week == SECOND and self.rival:
-            self.rival.pop()()
+        if week == SECOND and RIVAL:
+            RIVAL.pop()()
         return super()._write(context, week, table, *origin)
 
 
@@ -123,7 +124,7 @@ def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path)
         assert other.run(FIRST, SECOND).success
         faster.update(other.files())
 
-    MeetsARival.rival.append(rival)
+    RIVAL.append(rival)
     result = project.run(FIRST, SECOND)
     assert "another run has renewed what the week 2024-01-13 is made from" in failure_of(result)
     assert project.files() == faster
