@@ -111,9 +111,7 @@ class BigQueryWarehouse:
         """
         with _explained():
             for layer in dict.fromkeys(table.layer for table in (*TABLES, *WAREHOUSE, *MARTS)):
-                dataset = bigquery.Dataset(self._dataset(layer))
-                dataset.location = self.client.location
-                self.client.create_dataset(dataset, exists_ok=True)
+                self._make_dataset(layer)
             files = {table: self._files(table) for table in TABLES}
             loaded = 0
             if self.storage == "native":
@@ -151,6 +149,15 @@ class BigQueryWarehouse:
             "cost_estimate_usd": round(scanned / _TIB * USD_PER_TIB, 6),
             "bytes_billed": int(done.total_bytes_billed or 0),
         }
+
+    def _make_dataset(self, layer: str) -> None:
+        # Asked for first: whoever may write to a dataset often may not make one.
+        try:
+            self.client.get_dataset(self._dataset(layer))
+        except NotFound:
+            dataset = bigquery.Dataset(self._dataset(layer))
+            dataset.location = self.client.location
+            self.client.create_dataset(dataset, exists_ok=True)
 
     # --- the lake's tables, loaded ---
 

@@ -17,6 +17,8 @@ from mta_pipeline.engines.lake_files import LakeIncompleteError
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
+    from mta_pipeline.engines import bigquery as engine
+
 Facts = Mapping[str, Any]
 Say = Callable[[str], None]
 
@@ -96,7 +98,7 @@ class BigQueryWarehouse(Warehouse):
 
         return BigQueryResource(project=self.project, location=self.location).get_client()
 
-    def _on(self, client: "bigquery.Client") -> Any:
+    def _on(self, client: "bigquery.Client") -> "engine.BigQueryWarehouse":
         from mta_pipeline.engines import bigquery  # noqa: PLC0415
 
         return bigquery.BigQueryWarehouse(
