@@ -19,7 +19,7 @@ WEEKS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
@@ -46,6 +46,20 @@ lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+# Real terraform is asked in GitHub's workflow. tfcheck knows the provider's schema without it.
+TFCHECK ?= ../shared/tools/tfcheck/tfcheck.py
+
+.PHONY: terraform-check
+terraform-check: .venv/.checkov ## Check the Terraform code: names and types (tfcheck), and rules of safety (checkov)
+	@if [ -f $(TFCHECK) ]; then $(PYTHON) $(TFCHECK) -r terraform; \
+		else echo "tfcheck is left out: there is no $(TFCHECK) (TFCHECK says where it is)"; [ -z "$$CI" ]; fi
+	@.venv/checkov/bin/checkov --directory terraform --framework terraform --skip-download --quiet --compact
+
+.PHONY: deployment
+deployment: ## Pack what a machine on Google Cloud boots with: dist/deployment.tar.gz
+	@mkdir -p dist
+	@tar -czf dist/deployment.tar.gz compose.yaml deploy
 
 .PHONY: check
 check: .venv/.dev ## Check that the definitions load, as dg sees them
@@ -99,6 +113,12 @@ clean: ## Remove the virtual environment and the sample data
 		[file] = pathlib.Path(e.__path__[0]).rglob("spatial.duckdb_extension"); \
 		folder = pathlib.Path(".venv/bqemulator/.duckdb/extensions") / file.parent.name / platform; \
 		folder.mkdir(parents=True); shutil.copy(file, folder)'
+	@touch $@
+
+# Apart as well: it has a hundred dependencies, none of them ours.
+.venv/.checkov: .venv/.uv
+	@$(UV) venv --quiet --clear .venv/checkov
+	@$(UV) pip install --quiet --python .venv/checkov/bin/python checkov==3.3.30
 	@touch $@
 
 # Dagster reads dagster.yaml from its home; there is one, at the root.

@@ -21,22 +21,22 @@ variable "environment" {
 variable "region" {
   description = "Where bucket, datasets, images and machine are: one region, because BigQuery loads from a bucket beside it."
   type        = string
-  default     = "us-east4"
+  default     = "us-central1"
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "A region is like us-east4."
+    error_message = "A region is like us-central1."
   }
 }
 
 variable "zone" {
   description = "The zone of the machine and its disk, in the region."
   type        = string
-  default     = "us-east4-a"
+  default     = "us-central1-a"
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+-[a-z]$", var.zone)) && startswith(var.zone, var.region)
-    error_message = "A zone is like us-east4-a, and in the region."
+    error_message = "A zone is like us-central1-a, and in the region."
   }
 }
 
