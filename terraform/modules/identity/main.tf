@@ -28,6 +28,15 @@ resource "google_service_account_iam_member" "operators" {
   member             = each.key
 }
 
+# `gcloud compute ssh` looks the machine and its project up first.
+resource "google_project_iam_member" "operators" {
+  for_each = var.operators
+
+  project = var.project
+  role    = "roles/compute.viewer"
+  member  = each.key
+}
+
 # Queries of analysts are billed to this project.
 resource "google_project_iam_member" "analysts" {
   for_each = var.analysts
