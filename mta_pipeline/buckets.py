@@ -29,7 +29,8 @@ def client() -> "Client":
     """The client of this process."""
     from google.cloud import storage  # noqa: PLC0415  # slow to import
 
-    return storage.Client()
+    # Objects are had without a project; asking for one would fail where credentials name none.
+    return storage.Client(project=None)
 
 
 def read(path: "UPath") -> bytes:

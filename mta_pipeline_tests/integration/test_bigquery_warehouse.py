@@ -5,6 +5,8 @@ requests that are sent.
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 import pytest
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from polars.testing import assert_frame_equal
 
@@ -298,3 +301,20 @@ def test_the_job_marts_publishes_in_bigquery_and_the_catalogue_says_what_that_co
     assert len(cloud.rows(DIM_DATE)) > 28
     written = part_path(cloud.warehouse.lake_root, "marts", "system_daily")
     assert pl.read_parquet(read_bytes(written))["entries"].sum() == cloud.rows(MARTS[3])["entries"].sum()
+
+
+def test_the_client_is_dagster_s_with_the_application_s_own_credentials(monkeypatch):
+    monkeypatch.setattr("google.auth.default", lambda **_: (AnonymousCredentials(), None))
+    there = resources.BigQueryWarehouse(lake_root="gs://bucket", project="my-project", location="us-central1")
+    with there._client() as client:
+        assert (client.project, client.location) == ("my-project", "us-central1")
+
+
+def test_definitions_over_the_cloud_load_without_its_libraries():
+    script = (
+        "import sys; from mta_pipeline.definitions import defs; defs();"
+        "print([name for name in sys.modules if name.startswith(('google.cloud.', 'dagster_gcp', 'gcsfs'))])"
+    )
+    variables = {"LAKE_ROOT": "gs://bucket", "WAREHOUSE": "bigquery://my-project/mta_", "MTA_FEED": "gs://feed"}
+    said = subprocess.check_output([sys.executable, "-c", script], env={**os.environ, **variables}, text=True)
+    assert said.strip() == "[]"

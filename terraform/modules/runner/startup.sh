@@ -2,6 +2,7 @@
 # Runs as root at every boot: makes the machine what its metadata says. Running it again changes nothing that is right.
 # Metadata: mta-image, mta-docker-hub, mta-deployment, and NAME=value lines in mta-settings and mta-secrets.
 set -euo pipefail
+export HOME=/root # where gcloud and docker keep what they know of the registry
 
 metadata() {
   curl -fsS -H 'Metadata-Flavor: Google' "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
