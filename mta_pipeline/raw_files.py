@@ -146,6 +146,8 @@ class RawFiles:
                     # Written anew before anything goes: a rival between its object and its manifest now fails.
                     payload = kept.model_dump_json(indent=2).encode()
                     write_atomically(folder / MANIFEST, payload, still=nobody_else_landed)
+                elif not nobody_else_landed():
+                    raise ChangedMeanwhile(f"{folder}: another version has landed meanwhile")
                 for other in leftovers:
                     remove(other)
         except ChangedMeanwhile:
