@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import gcsfs
 import polars as pl
 import pytest
 import requests
@@ -229,12 +228,15 @@ def test_what_others_write_is_seen_though_the_folder_was_listed_before(gcs_bucke
 def test_what_a_file_was_made_from_is_read_from_its_end_alone(gcs_bucket, path, monkeypatch):
     rows = pl.select(n=pl.int_range(1_000_000)).select(pl.col("n") * 7_919 % 1_000_003)
     write_atomically(path, to_parquet(rows, "the contents"))
-    asked: list[int] = []
-    honest = gcsfs.core.GCSFile._fetch_range
-    monkeypatch.setattr(
-        gcsfs.core.GCSFile,
-        "_fetch_range",
-        lambda self, start, end, **how: asked.append(end - start) or honest(self, start, end, **how),
-    )
+    filesystem, caches = type(path.fs), []
+    honest = filesystem.open
+
+    def noting(*where, **how):
+        file = honest(*where, **how)
+        caches.append(file.cache)
+        return file
+
+    monkeypatch.setattr(filesystem, "open", noting)
     assert made_from(path) == "the contents"
-    assert 0 < sum(asked) <= 1 << 16 < len(read_bytes(path))
+    [cache_of_the_file] = caches
+    assert 0 < cache_of_the_file.total_requested_bytes <= 1 << 16 < len(read_bytes(path))
