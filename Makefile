@@ -27,7 +27,7 @@ endif
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
@@ -81,6 +81,20 @@ lint: .venv/.dev ## Check style and types
 lint-workflows: .venv/.dev ## Check the workflows for GitHub
 	@.venv/bin/zizmor --quiet --offline .github
 	@$(UV) tool run --quiet --from $(ACTIONLINT) actionlint
+
+# Real terraform is asked in GitHub's workflow. tfcheck knows the provider's schema without it.
+TFCHECK ?= ../shared/tools/tfcheck/tfcheck.py
+
+.PHONY: terraform-check
+terraform-check: .venv/.checkov ## Check the Terraform code: names and types (tfcheck), and rules of safety (checkov)
+	@if [ -f $(TFCHECK) ]; then $(PYTHON) $(TFCHECK) -r terraform; \
+		else echo "tfcheck is left out: there is no $(TFCHECK) (TFCHECK says where it is)"; [ -z "$$CI" ]; fi
+	@.venv/checkov/bin/checkov --directory terraform --framework terraform --skip-download --quiet --compact
+
+.PHONY: deployment
+deployment: ## Pack what a machine on Google Cloud boots with: dist/deployment.tar.gz
+	@mkdir -p dist
+	@tar -czf dist/deployment.tar.gz compose.yaml deploy
 
 .PHONY: check
 check: .venv/.dev ## Check that the definitions load, as dg sees them
@@ -143,6 +157,12 @@ clean: ## Remove the virtual environment and the sample data
 .env:
 	@(umask 077; $(PYTHON) -c 'import secrets; print("POSTGRES_PASSWORD=" + secrets.token_urlsafe(24))' >$@)
 	@echo "Chose a password for PostgreSQL; it is kept in .env"
+
+# Apart as well: it has a hundred dependencies, none of them ours.
+.venv/.checkov: .venv/.uv
+	@$(UV) venv --quiet --clear .venv/checkov
+	@$(UV) pip install --quiet --python .venv/checkov/bin/python checkov==3.3.30
+	@touch $@
 
 # Dagster reads dagster.yaml from its home; there is one, at the root.
 $(DAGSTER_HOME)/dagster.yaml:

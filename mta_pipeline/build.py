@@ -20,6 +20,7 @@ from mta_pipeline.partitions import calendar
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.resources.raw import RawLayer
+from mta_pipeline.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
 from mta_pipeline.settings import Settings
 
 REFERENCE_JOB: Final = "reference_tables"
@@ -33,7 +34,8 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
 
     Args:
         settings: what the deployment chooses.
-        resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager, marts_engine.
+        resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager, marts_engine,
+            warehouse.
     """
     with warnings.catch_warnings():
         # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
@@ -48,9 +50,12 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             *complex_assets(weeks, settings.lake_root),
         ]
         reference = reference_assets()
-        where = (settings.lake_root, settings.warehouse)
-        report = report_asset(settings.lake_root, is_sample=settings.is_sample)
-        answers = [warehouse_assets(*where), mart_assets(*where), report]
+        warehouse = _warehouse(settings)
+        answers = [
+            warehouse_assets("bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"),
+            mart_assets(),
+            report_asset(settings.lake_root, is_sample=settings.is_sample),
+        ]
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         return dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *answers],
@@ -92,8 +97,24 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 "marts_engine": MartsEngine(
                     lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark
                 ),
+                "warehouse": warehouse,
                 **resources,
             },
             # A run is a chain of steps, each fast: a process per step would cost more than the work.
             executor=dg.in_process_executor,
         )
+
+
+def _warehouse(settings: Settings) -> Warehouse:
+    if settings.bigquery is None:
+        file = settings.warehouse_file
+        return WarehouseFile(lake_root=settings.lake_root, file=None if file is None else str(file))
+    project, prefix = settings.bigquery
+    return BigQueryWarehouse(
+        lake_root=settings.lake_root,
+        project=project,
+        prefix=prefix,
+        location=settings.bigquery_location,
+        storage=settings.bigquery_storage,
+        max_gib=settings.bigquery_max_gib,
+    )

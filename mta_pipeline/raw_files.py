@@ -2,12 +2,14 @@
 
 `raw/turnstile_file/week=YYYY-MM-DD/` holds `manifest.json` and the object it names, which bears the first digits of its
 contents' sha256. The manifest is written last and in one step: whoever reads it finds the object whole, also when a
-writer died or another version of the week is landing. What the bytes mean is not known here.
+writer died or another version of the week is landing. Of two landings at once, the one whose fetch began before the
+other ended fetches again. What the bytes mean is not known here.
 """
 
 import datetime as dt
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
+from mta_pipeline.buckets import ChangedMeanwhile
 from mta_pipeline.partitions import file_name
-from mta_pipeline.storage import one_at_a_time, read_bytes, remove, weeks_there, write_atomically
+from mta_pipeline.storage import files_in, location, one_at_a_time, read_bytes, remove, weeks_there, write_atomically
 
 if TYPE_CHECKING:
     from mta_pipeline.feed import Feed, PublishedFile
@@ -123,6 +126,8 @@ class RawFiles:
         Raises:
             whatever the feed raises; then nothing has changed.
         """
+        folder = self.path(week)
+        before, others = self._manifest_if_sound(week), files_in(folder)
         packed = pa.BufferOutputStream()
         with pa.CompressedOutputStream(packed, _CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
@@ -137,20 +142,28 @@ class RawFiles:
             etag=fetched.file.etag,
             last_modified=fetched.file.last_modified,
         )
-        folder = self.path(week)
-        with one_at_a_time(folder):
-            before = self._manifest_if_sound(week)
-            same = before if before is not None and before.sha256 == manifest.sha256 else None
-            write_atomically(folder / manifest.object, memoryview(packed.getvalue()))
-            if same is None:
-                self._write(week, manifest)
-            elif same.signature != manifest.signature:
-                same = self._write(week, same.seen_as(fetched.file))
-            # Not the version before alone: a writer that died may have left others.
-            for other in folder.iterdir():
-                if other.name not in (MANIFEST, manifest.object):
+        same = before is not None and before.sha256 == manifest.sha256
+        kept = before.seen_as(fetched.file) if before is not None and same else manifest
+        # Not the version before alone: a writer that died may have left others.
+        leftovers = [other for other in others if other.path.name not in (MANIFEST, kept.object)]
+
+        def nobody_else_landed() -> bool:
+            return self._manifest_if_sound(week) == before
+
+        try:
+            with one_at_a_time(folder):
+                # Its name says its contents, so whoever else writes it writes the same.
+                write_atomically(folder / kept.object, memoryview(packed.getvalue()))
+                if leftovers or kept != before:
+                    # Written anew before anything goes: a rival between its object and its manifest now fails.
+                    self._write(week, kept, still=nobody_else_landed)
+                elif not nobody_else_landed():
+                    raise ChangedMeanwhile(f"{folder}: another version has landed meanwhile")
+                for other in leftovers:
                     remove(other)
-        return same or manifest, same is None
+        except ChangedMeanwhile:
+            return self.land(feed, week)
+        return kept, not same
 
     def version_on_offer(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
@@ -170,9 +183,10 @@ class RawFiles:
         with Path(os.devnull).open("wb") as nowhere:
             fetched = feed.fetch(week, nowhere)
         if fetched.sha256 == manifest.sha256:
-            with suppress(OSError), one_at_a_time(self.path(week)):  # who looks may not be allowed to write
-                if self._manifest_if_sound(week) == manifest:
-                    self._write(week, manifest.seen_as(fetched.file))
+            # Who looks may not be allowed to write, and who lands the week knows better.
+            with suppress(OSError, ChangedMeanwhile), one_at_a_time(self.path(week)):
+                noted = manifest.seen_as(fetched.file)
+                self._write(week, noted, still=lambda: self._manifest_if_sound(week) == manifest)
         return fetched.sha256
 
     def manifest_if_current(self, feed: "Feed", week: str) -> Manifest | None:
@@ -187,11 +201,10 @@ class RawFiles:
 
     def path(self, week: str) -> UPath:
         """The folder that holds a week's file and manifest."""
-        return UPath(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
+        return location(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
 
-    def _write(self, week: str, manifest: Manifest) -> Manifest:
-        write_atomically(self.path(week) / MANIFEST, manifest.model_dump_json(indent=2).encode())
-        return manifest
+    def _write(self, week: str, manifest: Manifest, *, still: Callable[[], bool]) -> None:
+        write_atomically(self.path(week) / MANIFEST, manifest.model_dump_json(indent=2).encode(), still=still)
 
     def _manifest_if_sound(self, week: str) -> Manifest | None:
         try:

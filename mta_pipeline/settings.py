@@ -4,8 +4,9 @@ Anything that follows from the data or from the contract is not a setting and do
 """
 
 import datetime as dt
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -14,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 SAMPLE_FEED = Path("data/sample/feed")
 SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
+
+_BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
 
 class SettingsError(ValueError):
@@ -35,8 +38,18 @@ def _is_sample(feed: str) -> bool:
     return _location(feed) == _location(str(SAMPLE_FEED))
 
 
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.expanduser().absolute()
+def _lake(location: str) -> str:
+    if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
+        raise ValueError(f"a lake is in a directory or at gs://bucket/prefix, not at {location}")
+    return location
+
+
+def _warehouse(text: str | None) -> str | None:
+    if text is None or _BIGQUERY.fullmatch(text):
+        return text
+    if "://" in text:
+        raise ValueError(f"a warehouse is a DuckDB file or bigquery://PROJECT[/PREFIX], not {text}")
+    return str(Path(text).expanduser().absolute())
 
 
 def _spark_connect(server: str | None) -> str | None:
@@ -65,7 +78,7 @@ class Settings(BaseSettings):
     )
     """Where the weekly files are: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix."""
 
-    lake_root: Annotated[str, AfterValidator(_location)] = Field(alias="LAKE_ROOT")
+    lake_root: Annotated[str, AfterValidator(_location), AfterValidator(_lake)] = Field(alias="LAKE_ROOT")
     """Where the tables go: a directory or gs://bucket/prefix. Sample and real data have different defaults."""
 
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
@@ -86,8 +99,17 @@ class Settings(BaseSettings):
     spark_remote: Annotated[str | None, AfterValidator(_spark_connect)] = Field(default=None, alias="SPARK_REMOTE")
     """A Spark Connect server, sc://host:port; it goes before SPARK_MASTER."""
 
-    warehouse_file: Annotated[Path | None, AfterValidator(_absolute)] = Field(default=None, alias="WAREHOUSE")
-    """The DuckDB file with the warehouse's views; unset, it is beside the tables if they are in a directory."""
+    warehouse: Annotated[str | None, AfterValidator(_warehouse)] = Field(default=None, alias="WAREHOUSE")
+    """A DuckDB file, or bigquery://PROJECT[/PREFIX]; unset, a file beside the tables if they are in a directory."""
+
+    bigquery_location: str = Field(default="US", alias="BIGQUERY_LOCATION")
+    """Where the datasets are: the location of the lake's bucket."""
+
+    bigquery_storage: Literal["native", "external"] = Field(default="native", alias="BIGQUERY_STORAGE")
+    """Whether BigQuery loads the lake's tables, or reads them in the bucket each time they are asked."""
+
+    bigquery_max_gib: int = Field(default=200, ge=1, alias="BIGQUERY_MAX_GIB")
+    """GiB that a query of ours may scan; one that would scan more is not run."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,11 +119,24 @@ class Settings(BaseSettings):
         sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
 
+    @model_validator(mode="after")
+    def _bigquery_reads_a_bucket(self) -> Self:
+        if self.bigquery and not self.lake_root.startswith("gs://"):
+            raise ValueError(f"WAREHOUSE={self.warehouse}: BigQuery reads a lake in a bucket, so LAKE_ROOT=gs://...")
+        return self
+
     @property
-    def warehouse(self) -> Path | None:
+    def bigquery(self) -> tuple[str, str] | None:
+        """BigQuery's project, and what the datasets' names begin with; None if the warehouse is elsewhere."""
+        match = _BIGQUERY.fullmatch(self.warehouse or "")
+        return (match["project"], match["prefix"] or "") if match else None
+
+    @property
+    def warehouse_file(self) -> Path | None:
         """The DuckDB file to write; None if the tables are in an object store and no file is asked for."""
-        beside = None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
-        return self.warehouse_file or beside
+        if self.warehouse is not None:
+            return None if self.bigquery else Path(self.warehouse)
+        return None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
 
     @property
     def spark(self) -> str:

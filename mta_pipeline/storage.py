@@ -7,12 +7,15 @@ the bytes mean is not known here.
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from upath import UPath
+
+from mta_pipeline import buckets
+from mta_pipeline.buckets import ChangedMeanwhile
 
 # Temporaries are hidden and end in this, so that no engine takes one for part of a table.
 _TEMPORARY: Final = ".writing"
@@ -20,23 +23,38 @@ _TEMPORARIES: Final = f".*{_TEMPORARY}"
 _WEEK: Final = "week="
 _PART: Final = "part-0.parquet"
 
+_RIVALS: Final = 10
+"""How many writes by others to one object in a bucket a writer waits for."""
+
+
+class Found(NamedTuple):
+    """A file as it was found in a folder, and in a bucket the generation it had."""
+
+    path: UPath
+    generation: int | None
+
+
+def location(root: str) -> UPath:
+    """The place a lake's root names. What a bucket once listed is not believed again: others write to it, too."""
+    is_bucket = root.startswith(tuple(f"{protocol}://" for protocol in buckets.PROTOCOLS))
+    return UPath(root, use_listings_cache=False) if is_bucket else UPath(root)
+
 
 def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -> UPath:
     """The one file of a table, or of a week of it: `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`."""
-    folder = UPath(lake_root) / layer / table
+    folder = location(lake_root) / layer / table
     return (folder / f"{_WEEK}{week}" if week else folder) / _PART
 
 
 def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> set[str]:
     """The weeks of a table that have their file, by one listing of the table's files."""
-    folder = UPath(lake_root) / layer / table
-    folder.fs.invalidate_cache(folder.path)  # A bucket's file system would not see what other processes write.
+    folder = location(lake_root) / layer / table
     return {path.parent.name.removeprefix(_WEEK) for path in folder.glob(f"{_WEEK}*/{file}")}
 
 
 def report_path(lake_root: str) -> UPath:
     """The report, a page of its own: `<root>/report/index.html`."""
-    return UPath(lake_root) / "report" / "index.html"
+    return location(lake_root) / "report" / "index.html"
 
 
 def local_path(path: UPath) -> Path | None:
@@ -51,20 +69,31 @@ def read_bytes(path: UPath) -> bytes:
         FileNotFoundError: there is no such file.
     """
     local = local_path(path)
-    return local.read_bytes() if local else bytes(path.fs.cat_file(path.path))
+    return local.read_bytes() if local else buckets.read(path)
 
 
-def remove(path: UPath) -> None:
-    """Remove a file, if it is there."""
-    with suppress(FileNotFoundError):
-        path.fs.rm_file(path.path)
+def files_in(folder: UPath) -> list[Found]:
+    """The files in a folder, as they are now; none if there is no such folder."""
+    local = local_path(folder)
+    if local is None:
+        return [Found(*found) for found in buckets.objects(folder)]
+    return [Found(folder / path.name, None) for path in local.iterdir()] if local.is_dir() else []
+
+
+def remove(found: Found) -> None:
+    """Remove a file, if it is there; in a bucket, if it still is the one that was found."""
+    path, generation = found
+    if generation is not None:
+        buckets.remove(path, generation)
+    else:
+        Path(path.path).unlink(missing_ok=True)
 
 
 @contextmanager
 def one_at_a_time(folder: UPath) -> Iterator[None]:
     """Lets one process at a time into the block, where files of a folder must fit together.
 
-    Object stores have no such lock: there, whoever starts runs sees to it that one at a time writes to a folder.
+    Buckets have no such lock: there, `write_atomically` with `still` keeps rivals apart.
     """
     local = local_path(folder)
     if local is None:
@@ -86,26 +115,56 @@ def sweep(root: str) -> None:
         _remove_dead(local.rglob(_TEMPORARIES))
 
 
-def write_atomically(path: UPath, payload: bytes | memoryview) -> None:
+def write_atomically(path: UPath, payload: bytes | memoryview, *, still: Callable[[], bool] | None = None) -> None:
     """Put the payload in the file's place, whole or not at all; of two writers at once the last one wins.
 
     Folders are made as needed. A writer that is killed leaves what was there before and at most a hidden temporary
     file, which the next write to the folder removes.
 
+    Args:
+        path: the file.
+        payload: all of its contents.
+        still: whether the payload is what should be written yet, asked right before. Nobody who uses it, too, can
+            come between question and write: in a bucket, where the file is replaced only if it is the one that was
+            there at the question, and asked again if not; and in a directory, inside of `one_at_a_time`.
+
     Raises:
+        ChangedMeanwhile: `still` says no; what was there before still is.
         OSError: it could not be written (disk full, no access, ...); what was there before still is.
     """
     local = local_path(path)
     try:
-        if local:
-            _replace(local, payload)
+        if local is None:
+            _replace_object(path, payload, still)
         else:
-            path.fs.pipe_file(path.path, bytes(payload))
+            _must_be(still, path)
+            _replace(local, payload)
+    except ChangedMeanwhile:
+        raise
     except Exception as error:
         kept = "Not written, what was there stays"
         if isinstance(error, OSError) and error.errno:
             raise OSError(error.errno, f"{kept}: {error.strerror}", str(path)) from error
         raise OSError(f"{kept}: {path}: {error!r}") from error
+
+
+def _must_be(still: Callable[[], bool] | None, path: UPath) -> None:
+    if still is not None and not still():
+        raise ChangedMeanwhile(f"{path}: what was to be written is out of date: another run was faster")
+
+
+def _replace_object(path: UPath, payload: bytes | memoryview, still: Callable[[], bool] | None) -> None:
+    if still is None:
+        buckets.write(path, payload)
+        return
+    for _ in range(_RIVALS):
+        seen = buckets.generation(path)
+        _must_be(still, path)
+        # Somebody else's write is no reason to give up: who is right is for `still` to say.
+        with suppress(ChangedMeanwhile):
+            buckets.write(path, payload, seen)
+            return
+    raise ChangedMeanwhile(f"{path}: others wrote it {_RIVALS} times in a row, each time before this run could")
 
 
 def _replace(path: Path, payload: bytes | memoryview) -> None:

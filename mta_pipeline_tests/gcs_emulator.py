@@ -11,14 +11,17 @@ import fsspec
 import pytest
 from gcp_storage_emulator.server import Server, create_server
 
+from mta_pipeline import buckets
+
 # gcsfs asks for the kind of a bucket over gRPC, which the emulator does not speak, and tries for minutes. It reads this
 # when imported.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 
 def _forget_cached_filesystems() -> None:
-    """gcsfs keeps its address and its listings between instances; neither may outlive a test."""
+    """Clients keep their address, and gcsfs its listings; neither may outlive a test."""
     fsspec.get_filesystem_class("gs").clear_instance_cache()
+    buckets.client.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,7 @@ def gcs_bucket(gcs_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     # Nobody's real credentials are looked up: here by fsspec's configuration, in child processes by its variable.
     monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
     monkeypatch.setenv("FSSPEC_GS_TOKEN", "anon")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
     bucket = f"bucket-{uuid.uuid4().hex}"
     _forget_cached_filesystems()
     fsspec.filesystem("gs").mkdir(bucket)

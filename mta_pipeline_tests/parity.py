@@ -1,7 +1,7 @@
 """Every mart on every engine at hand over one lake: rows, differences, and a failure for any.
 
 `python -m mta_pipeline_tests.parity [LAKE]`; without LAKE over a small sample. BigQuery's SQL runs on bqemulator, which
-has an environment of its own; BQEMULATOR is its executable. Spark is asked three times: in this process, on a
+has an environment of its own. Spark is asked three times: in this process, on a
 standalone cluster and by Spark Connect; of these two, all marts are computed before they are ready.
 """
 
@@ -9,7 +9,6 @@ import importlib.util
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,23 +25,12 @@ from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.turnstile.contract import TABLES, Table
-from mta_pipeline_tests import spark_servers
+from mta_pipeline_tests import bigquery_emulator, spark_servers
 
 ENGINES = ("duckdb", "spark", "standalone", "connect", "bigquery")
 
 Rows = Callable[[str], pl.DataFrame]
 """A mart by its name."""
-
-REPOSITORY = Path(__file__).parents[1]
-_BIGQUERY_TYPES = {
-    pl.Int32(): "INTEGER",
-    pl.Int64(): "INTEGER",
-    pl.Float64(): "FLOAT",
-    pl.String(): "STRING",
-    pl.Boolean(): "BOOLEAN",
-    pl.Date(): "DATE",
-    pl.Datetime("us"): "DATETIME",
-}
 
 
 def missing(engine: str) -> str | None:
@@ -52,7 +40,7 @@ def missing(engine: str) -> str | None:
             return "pyspark is not installed: make .venv/.spark"
         return None if shutil.which("java") else "there is no java on the PATH: Spark needs 17 or later"
     if engine == "bigquery":
-        return None if _bqemulator().is_file() else f"there is no {_bqemulator()}: make .venv/.bqemulator"
+        return bigquery_emulator.missing()
     return None
 
 
@@ -96,51 +84,23 @@ def _served(engine: str, lake_root: str) -> Iterator[Rows]:
 
 @contextmanager
 def _emulated(lake_root: str) -> Iterator[Rows]:
-    from google.api_core.client_options import ClientOptions  # noqa: PLC0415
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
-    from google.cloud import bigquery  # noqa: PLC0415
-
-    port = 9750
-    command = [_bqemulator(), "start", "--rest-port", str(port), "--grpc-port", str(port + 1), "--log-level", "error"]
-    # Its environment is its home, where DuckDB finds the extension that it needs: see the Makefile.
-    home = {**os.environ, "HOME": str(_bqemulator().parents[1])}
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, env=home, stdout=log, stderr=log) as process:
-        try:
-            client = bigquery.Client(
-                project="parity",
-                credentials=AnonymousCredentials(),
-                client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"),
-            )
-            _wait_for(process, port, log)
-            _load(client, lake_root)
-            yield lambda name: _run(client, name)
-        finally:
-            process.kill()
-
-
-def _wait_for(process: subprocess.Popen, port: int, log) -> None:
-    import socket  # noqa: PLC0415
-
-    for _ in range(300):
-        if process.poll() is not None:
-            log.seek(0)
-            raise RuntimeError(f"bqemulator did not start: {log.read().decode()[-2000:]}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise RuntimeError("bqemulator does not answer after 30 s")
+    with bigquery_emulator.running() as address:
+        client = bigquery_emulator.client(address)
+        _load(client, lake_root)
+        yield lambda name: _run(client, name)
 
 
 def _load(client, lake_root: str) -> None:
     from google.cloud import bigquery  # noqa: PLC0415
+
+    from mta_pipeline.engines.bigquery import TYPES  # noqa: PLC0415
 
     for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE)):
         client.create_dataset(layer)
     for table in (*TABLES, DIM_DATE):
         columns = schema(table)
         path = f"{client.project}.{table.layer}.{table.name}"
-        fields = [bigquery.SchemaField(name, _BIGQUERY_TYPES[dtype]) for name, dtype in columns.items()]
+        fields = [bigquery.SchemaField(name, TYPES[dtype]) for name, dtype in columns.items()]
         client.create_table(bigquery.Table(path, fields))
         buffer = io.BytesIO()
         _rows(table, lake_root).select(*columns).write_parquet(buffer)
@@ -165,10 +125,6 @@ def _run(client, name: str) -> pl.DataFrame:
     [mart] = [mart for mart in MARTS if mart.name == name]
     frame = pl.DataFrame(pl.from_arrow(table)).cast(dict(mart.schema))
     return frame.sort(*KEYS[name], nulls_last=True)
-
-
-def _bqemulator() -> Path:
-    return Path(os.environ.get("BQEMULATOR") or REPOSITORY / ".venv" / "bqemulator" / "bin" / "bqemulator")
 
 
 def sample_lake(folder: Path) -> str:

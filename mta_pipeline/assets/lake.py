@@ -1,6 +1,7 @@
 """The lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -64,7 +65,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
     ) -> WeeklyFrames:
         def week_by_week() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
-                origin = traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
+                origin = _made_from(readings, week)
                 if is_left_alone(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
                     yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
                     continue
@@ -80,7 +81,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
                     )
                 table = traffic(current, carried, control_areas)
                 carry_in = "missing" if carried is None else "present"
-                yield WeekOutput(week, table, {**_people(table), "carry_in": carry_in}, origin)
+                facts = {**_people(table), "carry_in": carry_in}
+                yield WeekOutput(week, table, facts, origin, partial(_made_from, readings, week))
 
         return WeeklyFrames(week_by_week())
 
@@ -120,11 +122,15 @@ def _sum_of_traffic(
                 else:
                     sums = summed(of_week)
                     people = {register: float(sums[register].sum()) for register in ("entries", "exits")}
-                    yield WeekOutput(week, sums, people, origin)
+                    yield WeekOutput(week, sums, people, origin, partial(traffic.made_from, week))
 
         return WeeklyFrames(week_by_week())
 
     return summed_traffic
+
+
+def _made_from(readings: WeeklyInputs, week: str) -> str | None:
+    return traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
 
 
 def _people(table: pl.DataFrame) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The staged layer: a week's file typed, every line accounted for."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -10,7 +11,7 @@ from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, FailedWeeks, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
-from mta_pipeline.raw_files import DamagedRawFile
+from mta_pipeline.raw_files import DamagedRawFile, RawFiles
 from mta_pipeline.resources.raw import RawLayer
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS, TURNSTILE_REJECTS
@@ -56,8 +57,9 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
                     rejects.append(WeekOutput(week, None))
                     yield WeekOutput(week, None, {"outcome": "skipped: the week has not landed in raw/turnstile_file"})
                     continue
-                rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}, landed.sha256))
-                yield WeekOutput(week, staged.readings, _facts(staged, control_areas), landed.sha256)
+                origin = landed.sha256, partial(_landed, files, week)
+                rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}, *origin))
+                yield WeekOutput(week, staged.readings, _facts(staged, control_areas), *origin)
             failed.raise_if_any()
 
         # Readings are all written before rejects are: those are few, and wait.
@@ -65,6 +67,11 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
         yield dg.Output(WeeklyFrames(rejects), TURNSTILE_REJECTS.name)
 
     return staged_turnstile
+
+
+def _landed(files: RawFiles, week: str) -> str | None:
+    manifest = files.manifest(week)
+    return None if manifest is None else manifest.sha256
 
 
 def _facts(staged: StagedWeek, control_areas: pl.DataFrame) -> dict[str, object]:

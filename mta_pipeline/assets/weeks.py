@@ -12,8 +12,8 @@ from mta_pipeline.lineage import is_made_from
 from mta_pipeline.turnstile.contract import Table
 
 WEEKS_POOL: Final = "weeks"
-"""Of the runs that go through weeks, one at a time: of two over the same weeks, the slower one might otherwise put its
-tables over newer ones. See dagster.yaml."""
+"""Of the runs that go through weeks, one at a time: of two over the same weeks, one might be refused half-way. See
+dagster.yaml."""
 
 FAILED_WEEKS: Final = "failed_weeks"
 """Metadata of a failed step: its bad weeks and why, so that a runner can go on without them."""

@@ -20,7 +20,7 @@ from mta_pipeline.engines.sql import sql
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.storage import local_path, part_path, write_atomically
+from mta_pipeline.storage import local_path, location, part_path, write_atomically
 from mta_pipeline.turnstile.contract import TABLES, Table
 
 _OLDEST_STORAGE: Final = "v1.0.0"
@@ -39,8 +39,8 @@ def lake_tables(lake_root: str) -> Iterator[Mapping[str, ir.Table]]:
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as spill:
         backend = ibis.duckdb.connect(temp_directory=spill)
         try:
-            if local_path(UPath(lake_root)) is None:
-                backend.con.register_filesystem(UPath(lake_root).fs)
+            if local_path(root := location(lake_root)) is None:
+                backend.con.register_filesystem(root.fs)
             for table in TABLES:
                 backend.raw_sql(f"CREATE VIEW {table.name} AS {_select(lake_root, table)}")
             _create_calendar(backend.con, lake_root, DIM_DATE.name)

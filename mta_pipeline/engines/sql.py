@@ -1,6 +1,7 @@
 """The marts and the star's views as SQL over named tables, and which columns each of theirs is made from.
 
-BigQuery's SQL is compiled here and run by whoever has a client; tables are `<layer>.<table>`, with a dataset per layer.
+BigQuery's SQL is compiled here and run in `bigquery`; tables are `<layer>.<table>`, unless layers are said to be
+elsewhere.
 """
 
 from collections.abc import Mapping
@@ -22,9 +23,16 @@ Dialect = Literal["duckdb", "bigquery", "pyspark"]
 _TABLES: Final = MappingProxyType({table.name: table for table in (*TABLES, *WAREHOUSE)})
 
 
-def sql(name: str, dialect: Dialect) -> str:
-    """The query of a mart, or of a view of the star, over tables of the lake and the star."""
-    return str(ibis.to_sql(_expression(name), dialect=dialect))
+def sql(name: str, dialect: Dialect, catalog: str | None = None, prefix: str = "") -> str:
+    """The query of a mart, or of a view of the star, over tables of the lake and the star.
+
+    Args:
+        name: the mart or view.
+        dialect: whose SQL.
+        catalog: what holds the layers, in BigQuery the project; None is the one that a client is in.
+        prefix: what the schemas, in BigQuery datasets, are named before the layer.
+    """
+    return str(ibis.to_sql(_expression(name, catalog, prefix), dialect=dialect))
 
 
 def column_lineage(name: str) -> Mapping[str, frozenset[tuple[str, str]]]:
@@ -45,10 +53,15 @@ def column_lineage(name: str) -> Mapping[str, frozenset[tuple[str, str]]]:
     return MappingProxyType({column: sources(made, column) for column in made.schema.names})
 
 
-def _expression(name: str) -> ir.Table:
+def _expression(name: str, catalog: str | None = None, prefix: str = "") -> ir.Table:
     needed = (_TABLES[table] for table in inputs(name))
     unbound = {
-        table.name: ibis.table(ibis.Schema.from_polars(schema(table)), name=table.name, database=table.layer)
+        table.name: ibis.table(
+            ibis.Schema.from_polars(schema(table)),
+            name=table.name,
+            catalog=catalog,
+            database=f"{prefix}{table.layer}",
+        )
         for table in needed
     }
     return expression(name, unbound)

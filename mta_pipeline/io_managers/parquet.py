@@ -4,7 +4,7 @@ An asset's key, [layer, table], says where. This module knows which weeks a run 
 of them; how frames are encoded is said in frames, how a file is replaced in storage.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -12,12 +12,13 @@ import polars as pl
 from pydantic import Field
 from upath import UPath
 
+from mta_pipeline.buckets import ChangedMeanwhile
 from mta_pipeline.io_managers.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.io_managers.frames import from_polars, made_from, scan, to_parquet, to_polars
 from mta_pipeline.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.observability.progress import Progress
 from mta_pipeline.partitions import week_start
-from mta_pipeline.storage import part_path, write_atomically
+from mta_pipeline.storage import one_at_a_time, part_path, write_atomically
 
 NO_DATA: Final[Mapping[str, Any]] = {
     "no data": "The run had none for this week and wrote nothing. A file from an earlier run stays."
@@ -50,7 +51,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
         try:
-            for week, frame, metadata, origin in _by_week(obj, weeks):
+            for week, frame, metadata, origin, origin_now in _by_week(obj, weeks):
                 if week not in weeks or week in done:
                     fault = "twice" if week in done else f"in a run of {weeks[0]} to {weeks[-1]}"
                     raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
@@ -58,7 +59,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                     facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
                 else:
                     table = to_polars(frame)
-                    facts = {"dagster/partition_row_count": len(table), **self._write(context, week, table, origin)}
+                    written = self._write(context, week, table, origin, origin_now)
+                    facts = {"dagster/partition_row_count": len(table), **written}
                     size = f"{len(table):,} rows"
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
@@ -99,13 +101,26 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         return part_path(self.lake_root, layer, table, week)
 
     def _write(
-        self, context: dg.OutputContext, week: str | None, table: pl.DataFrame, origin: str | None = None
+        self,
+        context: dg.OutputContext,
+        week: str | None,
+        table: pl.DataFrame,
+        origin: str | None = None,
+        origin_now: Callable[[], str | None] | None = None,
     ) -> Mapping[str, Any]:
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _misuse(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
         path, payload = self._path(context, week), to_parquet(table, origin)
-        write_atomically(path, payload)
+        still = None if origin_now is None else lambda: origin_now() == origin
+        try:
+            with one_at_a_time(path.parent):
+                write_atomically(path, payload, still=still)
+        except ChangedMeanwhile as error:
+            raise _misuse(
+                f"{_name(context)}: another run has renewed what the week {week} is made from, while this one was at "
+                f"it. Nothing was written, so that its table stays; launch again if that one failed. ({error})"
+            ) from error
         return {"path": dg.MetadataValue.path(str(path)), "bytes": len(payload)}
 
     def _scan(self, context: dg.InputContext, week: str | None, *, in_place: bool = False) -> pl.LazyFrame:

@@ -29,6 +29,9 @@ class WeekOutput(NamedTuple):
     metadata: Mapping[str, Any] = _NOTHING
     made_from: str | None = None
     """Which published contents the frame was made from; kept in its file, see WeeklyInputs.made_from."""
+    made_from_now: Callable[[], str | None] | None = None
+    """Which ones it would be made from now. Where that is no longer `made_from`, another run has renewed what the frame
+    was made from, and it is not written: a slow run never puts its table over that of a faster one."""
 
 
 class WeeklyFrames:
@@ -84,7 +87,10 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         return self._scan(week)
 
     def made_from(self, week: str) -> str | None:
-        """What the week's file says it was made from; None if it does not say, or is not there."""
+        """What the week's file says it was made from; None if it does not say, or is not there.
+
+        Asked before the week is read, it is never newer than what is read.
+        """
         return self._made_from(week)
 
     def weeks_there(self) -> Iterator[str]:

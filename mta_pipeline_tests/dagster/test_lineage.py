@@ -1,12 +1,15 @@
 """What is complete in the lake is not done again; what is missing, or made from other contents, is."""
 
+from collections.abc import Callable
+
 import polars as pl
 import pytest
 
 from mta_pipeline.feed import open_feed
+from mta_pipeline.io_managers.parquet import ParquetIOManager
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
 from mta_pipeline.partitions import stretches, week_after
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
 
 FIRST, SECOND, THIRD = WEEKS
 FOURTH = week_after(THIRD)
@@ -93,3 +96,35 @@ def test_a_file_says_which_published_contents_it_was_made_from(project):
     assert pl.read_parquet_metadata(file(project, *TABLES[0], SECOND))["made_from"] == second
     assert pl.read_parquet_metadata(file(project, *TABLES[2], FIRST))["made_from"] == f"nothing {first}"
     assert pl.read_parquet_metadata(file(project, *TABLES[4], SECOND))["made_from"] == f"{first} {second}"
+
+
+RIVAL: list[Callable[[], object]] = []
+
+
+class MeetsARival(ParquetIOManager):
+    """Before its first table is written, a rival lands the week with other contents, and makes its tables."""
+
+    def _write(self, context, week, table, *origin):
+        if week == SECOND and RIVAL:
+            RIVAL.pop()()
+        return super()._write(context, week, table, *origin)
+
+
+def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path):
+    meets_a_rival = MeetsARival(lake_root=str(tmp_path / "lake"))
+    project = Project(tmp_path, {"io_manager": meets_a_rival})
+    project.publish(FIRST, quiet_week(FIRST))
+    project.publish(SECOND, quiet_week(SECOND, start=520))
+    faster: dict[str, bytes] = {}
+
+    def rival() -> None:
+        project.publish(SECOND, quiet_week(SECOND, start=530))
+        other = Project(tmp_path)
+        assert other.run(FIRST, SECOND).success
+        faster.update(other.files())
+
+    RIVAL.append(rival)
+    result = project.run(FIRST, SECOND)
+    assert "another run has renewed what the week 2024-01-13 is made from" in failure_of(result)
+    assert project.files() == faster
+    assert due(project, FIRST, SECOND) == []

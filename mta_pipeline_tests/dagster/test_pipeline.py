@@ -90,9 +90,9 @@ def test_a_bad_file_fails_by_name_while_the_other_weeks_land_and_what_was_good_s
 
 
 class LosesARow(ParquetIOManager):
-    def _write(self, context, week, table, origin=None):
+    def _write(self, context, week, table, *origin):
         leaks = "readings" in context.asset_key.path[-1]
-        return super()._write(context, week, table.head(-1) if leaks else table, origin)
+        return super()._write(context, week, table.head(-1) if leaks else table, *origin)
 
 
 def test_a_line_that_gets_lost_stops_the_week_before_it_reaches_the_lake(tmp_path):

@@ -1,6 +1,7 @@
 """The whole way from the feed to the lake on gs://: the same bytes as in a directory, by settings alone."""
 
 import json
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -8,10 +9,12 @@ import fsspec
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from polars.testing import assert_frame_equal
+from rich.console import Console
 
 from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.partitions import file_name
 from mta_pipeline.raw_files import RawFiles
+from mta_pipeline.run import run_weeks
 from mta_pipeline.sample import Faults, SampleFeed
 from mta_pipeline.settings import Settings
 from mta_pipeline.summary import summarize
@@ -87,3 +90,16 @@ def test_a_week_published_again_replaces_its_raw_file_in_the_bucket(feed, gcs_bu
     assert {path.name for path in RawFiles(lake).path(MODERN).iterdir()} == {"manifest.json", after.object}
     recoverable = truth.select(entries="recoverable_entries", exits="recoverable_exits")
     assert_frame_equal(summarize(lake, WEEKS).weeks.select("entries", "exits"), recoverable)
+
+
+def test_the_five_real_weeks_give_the_same_bytes_in_a_bucket_as_in_a_directory(shared_data, gcs_bucket, tmp_path):
+    real = ["2023-12-30", "2024-01-06", "2024-01-13", "2024-01-20", "2024-01-27"]
+    lakes = str(tmp_path / "lake"), f"{gcs_bucket}/lake"
+    for lake in lakes:
+        settings = Settings(feed=str(shared_data / "turnstile"), lake_root=lake)
+        with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
+            assert run_weeks(settings, real, instance, Console(file=nowhere)).success
+    expected, found = map(files, lakes)
+    assert len(expected) == 2 + len(real) * 7
+    assert found == expected
+    assert summarize(lakes[1], real).weeks.equals(summarize(lakes[0], real).weeks)

@@ -46,10 +46,10 @@ def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leave
     left = iter(range(steps))
 
     def or_die(act):
-        def step(*arguments):
+        def step(*arguments, **options):
             if next(left, None) is None:
                 raise Killed
-            return act(*arguments)
+            return act(*arguments, **options)
 
         return step
 

@@ -15,6 +15,7 @@ from mta_pipeline import raw_files
 from mta_pipeline.feed import BadFile, Fetched, FilesystemFeed, NotPublished
 from mta_pipeline.partitions import file_name
 from mta_pipeline.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.storage import Found
 from mta_pipeline_tests.published import WEEK, modern_file, modern_line
 
 NAME = file_name(WEEK)
@@ -115,9 +116,9 @@ def test_the_manifest_comes_after_its_file_and_the_old_file_goes_last(files, fee
     steps: list[tuple[str, str]] = []
 
     def noted(what: str, act: Callable[..., None]) -> Callable[..., None]:
-        def step(path: Path, *payload: bytes) -> None:
-            act(path, *payload)
-            steps.append((what, path.name))
+        def step(subject: Path | Found, *payload: bytes, **options: object) -> None:
+            act(subject, *payload, **options)
+            steps.append((what, (subject.path if isinstance(subject, Found) else subject).name))
             assert files.read(WEEK) in (None, OLD, NEW)
 
         return step
@@ -143,10 +144,10 @@ def test_a_landing_that_breaks_off_leaves_the_week_as_it_was(files, feed, publis
     old, _ = files.land(feed, WEEK)
     write = raw_files.write_atomically
 
-    def full(path: Path, payload: bytes) -> None:
+    def full(path: Path, payload: bytes, **options: object) -> None:
         if path.name.startswith(refused):
             raise OSError(28, "No space left on device", str(path))
-        write(path, payload)
+        write(path, payload, **options)
 
     publish(NEW)
     monkeypatch.setattr(raw_files, "write_atomically", full)

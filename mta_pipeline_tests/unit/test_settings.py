@@ -7,7 +7,16 @@ import pytest
 
 from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, read_settings
 
-VARIABLES = ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "DAGSTER_HOME", "SPARK_MASTER", "SPARK_REMOTE")
+VARIABLES = (
+    "MTA_FEED",
+    "LAKE_ROOT",
+    "MTA_LAST_WEEK",
+    "DAGSTER_HOME",
+    "WAREHOUSE",
+    "BIGQUERY_MAX_GIB",
+    "SPARK_MASTER",
+    "SPARK_REMOTE",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +95,31 @@ def test_a_spark_connect_server_is_an_address_without_a_token(monkeypatch, serve
     with pytest.raises(SettingsError, match="SPARK_REMOTE: ") as told:
         settings(monkeypatch, SPARK_REMOTE=server)
     assert "secret" not in str(told.value)
+
+
+def test_the_warehouse_is_a_file_beside_the_lake_or_another_or_bigquery(at_home, monkeypatch):
+    read = settings(monkeypatch, LAKE_ROOT="lake")
+    assert (read.bigquery, read.warehouse_file) == (None, at_home / "lake" / "warehouse" / "mta.duckdb")
+    read = settings(monkeypatch, LAKE_ROOT="gs://bucket/lake")
+    assert (read.bigquery, read.warehouse_file) == (None, None)
+    read = settings(monkeypatch, WAREHOUSE="mine.duckdb")
+    assert (read.bigquery, read.warehouse_file) == (None, at_home / "mine.duckdb")
+    read = settings(monkeypatch, WAREHOUSE="bigquery://my-project/mta_")
+    assert (read.bigquery, read.warehouse_file) == (("my-project", "mta_"), None)
+    assert settings(monkeypatch, WAREHOUSE="bigquery://my-project").bigquery == ("my-project", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*a lake is in a directory or at gs://bucket/prefix"),
+        ({"WAREHOUSE": "postgres://host"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
+        ({"WAREHOUSE": "bigquery://my-project/a-b"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
+        ({"WAREHOUSE": "bigquery://my-project"}, "BigQuery reads a lake in a bucket, so LAKE_ROOT=gs://"),
+        ({"BIGQUERY_MAX_GIB": "0"}, "BIGQUERY_MAX_GIB: .*greater than or equal to 1"),
+    ],
+    ids=["lake", "warehouse", "prefix", "bigquery over a directory", "limit"],
+)
+def test_places_that_cannot_be_used_are_told(monkeypatch, variables, told):
+    with pytest.raises(SettingsError, match=told):
+        settings(monkeypatch, **variables)

@@ -1,0 +1,320 @@
+"""The warehouse in BigQuery holds what DuckDB's does, a week is replaced whole, and doing it again changes nothing.
+
+What the emulator cannot do (partition decorators, hive folders, external tables, counting bytes) is looked at in the
+requests that are sent.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import dagster as dg
+import fsspec
+import polars as pl
+import pyarrow as pa
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from polars.testing import assert_frame_equal
+
+from mta_pipeline.build import MARTS_JOB, build_defs
+from mta_pipeline.engines import open_lake
+from mta_pipeline.engines.bigquery import BigQueryError, BigQueryWarehouse
+from mta_pipeline.engines.lake_files import LakeIncompleteError
+from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS, WAREHOUSE
+from mta_pipeline.resources import warehouse as resources
+from mta_pipeline.settings import Settings
+from mta_pipeline.storage import part_path, read_bytes
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TABLES, TURNSTILE_TRAFFIC, Table
+from mta_pipeline_tests import bigquery_emulator
+from mta_pipeline_tests.parity import difference, sample_lake
+from mta_pipeline_tests.small_lake import SmallLake, interval
+
+pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+
+WEEK = "2014-10-18"
+
+
+class Cloud(NamedTuple):
+    """A lake in a bucket, the same one in a directory, and a BigQuery."""
+
+    warehouse: BigQueryWarehouse
+    session: bigquery_emulator.Session
+    directory: str
+
+    def rows(self, table: Table) -> pl.DataFrame:
+        query = f"SELECT * FROM `{self.warehouse.prefix}{table.layer}`.`{table.name}`"
+        answer = self.warehouse.client.query(query).to_arrow(create_bqstorage_client=False)
+        # Polars does not know the names that BigQuery's client gives to types.
+        plain = pa.schema([field.remove_metadata() for field in answer.schema])
+        return pl.DataFrame(pl.from_arrow(answer.cast(plain)))
+
+    def lake(self, **options: object) -> BigQueryWarehouse:
+        return BigQueryWarehouse(self.warehouse.client, self.warehouse.lake_root, self.warehouse.prefix, **options)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake made by the real assets."""
+    return sample_lake(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake with a few intervals, for what does not depend on rows."""
+    lake = SmallLake(tmp_path_factory.mktemp("small"))
+    lake.week(WEEK, *(interval(f"2014-10-{day} 04", f"2014-10-{day} 08", day, day) for day in (18, 19, 20)))
+    lake.week("2014-10-25", interval("2014-10-25 04", "2014-10-25 08", 1, 1), rejects=["bad_register"])
+    return str(lake.root)
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery_emulator.Session]:
+    if word := bigquery_emulator.missing():
+        pytest.fail(word) if os.environ.get("CI") else pytest.skip(word)
+    root = tmp_path_factory.mktemp("bucket")
+    with bigquery_emulator.running(root) as address:
+        yield bigquery_emulator.Session(address, root)
+
+
+def uploaded(directory: str, bucket: str, emulator: bigquery_emulator.Session) -> Cloud:
+    fsspec.filesystem("gs").put(directory, f"{bucket}/lake", recursive=True)
+    emulator.sent.clear()
+    client = bigquery_emulator.client(emulator.address, emulator)
+    return Cloud(BigQueryWarehouse(client, f"{bucket}/lake", f"t{bucket[-8:]}_"), emulator, directory)
+
+
+@pytest.fixture
+def cloud(small, gcs_bucket, emulator) -> Cloud:
+    return uploaded(small, gcs_bucket, emulator)
+
+
+@pytest.fixture
+def sample_cloud(sample, gcs_bucket, emulator) -> Cloud:
+    return uploaded(sample, gcs_bucket, emulator)
+
+
+def quiet(_: str) -> None: ...
+
+
+def test_star_and_marts_hold_what_duckdb_has(sample_cloud):
+    sample_cloud.warehouse.publish(quiet)
+    for mart in MARTS:
+        sample_cloud.warehouse.publish_mart(mart.name)
+    with open_lake(sample_cloud.directory) as lake:
+        for table in (*TABLES, *WAREHOUSE):
+            ours = pl.DataFrame(pl.from_arrow(lake.tables[table.name].to_pyarrow()))
+            theirs = sample_cloud.rows(table).select(ours.columns).cast(dict(ours.schema))
+            assert_frame_equal(ours, theirs, check_row_order=False)
+        for mart in MARTS:
+            theirs = sample_cloud.rows(mart).cast(dict(mart.schema)).sort(*KEYS[mart.name], nulls_last=True)
+            assert difference(pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name))), theirs) is None, mart.name
+
+
+def test_tables_have_the_contract_s_types_and_words_and_are_cut_by_week_and_complex(cloud):
+    cloud.warehouse.publish(quiet)
+    table = cloud.warehouse.client.get_table(f"{cloud.warehouse.prefix}lake.{TURNSTILE_TRAFFIC.name}")
+    assert table.description == TURNSTILE_TRAFFIC.description
+    assert table.time_partitioning == bigquery.TimePartitioning(type_="DAY", field="week")
+    assert table.clustering_fields == ["complex_id"]
+    assert [(f.name, f.description) for f in table.schema[1:]] == [
+        (column.name, column.description) for column in TURNSTILE_TRAFFIC.columns
+    ]
+    types = {field.name: field.field_type for field in table.schema}
+    assert (types["week"], types["started_at"], types["entries"]) == ("DATE", "DATETIME", "INT64")
+
+
+def test_a_week_is_loaded_by_one_job_that_replaces_its_partition_from_the_lake_s_own_file(cloud):
+    cloud.warehouse.publish(quiet)
+    [job] = [
+        body
+        for body in cloud.session.loads()
+        if body["configuration"]["load"]["destinationTable"]["tableId"] == "turnstile_traffic$20141018"
+    ]
+    folder = f"{cloud.warehouse.lake_root}/lake/turnstile_traffic"
+    assert job["configuration"]["load"] == {
+        "sourceFormat": "PARQUET",
+        "sourceUris": [f"{folder}/week={WEEK}/part-0.parquet"],
+        "hivePartitioningOptions": {"mode": "CUSTOM", "sourceUriPrefix": f"{folder}/{{week:DATE}}"},
+        "destinationTable": {
+            "projectId": bigquery_emulator.PROJECT,
+            "datasetId": f"{cloud.warehouse.prefix}lake",
+            "tableId": "turnstile_traffic$20141018",
+        },
+        "writeDisposition": "WRITE_TRUNCATE",
+        "createDisposition": "CREATE_NEVER",
+        "timePartitioning": {"type": "DAY", "field": "week"},
+        "clustering": {"fields": ["complex_id"]},
+    }
+
+
+def test_publishing_again_loads_nothing_and_changes_nothing(cloud):
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == len(cloud.session.loads())
+    before = {table.name: cloud.rows(table) for table in TABLES}
+    cloud.session.sent.clear()
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == 0
+    assert cloud.session.loads() == []
+    for table in TABLES:
+        assert_frame_equal(before[table.name], cloud.rows(table), check_row_order=False)
+
+
+def test_a_renewed_week_is_loaded_alone_in_place_of_what_was_there(cloud):
+    cloud.warehouse.publish(quiet)
+    before = cloud.rows(COMPLEX_DAILY)
+    path = part_path(cloud.warehouse.lake_root, COMPLEX_DAILY.layer, COMPLEX_DAILY.name, WEEK)
+    fewer = pl.read_parquet(read_bytes(path)).head(1)
+    with fsspec.open(str(path), "wb") as file:
+        fewer.write_parquet(file)
+    cloud.session.sent.clear()
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == 1
+    week = pl.col("week").cast(pl.String) == WEEK
+    after = cloud.rows(COMPLEX_DAILY)
+    assert len(after.filter(week)) == 1
+    assert_frame_equal(after.filter(~week), before.filter(~week), check_row_order=False)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here and now."""
+
+
+def test_a_run_killed_between_upload_and_load_or_between_load_and_note_changes_nothing_in_the_end(cloud, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(BigQueryWarehouse, "_load", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            cloud.warehouse.publish(quiet)
+    assert cloud.session.loads() == []
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BigQueryWarehouse, "_write_down", die)
+        with pytest.raises(Killed):
+            cloud.warehouse.publish(quiet)
+    begun = [job["jobReference"]["jobId"] for job in cloud.session.loads()]
+    before = {table.name: cloud.rows(table) for table in TABLES}
+
+    cloud.session.sent.clear()
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == len(begun)
+    # Asked for by the same names, and refused, because they are done.
+    assert sorted(job["jobReference"]["jobId"] for job in cloud.session.loads()) == sorted(begun)
+    for table in TABLES:
+        assert_frame_equal(before[table.name], cloud.rows(table), check_row_order=False)
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == 0
+
+
+def test_a_table_that_somebody_dropped_is_loaded_again(cloud):
+    cloud.warehouse.publish(quiet)
+    cloud.warehouse.client.delete_table(f"{cloud.warehouse.prefix}lake.{COMPLEX_DAILY.name}")
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == 2
+    assert len(cloud.rows(COMPLEX_DAILY)) > 0
+
+
+def test_every_query_has_a_limit_and_a_mart_is_estimated_before_it_is_run(cloud):
+    cloud.warehouse.publish(quiet)
+    cloud.session.sent.clear()
+    facts = cloud.warehouse.publish_mart("system_daily")
+    estimate, made = cloud.session.queries()
+    assert estimate["configuration"]["dryRun"] is True
+    assert estimate["configuration"]["query"]["useQueryCache"] is False
+    assert made["configuration"]["query"]["maximumBytesBilled"] == str(200 << 30)
+    assert made["configuration"]["query"]["query"].startswith("CREATE OR REPLACE TABLE ")
+    assert set(facts) == {"bigquery_table", "bytes_scanned_estimate", "cost_estimate_usd", "bytes_billed"}
+
+
+def test_a_mart_that_would_scan_too_much_is_not_run_and_the_estimate_says_what_it_costs(cloud, monkeypatch):
+    cloud.warehouse.publish(quiet)
+    monkeypatch.setattr(bigquery.QueryJob, "total_bytes_processed", 1 << 40)
+    facts = cloud.lake(max_bytes=1 << 41).publish_mart("system_daily")
+    assert (facts["bytes_scanned_estimate"], facts["cost_estimate_usd"]) == (1 << 40, 6.25)
+    cloud.session.sent.clear()
+    with pytest.raises(BigQueryError, match=r"system_daily would scan 1,024\.0 GiB, and 1 are allowed"):
+        cloud.lake(max_bytes=1 << 30).publish_mart("system_daily")
+    assert [query["configuration"].get("dryRun") for query in cloud.session.queries()] == [True]
+
+
+def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, monkeypatch):
+    created: list[dict[str, object]] = []
+    monkeypatch.setattr(bigquery.Client, "create_table", lambda self, table, **_: created.append(table.to_api_repr()))
+    monkeypatch.setattr(BigQueryWarehouse, "_run", lambda *_: None)
+    cloud.lake(storage="external").publish(quiet)
+    folder = f"{cloud.warehouse.lake_root}/lake/turnstile_traffic"
+    [traffic] = [table for table in created if table["tableReference"]["tableId"] == "turnstile_traffic"]
+    assert traffic["externalDataConfiguration"] == {
+        "sourceFormat": "PARQUET",
+        "sourceUris": [f"{folder}/*"],
+        "hivePartitioningOptions": {"mode": "CUSTOM", "sourceUriPrefix": f"{folder}/{{week:DATE}}"},
+        "autodetect": True,
+    }
+    assert cloud.session.loads() == []
+    assert cloud.lake(storage="external")._as(MARTS[0], "VIEW").startswith("CREATE OR REPLACE VIEW ")
+
+
+def test_native_tables_with_rows_are_not_taken_for_external_ones(cloud):
+    cloud.warehouse.publish(quiet)
+    with pytest.raises(BigQueryError, match="BIGQUERY_STORAGE=external does not go with"):
+        cloud.lake(storage="external").publish(quiet)
+    assert len(cloud.rows(COMPLEX_DAILY)) > 0
+
+
+def test_a_lake_without_reference_tables_is_told_so(cloud):
+    empty = BigQueryWarehouse(cloud.warehouse.client, f"{cloud.warehouse.lake_root}-elsewhere", "empty_")
+    with pytest.raises(LakeIncompleteError, match=r"lake\.control_areas is not in the lake"):
+        empty.publish(quiet)
+
+
+class OnTheEmulator(resources.BigQueryWarehouse):
+    """The resource, with a client of the emulator in place of one with credentials."""
+
+    def _client(self):
+        from contextlib import nullcontext  # noqa: PLC0415
+
+        return nullcontext(CLIENTS[self.prefix])
+
+
+CLIENTS: dict[str, bigquery.Client] = {}
+
+
+def test_the_job_marts_publishes_in_bigquery_and_the_catalogue_says_what_that_costs(sample_cloud):
+    cloud = sample_cloud
+    CLIENTS[cloud.warehouse.prefix] = cloud.warehouse.client
+    settings = Settings(
+        feed=cloud.directory,
+        lake_root=cloud.warehouse.lake_root,
+        warehouse=f"bigquery://{bigquery_emulator.PROJECT}/{cloud.warehouse.prefix}",
+    )
+    usual = build_defs(settings).resources["warehouse"]
+    assert isinstance(usual, resources.BigQueryWarehouse)
+    defs = build_defs(settings, warehouse=OnTheEmulator(**usual.model_dump()))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_job_def(MARTS_JOB).execute_in_process(instance=instance)
+    assert result.success
+    shown = {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in result.filter_events(lambda event: event.is_step_materialization)
+    }
+    assert shown["warehouse/fact_turnstile"]["files_loaded"].value == len(cloud.session.loads())
+    assert shown["marts/system_daily"]["bytes_scanned_estimate"].value == 0
+    assert shown["marts/system_daily"]["bigquery_table"].value.endswith("marts.system_daily")
+    assert len(cloud.rows(DIM_DATE)) > 28
+    written = part_path(cloud.warehouse.lake_root, "marts", "system_daily")
+    assert pl.read_parquet(read_bytes(written))["entries"].sum() == cloud.rows(MARTS[3])["entries"].sum()
+
+
+def test_the_client_is_dagster_s_with_the_application_s_own_credentials(monkeypatch):
+    monkeypatch.setattr("google.auth.default", lambda **_: (AnonymousCredentials(), None))
+    there = resources.BigQueryWarehouse(lake_root="gs://bucket", project="my-project", location="us-central1")
+    with there._client() as client:
+        assert (client.project, client.location) == ("my-project", "us-central1")
+
+
+def test_definitions_over_the_cloud_load_without_its_libraries():
+    script = (
+        "import sys; from mta_pipeline.definitions import defs; defs();"
+        "print([name for name in sys.modules if name.startswith(('google.cloud.', 'dagster_gcp', 'gcsfs'))])"
+    )
+    variables = {"LAKE_ROOT": "gs://bucket", "WAREHOUSE": "bigquery://my-project/mta_", "MTA_FEED": "gs://feed"}
+    said = subprocess.check_output([sys.executable, "-c", script], env={**os.environ, **variables}, text=True)
+    assert said.strip() == "[]"

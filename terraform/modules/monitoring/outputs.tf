@@ -1,0 +1,4 @@
+output "channels" {
+  description = "The notification channels, for further alerts."
+  value       = local.channels
+}

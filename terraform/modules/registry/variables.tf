@@ -1,0 +1,19 @@
+variable "name" {
+  description = "What names begin with."
+  type        = string
+}
+
+variable "location" {
+  description = "The region."
+  type        = string
+}
+
+variable "runner" {
+  description = "Who pulls."
+  type        = string
+}
+
+variable "publisher" {
+  description = "Who pushes."
+  type        = string
+}
