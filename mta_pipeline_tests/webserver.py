@@ -69,6 +69,7 @@ _EVENTS = """
 query Events($run: ID!) {
   logsForRun(runId: $run) {
     __typename
+    ... on PythonError { message }
     ... on EventConnection {
       events {
         ... on MessageEvent { message }

@@ -1,6 +1,7 @@
 """A deployment as compose.yaml has it, on a real engine, apart from any other deployment of the machine."""
 
 import functools
+import hashlib
 import io
 import os
 import secrets
@@ -159,7 +160,7 @@ class Deployment:
 
     def _has_runs(self) -> bool:
         try:
-            return bool(self.web.runs())
+            return bool(self.web.log(self.web.runs()[0].id))
         except RefusedError:
             return False
 
@@ -267,7 +268,7 @@ class Deployment:
             self.part("daemon").restart(timeout=2)
 
     def lake(self) -> dict[str, object]:
-        """Every file of the lake but marts, by its path: its bytes, or of a manifest all but where and when fetched."""
+        """Every file of the lake but marts: its sha256 by its path, or of a manifest all but where and when fetched."""
         chunks, _ = self.part("code-server").get_archive("/lake")
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
@@ -286,10 +287,12 @@ class Deployment:
 
 
 def _contents(lake: Path) -> dict[str, object]:
-    # The feed has one address inside of the deployment and another one outside.
+    """A file's sha256, so that what is different can be read; marts are for another job to make."""
     return {
+        # The feed has one address inside of the deployment and another one outside.
         path: {key: value for key, value in content.items() if key != "source"}
         if isinstance(content, dict)
-        else content
+        else hashlib.sha256(content).hexdigest()
         for path, content in contents(lake).items()
+        if not path.startswith(("marts/", "warehouse/"))
     }

@@ -63,7 +63,7 @@ def job(values, tmp_path):
         "env_vars": [f"{name}={value}" for name, value in code["env"].items()],
         "volumes": code["volumes"],
         "volume_mounts": code["volumeMounts"],
-        "resources": code["resources"],
+        "resources": code.get("resources", {}),
         "security_context": code["securityContext"],
         "run_k8s_config": {"pod_spec_config": {"security_context": code["podSecurityContext"]}},
     }
