@@ -21,7 +21,16 @@ from upath import UPath
 
 from mta_pipeline.buckets import ChangedMeanwhile
 from mta_pipeline.partitions import file_name
-from mta_pipeline.storage import files_in, location, one_at_a_time, read_bytes, remove, weeks_there, write_atomically
+from mta_pipeline.storage import (
+    files_in,
+    generation,
+    location,
+    one_at_a_time,
+    read_bytes,
+    remove,
+    weeks_there,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from mta_pipeline.feed import Feed, PublishedFile
@@ -127,7 +136,8 @@ class RawFiles:
             whatever the feed raises; then nothing has changed.
         """
         folder = self.path(week)
-        before, others = self._manifest_if_sound(week), files_in(folder)
+        # In this order: whoever writes the manifest after the first step is noticed.
+        seen, before, others = generation(folder / MANIFEST), self._manifest_if_sound(week), files_in(folder)
         packed = pa.BufferOutputStream()
         with pa.CompressedOutputStream(packed, _CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
@@ -148,7 +158,7 @@ class RawFiles:
         leftovers = [other for other in others if other.path.name not in (MANIFEST, kept.object)]
 
         def nobody_else_landed() -> bool:
-            return self._manifest_if_sound(week) == before
+            return generation(folder / MANIFEST) == seen and self._manifest_if_sound(week) == before
 
         try:
             with one_at_a_time(folder):

@@ -72,6 +72,11 @@ def read_bytes(path: UPath) -> bytes:
     return local.read_bytes() if local else buckets.read(path)
 
 
+def generation(path: UPath) -> int | None:
+    """In a bucket, the number that each write of a file gives it, of the same bytes, too; None in a directory."""
+    return None if local_path(path) else buckets.generation(path)
+
+
 def files_in(folder: UPath) -> list[Found]:
     """The files in a folder, as they are now; none if there is no such folder."""
     local = local_path(folder)

@@ -16,7 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from upath import UPath
 
-from mta_pipeline import buckets
+from mta_pipeline import buckets, raw_files
 from mta_pipeline.feed import open_feed
 from mta_pipeline.io_managers.frames import made_from, to_parquet
 from mta_pipeline.partitions import file_name
@@ -164,6 +164,27 @@ def test_of_two_landings_at_once_the_one_that_began_first_and_ends_last_fetches_
     assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
 
 
+def test_a_landing_between_a_rival_s_object_and_its_manifest_makes_the_rival_begin_again(
+    session, feeds, gcs_bucket, monkeypatch
+):
+    raw, (old, new) = RawFiles(f"{gcs_bucket}/lake"), feeds
+    raw.land(old, WEEK)
+    write = raw_files.write_atomically
+    rivals = [lambda: raw.land(old, WEEK)]
+
+    def meeting_a_rival(path, *payload, **options):
+        if path.name == "manifest.json" and rivals:
+            # It finds the new object, which no manifest names yet, and removes it.
+            rivals.pop()()
+        write(path, *payload, **options)
+
+    monkeypatch.setattr(raw_files, "write_atomically", meeting_a_rival)
+    manifest, is_new = raw.land(new, WEEK)
+    assert is_new
+    assert raw.read(WEEK) == NEW
+    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
+
+
 def test_landings_at_once_leave_one_week_whole_and_the_next_landing_leaves_nothing_else(session, feeds, gcs_bucket):
     raw = RawFiles(f"{gcs_bucket}/lake")
     for _ in range(ROUNDS):
@@ -238,5 +259,4 @@ def test_what_a_file_was_made_from_is_read_from_its_end_alone(gcs_bucket, path, 
 
     monkeypatch.setattr(filesystem, "open", noting)
     assert made_from(path) == "the contents"
-    [cache_of_the_file] = caches
-    assert 0 < cache_of_the_file.total_requested_bytes <= 1 << 16 < len(read_bytes(path))
+    assert 0 < caches[0].total_requested_bytes <= 1 << 16 < len(read_bytes(path))
