@@ -27,7 +27,7 @@ from mta_pipeline.observability.progress import read_progress
 from mta_pipeline.observability.workers import end_dead_runs
 from mta_pipeline.partitions import stretches, week_after
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import one_at_a_time, report_path, sweep
+from mta_pipeline.storage import location, one_at_a_time, report_path, sweep
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -138,7 +138,7 @@ def answers_are_due(lake_root: str) -> bool:
 
     Where the store does not say when a file was written, they are.
     """
-    root, report = UPath(lake_root), report_path(lake_root)
+    root, report = location(lake_root), report_path(lake_root)
     files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _ANSWERS_COME_FROM)
     written = [info.get("mtime") for found in files for info in found.values()]
     if not written:
