@@ -181,15 +181,12 @@ class RawFiles:
         The contents are only fetched if etag and modification time do not already say that nothing changed. If they
         turn out to be the same after all, the manifest takes note, so that the next look is cheap.
         """
+        unchanged = self.manifest_if_unchanged(feed, week)
+        if unchanged is not None:
+            return unchanged.sha256
         manifest = self._manifest_if_sound(week)
         if manifest is None:
             return None
-        offered = feed.look(week)
-        if offered is None:
-            return manifest.sha256
-        signature = (offered.etag, offered.last_modified)
-        if any(signature) and signature == manifest.signature:
-            return manifest.sha256
         with Path(os.devnull).open("wb") as nowhere:
             fetched = feed.fetch(week, nowhere)
         if fetched.sha256 == manifest.sha256:
@@ -199,11 +196,22 @@ class RawFiles:
                 self._write(week, noted, still=lambda: self._manifest_if_sound(week) == manifest)
         return fetched.sha256
 
-    def manifest_if_current(self, feed: "Feed", week: str) -> Manifest | None:
-        """The manifest of a landed week whose contents the feed still offers; None if they have to be fetched."""
+    def manifest_if_unchanged(self, feed: "Feed", week: str) -> Manifest | None:
+        """The manifest of a landed week of which the feed says what it said then, or that it no longer has."""
+        manifest = self._manifest_if_sound(week)
+        if manifest is None:
+            return None
+        offered = feed.look(week)
+        if offered is None:
+            return manifest
+        signature = (offered.etag, offered.last_modified)
+        return manifest if any(signature) and signature == manifest.signature else None
+
+    def is_current(self, feed: "Feed", week: str) -> bool:
+        """Whether a week has landed with the contents that the feed offers now. Raises as `version_on_offer` does."""
         version = self.version_on_offer(feed, week)
         manifest = self._manifest_if_sound(week)
-        return manifest if manifest is not None and manifest.sha256 == version else None
+        return manifest is not None and manifest.sha256 == version
 
     def weeks(self) -> set[str]:
         """The weeks that have landed."""

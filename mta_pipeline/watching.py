@@ -165,7 +165,7 @@ class _Questions:
 
     def _agree(self, week: str) -> bool:
         try:
-            return self._raw.manifest_if_current(self._feed, week) is not None
+            return self._raw.is_current(self._feed, week)
         except (BadFile, FeedSlow):  # a run has the time to find out, and says what is bad
             return False
 

@@ -56,7 +56,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         try:
             for week in context.partition_keys:
                 try:
-                    manifest = files.manifest_if_current(source, week) if leaves_complete else None
+                    manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
                     manifest, is_new = (manifest, False) if manifest else files.land(source, week)
                 except NotPublished as absent:
                     context.add_asset_metadata({"outcome": f"skipped: {absent}"}, RAW_KEY, week)

@@ -8,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.assets.weeks import COMPLETE_WEEKS, REDO
+from mta_pipeline.build import LANDING_JOB, MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
@@ -65,7 +66,8 @@ def test_all_weekly_assets_and_checks_share_one_calendar_and_ranges_in_one_run(g
     weekly = [FEED, RAW, *(key_of(table) for table in TABLES if table.name not in WITHOUT_WEEKS)]
     assert len({id(graph.get(key).partitions_def) for key in weekly}) == 1
     assert {graph.get(key).backfill_policy for key in weekly if key != FEED} == {dg.BackfillPolicy.single_run()}
-    assert {id(graph.get(key).partitions_def) for key in graph.asset_check_keys} == {id(graph.get(RAW).partitions_def)}
+    of_weeks = [key for key in graph.asset_check_keys if key.asset_key != FEED]
+    assert {id(graph.get(key).partitions_def) for key in of_weeks} == {id(graph.get(RAW).partitions_def)}
     assert all(graph.get(key_of(table)).partitions_def is None for table in TABLES if table.name in WITHOUT_WEEKS)
 
 
@@ -75,6 +77,9 @@ def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
     assert sorted((spec.asset_key.path[-1], spec.name, spec.blocking) for spec in specs) == [
         ("complex_daily", "riders_kept", True),
         ("complex_hourly", "riders_kept", True),
+        ("turnstile_file", "newest_week_landed", False),
+        ("turnstile_file", "no_week_left_out", False),
+        ("turnstile_file", "reachable", False),
         ("turnstile_readings", "booths_known", False),
         ("turnstile_readings", "every_line_accounted_for", True),
         ("turnstile_traffic", "an_interval_per_reading", True),
@@ -82,12 +87,12 @@ def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
     ]
 
 
-def test_all_assets_that_can_be_run_follow_their_inputs(graph):
-    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED})
+def test_all_assets_but_the_one_that_the_sensor_asks_for_follow_their_inputs(graph):
+    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED, RAW})
 
 
 def test_the_jobs_say_what_they_are_for(defs):
-    for job in (RIDERSHIP_JOB, REFERENCE_JOB):
+    for job in (RIDERSHIP_JOB, REFERENCE_JOB, LANDING_JOB, MARTS_JOB):
         assert len(defs.resolve_job_def(job).description) > 40
 
 
@@ -139,7 +144,7 @@ def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(sampled, tmp_
     assert ran.returncode == 0, ran.stderr
     assert sampled.landed() == weeks
     by_command = sampled.files()
-    assert sampled.run(*weeks).success
+    assert sampled.run(*weeks, tags={COMPLETE_WEEKS: REDO}).success
     assert sampled.files() == by_command
 
 

@@ -89,7 +89,7 @@ def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_ru
     before, manifest = project.files(), project.raw.manifest(SECOND)
     corrected = quiet_week(SECOND, start=1_421)
     project.publish(SECOND, corrected)
-    server.fail(file_name(SECOND), fault, times=3)
+    server.fail(file_name(SECOND), fault, times=4)  # the headers are asked for, too
 
     result = project.run(SECOND)
     assert not result.success
