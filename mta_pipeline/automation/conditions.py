@@ -17,13 +17,15 @@ def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg
 
     It is Dagster's `eager` with changes, clause by clause:
 
-    - `newly_missing | any_deps_updated`: a week is due when one of its inputs was renewed, or will be in the same run.
-      New weeks of the calendar count as newly missing, and at the very first tick all that are missing: whoever turns
-      the automation on after weeks have landed gets what hangs on them.
+    - `any_deps_updated`: a week is due when one of its inputs was renewed, or will be in the same run.
+    - `missing & newly_missing`: so is one that is not there; new weeks of the calendar become missing, and at the very
+      first tick all that are missing do: whoever turns the automation on after weeks have landed gets what hangs on
+      them. One that another run has made meanwhile is missing no more.
     - `since newly_requested`: once asked for, it is not asked for again at the next tick, even if the run fails: a
       fault that stays would fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
       Eager also takes an update of the table itself for an answer. That may be of a run that had read the input just
-      before it was renewed, and the week would stay as it was; a run too many leaves complete weeks alone.
+      before it was renewed, and the week would stay as it was. A request too many (of what a job has made: Dagster does
+      not see that one run made table and input, unless the run names its assets) leaves complete weeks alone.
     - no `in_latest_time_window`, which eager has: files come late, are published again, and fourteen years of them are
       loaded after the fact.
     - `not any_deps_missing`, but for those it `can_do_without`: a week waits for its inputs. Traffic can do without
@@ -60,13 +62,17 @@ def once_its_inputs_are_done() -> dg.AutomationCondition[Any]:
 
 def when_missing() -> dg.AutomationCondition[Any]:
     """For a table that is made from nothing but the project itself: due while there is none, asked for once."""
-    return Condition.newly_missing().since(Condition.newly_requested()) & ~Condition.in_progress()
+    return _is_missing() & ~Condition.in_progress()
 
 
 def _renewed_input() -> dg.AutomationCondition[Any]:
-    renewed = Condition.newly_missing() | Condition.any_deps_updated()
+    renewed = Condition.any_deps_updated()
     # Of a request and a renewal within one tick the renewal counts: `since` alone would forget it.
-    return renewed.since(Condition.newly_requested() & ~renewed)
+    return _is_missing() | renewed.since(Condition.newly_requested() & ~renewed)
+
+
+def _is_missing() -> dg.AutomationCondition[Any]:
+    return Condition.missing() & Condition.newly_missing().since(Condition.newly_requested())
 
 
 def _nothing_under_way() -> dg.AutomationCondition[Any]:

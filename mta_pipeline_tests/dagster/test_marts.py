@@ -12,8 +12,8 @@ from mta_pipeline.build import MARTS_JOB
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
+from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of
-from mta_pipeline_tests.dagster.test_automation import Ticks
 
 FIRST, SECOND, THIRD = WEEKS
 ANSWERS = {f"{table.layer}/{table.name}" for table in (*WAREHOUSE, *MARTS)} | {REPORT_KEY.to_user_string()}
@@ -121,15 +121,17 @@ def test_the_catalogue_knows_columns_units_and_where_they_come_from(project):
 
 
 def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(project):
-    ticks = Ticks(project)
-    ticks.observe()
-    ticks.tick()
+    automation = Automation(project)
+    project.run(FIRST, SECOND)
     project.run(job=MARTS_JOB)
-    ticks.tick()
-    assert not ANSWERS & set(ticks.tick())
+    automation.due()
     assert project.run(FIRST, THIRD).success
-    assert set(ticks.tick()) >= ANSWERS
-    assert not ANSWERS & set(ticks.tick())
+    assert asked(automation.due()) >= ANSWERS
+    assert asked(automation.due()) == set()
+
+
+def asked(requests: list[dg.RunRequest]) -> set[str]:
+    return {key.to_user_string() for request in requests for key in request.asset_selection or ()}
 
 
 def test_nothing_slow_is_imported_to_load_the_definitions():

@@ -26,6 +26,7 @@ from mta_pipeline_tests.drills.verdict import WEEKLY, Verdict, contents, judge
 
 WEEKLY_KEYS = [dg.AssetKey(table) for table in WEEKLY]
 IN_PROGRESS = [
+    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
