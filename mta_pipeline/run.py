@@ -174,8 +174,6 @@ class _Runner:
         result = self.defs.resolve_job_def(job).execute_in_process(
             run_id=run_id,
             instance=self.instance,
-            # Named, so that the automation sees that one run made a table and its inputs.
-            asset_selection=WEEKLY_KEYS if stretch else None,
             tags={**range_tags(stretch), COMPLETE_WEEKS: REDO} if stretch else {},
             run_config=_QUIET,
             raise_on_error=False,

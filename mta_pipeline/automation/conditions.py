@@ -17,15 +17,15 @@ def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg
 
     It is Dagster's `eager` with changes, clause by clause:
 
-    - `any_deps_updated`: a week is due when one of its inputs was renewed, or will be in the same run.
+    - `any_deps_match(newly_updated)`: a week is due when one of its inputs was renewed,
+    - `since newly_updated`: unless the table was made after that. Eager leaves this to the tick, and forgets an input
+      that was renewed between two ticks, just after the table was made,
+    - `since newly_requested`: and unless it was asked for after that, even if the run failed: a fault that stays would
+      fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
+    - `any_deps_match(will_be_requested)`: a table and its inputs are made in one run.
     - `missing & newly_missing`: so is one that is not there; new weeks of the calendar become missing, and at the very
       first tick all that are missing do: whoever turns the automation on after weeks have landed gets what hangs on
       them. One that another run has made meanwhile is missing no more.
-    - `since newly_requested`: once asked for, it is not asked for again at the next tick, even if the run fails: a
-      fault that stays would fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
-      Eager also takes an update of the table itself for an answer. That may be of a run that had read the input just
-      before it was renewed, and the week would stay as it was. A request too many (of what a job has made: Dagster does
-      not see that one run made table and input, unless the run names its assets) leaves complete weeks alone.
     - no `in_latest_time_window`, which eager has: files come late, are published again, and fourteen years of them are
       loaded after the fact.
     - `not any_deps_missing`, but for those it `can_do_without`: a week waits for its inputs. Traffic can do without
@@ -66,9 +66,10 @@ def when_missing() -> dg.AutomationCondition[Any]:
 
 
 def _renewed_input() -> dg.AutomationCondition[Any]:
-    renewed = Condition.any_deps_updated()
-    # Of a request and a renewal within one tick the renewal counts: `since` alone would forget it.
-    return _is_missing() | renewed.since(Condition.newly_requested() & ~renewed)
+    # Bare, for `since` to know the moments: of what happened between two ticks it takes the later one.
+    renewed = Condition.any_deps_match(Condition.newly_updated())
+    unanswered = renewed.since(Condition.newly_updated()) & renewed.since(Condition.newly_requested())
+    return _is_missing() | unanswered | Condition.any_deps_match(Condition.will_be_requested())
 
 
 def _is_missing() -> dg.AutomationCondition[Any]:
