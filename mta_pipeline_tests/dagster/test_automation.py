@@ -97,19 +97,13 @@ def test_marts_follow_once_when_all_weeks_are_done(automation):
     assert automation.due() == []
 
 
-def test_a_bad_file_is_tried_once_and_again_when_it_is_replaced(automation, project):
-    project.publish(SECOND, b"<html>Not here</html>")
-    for _ in range(3):
-        automation.settle()
-    assert automation.failed_runs() == 1
-    assert project.landed() == [FIRST, THIRD]
-    project.publish(SECOND, quiet_week(SECOND, start=1_420))
-    automation.settle()
-    assert project.landed() == list(WEEKS)
-
-
-def test_a_file_that_lands_and_cannot_be_staged_is_tried_once(automation, project):
-    project.publish(SECOND, b"C/A,UNIT,nothing of the sort\n" * 9)
+@pytest.mark.parametrize(
+    "contents",
+    [b"<html>Not here</html>", b"C/A,UNIT,nothing of the sort\n" * 9],
+    ids=["one that does not land", "one that lands and cannot be staged"],
+)
+def test_a_bad_file_is_tried_once_and_again_when_it_is_replaced(automation, project, contents):
+    project.publish(SECOND, contents)
     for _ in range(3):
         automation.settle()
     assert automation.failed_runs() == 1

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster._core.events import DagsterEventType
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
 from dagster._core.scheduler.instigation import InstigatorTick
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
@@ -121,11 +125,12 @@ class Deployment:
             self._webserver.launch(RIDERSHIP_JOB, **{PARTITION_NAME_TAG: week})
 
     def wait_for_runs(self) -> None:
-        """Wait until no run is in progress or in the queue."""
+        """Wait until no run is in progress or in the queue, and no backfill will launch another."""
 
         def idle() -> bool:
             with self.site.instance() as instance:
-                return not instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS), limit=1)
+                backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+                return not backfills and not instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS), limit=1)
 
         wait_until(idle, "the queue to be empty", every=0.3)
 
