@@ -59,10 +59,17 @@ def _have_postgres(engine: docker.DockerClient) -> None:
     try:
         engine.images.get(POSTGRES)
     except ImageNotFound:
-        build("--file", HERE / "postgres.Dockerfile", "--tag", POSTGRES, HERE)
+        build("--build-arg", f"MIRROR={_mirror()}", "--file", HERE / "postgres.Dockerfile", "--tag", POSTGRES, HERE)
 
 
 def _keep_logs(deployed: Deployment) -> None:
     folder = Path(os.environ.get("TEST_DOCKER_LOGS") or deployed.folder)
     for part in deployed.parts:
         (folder / f"{part.name}.log").write_bytes(part.logs())
+
+
+def _mirror() -> str:
+    """Where this machine's own packages come from, if it is a Debian; nothing if it does not say."""
+    sources = (path.read_text() for path in Path("/etc/apt/sources.list.d").glob("*.sources"))
+    places = [line.split()[1] for text in sources for line in text.splitlines() if line.startswith("URIs:")]
+    return places[0] if places else ""

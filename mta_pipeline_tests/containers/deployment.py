@@ -21,6 +21,7 @@ import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from docker.models.containers import Container
 
+from mta_pipeline.assets.weeks import COMPLETE_WEEKS, REDO
 from mta_pipeline.run import WEEKLY_KEYS
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.drills import ground
@@ -198,8 +199,8 @@ class Deployment:
         return found[0]
 
     def launch(self, job: str, week: str | None = None, **tags: str) -> str:
-        """Launch a run of a job through the webserver."""
-        return self.web.launch(job, **({"dagster/partition": week} if week else {}), **tags)
+        """Launch a run of a job through the webserver; it has work to do, be the week complete or not."""
+        return self.web.launch(job, **({"dagster/partition": week, COMPLETE_WEEKS: REDO} if week else {}), **tags)
 
     def launch_range(self, job: str) -> str:
         """Launch one run of a job over all weeks."""
