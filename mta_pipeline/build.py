@@ -37,6 +37,8 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager, marts_engine,
             warehouse.
     """
+    # dagster.yaml uses it on purpose; every process of a run would say so.
+    warnings.filterwarnings("ignore", "Handling yaml-defined logging", dg.BetaWarning)
     with warnings.catch_warnings():
         # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
         warnings.simplefilter("ignore", dg.BetaWarning)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
 from mta_pipeline.buckets import ChangedMeanwhile
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.partitions import file_name
 from mta_pipeline.storage import (
     files_in,
@@ -139,8 +140,9 @@ class RawFiles:
         # In this order: whoever writes the manifest after the first step is noticed.
         seen, before, others = generation(folder / MANIFEST), self._manifest_if_sound(week), files_in(folder)
         packed = pa.BufferOutputStream()
-        with pa.CompressedOutputStream(packed, _CODEC) as sink:
+        with span("fetch") as traced, pa.CompressedOutputStream(packed, _CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
+            traced.add(bytes_in=fetched.size)
         name = file_name(week)
         manifest = Manifest(
             file=name,
@@ -161,7 +163,8 @@ class RawFiles:
             return generation(folder / MANIFEST) == seen and self._manifest_if_sound(week) == before
 
         try:
-            with one_at_a_time(folder):
+            with span("write") as traced, one_at_a_time(folder):
+                traced.add(bytes=len(packed.getvalue()))
                 # Its name says its contents, so whoever else writes it writes the same.
                 write_atomically(folder / kept.object, memoryview(packed.getvalue()))
                 if leftovers or kept != before:

@@ -24,6 +24,7 @@ from mta_pipeline.build import MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_de
 from mta_pipeline.feed import Feed
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
 from mta_pipeline.observability.progress import read_progress
+from mta_pipeline.observability.run_traces import LOG_SETTINGS
 from mta_pipeline.observability.workers import end_dead_runs
 from mta_pipeline.partitions import stretches, week_after
 from mta_pipeline.settings import Settings
@@ -98,7 +99,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
 def _records(settings: Settings) -> dg.DagsterInstance:
     """Dagster's records; without a home for them, none that last."""
     if settings.dagster_home is None:
-        return dg.DagsterInstance.ephemeral()
+        return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # Whoever opens a new home makes its tables; of two at once, one would fail.
     with one_at_a_time(UPath(settings.dagster_home)):
         return dg.DagsterInstance.get()

@@ -6,10 +6,10 @@ Anything that follows from the data or from the contract is not a setting and do
 import datetime as dt
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SAMPLE_FEED = Path("data/sample/feed")
@@ -17,6 +17,9 @@ SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
 
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
+
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class SettingsError(ValueError):
@@ -28,8 +31,8 @@ def _location(text: str) -> str:
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
 
 
-def _without_credentials(location: str) -> str:
-    if "@" in urlsplit(location).netloc:
+def _without_credentials(location: str | None) -> str | None:
+    if location and "@" in urlsplit(location).netloc:
         raise ValueError("a URL must not hold a user or password, it gets shown and logged; keep them in ~/.netrc")
     return location
 
@@ -149,14 +152,39 @@ class Settings(BaseSettings):
         return _is_sample(self.feed)
 
 
+class TelemetrySettings(BaseSettings):
+    """Whether there are traces. Apart from the others, because Dagster's own processes ask for it.
+
+    Everything else about traces is said by OpenTelemetry's variables (OTEL_...), which its SDK reads.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore")
+
+    endpoint: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
+        default=None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    )
+    """Where traces are sent, by OTLP over HTTP; none are if unset. Headers, as for a key, go into
+    OTEL_EXPORTER_OTLP_HEADERS."""
+
+
 def read_settings() -> Settings:
     """The settings the environment gives.
 
     Raises:
         SettingsError: a variable has a value that cannot be used.
     """
+    return _read(Settings)
+
+
+def read_telemetry() -> TelemetrySettings:
+    """Whether there are traces, as the environment says. Raises as read_settings does."""
+    return _read(TelemetrySettings)
+
+
+def _read(kind: type[S]) -> S:
     try:
-        return Settings()  # type: ignore[call-arg]  # the environment gives them
+        return kind()
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"Settings that cannot be used: {faults}") from error

@@ -11,6 +11,7 @@ from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs, when_missing
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.lineage import traffic_made_from
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.partitions import week_before
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (
@@ -79,7 +80,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
                         f"week {week}: no readings of the week before ({week_before(week)}); "
                         "each turnstile's first interval has status first. Materialize that week, then this one again."
                     )
-                table = traffic(current, carried, control_areas)
+                with span("diff"):
+                    table = traffic(current, carried, control_areas)
                 carry_in = "missing" if carried is None else "present"
                 facts = {**_people(table), "carry_in": carry_in}
                 yield WeekOutput(week, table, facts, origin, partial(_made_from, readings, week))
@@ -120,7 +122,8 @@ def _sum_of_traffic(
                 elif (of_week := traffic.get(week)) is None:
                     yield WeekOutput(week, None)
                 else:
-                    sums = summed(of_week)
+                    with span("sum"):
+                        sums = summed(of_week)
                     people = {register: float(sums[register].sum()) for register in ("entries", "exits")}
                     yield WeekOutput(week, sums, people, origin, partial(traffic.made_from, week))
 

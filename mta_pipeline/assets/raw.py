@@ -9,6 +9,7 @@ from mta_pipeline.assets.catalogue import OWNERS
 from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks, leaves_complete_weeks
 from mta_pipeline.feed import BadFile, FeedRefused, NotPublished
 from mta_pipeline.observability.progress import Progress
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.raw_files import RAW_TABLE
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline.resources.raw import RawLayer
@@ -56,8 +57,9 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         try:
             for week in context.partition_keys:
                 try:
-                    manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
-                    manifest, is_new = (manifest, False) if manifest else files.land(source, week)
+                    with span("week", week=week, table=RAW_KEY.path[-1]):
+                        manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
+                        manifest, is_new = (manifest, False) if manifest else files.land(source, week)
                 except NotPublished as absent:
                     context.add_asset_metadata({"outcome": f"skipped: {absent}"}, RAW_KEY, week)
                     progress.week(week, f"skipped: {absent}")

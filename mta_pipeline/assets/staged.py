@@ -11,6 +11,7 @@ from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, FailedWeeks, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.raw_files import DamagedRawFile, RawFiles
 from mta_pipeline.resources.raw import RawLayer
 from mta_pipeline.turnstile.complexes import unknown_booths
@@ -48,8 +49,11 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
                         rejects.append(WeekOutput(week, None, {"outcome": LEFT_ALONE}))
                         yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
                         continue
-                    landed = files.load(week)
-                    staged = None if landed is None else stage(landed.published, week, control_areas)
+                    with span("unpack") as traced:
+                        landed = files.load(week)
+                        traced.add(bytes_in=len(landed.published) if landed else 0)
+                    with span("parse"):
+                        staged = None if landed is None else stage(landed.published, week, control_areas)
                 except (UnreadableFile, DamagedRawFile) as error:
                     failed.add(context, week, error)
                     continue

@@ -11,6 +11,7 @@ from mta_pipeline.containers.limits import MEMORY_TAG
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.resources.warehouse import Warehouse
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TABLES, TURNSTILE_TRAFFIC, Table
@@ -86,7 +87,9 @@ def mart_assets() -> dg.AssetsDefinition:
             with warehouse.marts(context.log.info) as publish, marts_engine.open() as lake:
                 for mart in MARTS:
                     if mart.name in context.op_execution_context.selected_output_names:
-                        rows = lake.to_pyarrow(mart.name)
+                        with span("compute", table=mart.name) as traced:
+                            rows = lake.to_pyarrow(mart.name)
+                            traced.note(rows=rows.num_rows)
                         if rows.num_rows == 0:
                             context.log.warning(f"{mart.name} is empty: the lake has nothing that it could be made of")
                         facts = {**publish(mart.name), **_column_lineage(mart)}

@@ -12,6 +12,7 @@ from dagster_docker.container_context import DockerContainerContext
 from docker.models.containers import Container
 
 from mta_pipeline.containers.limits import MEMORY_TAG, container_arguments, largest
+from mta_pipeline.observability.run_traces import run_ids, tell_of_dead_run
 
 
 class ContainerRunLauncher(DockerRunLauncher):
@@ -29,8 +30,12 @@ class ContainerRunLauncher(DockerRunLauncher):
     def get_container_context(self, dagster_run: dg.DagsterRun) -> DockerContainerContext:
         """What the run's container is created with."""
         usual: DockerContainerContext = super().get_container_context(dagster_run)
-        limits = DockerContainerContext(container_kwargs=container_arguments(dagster_run.tags))
-        merged: DockerContainerContext = usual.merge(limits)
+        ours = DockerContainerContext(
+            container_kwargs=container_arguments(dagster_run.tags),
+            # For programs in the container that know of traces.
+            env_vars=[f"TRACEPARENT={run_ids(dagster_run.run_id).traceparent}"],
+        )
+        merged: DockerContainerContext = usual.merge(ours)
         return merged
 
     def terminate(self, run_id: str) -> bool:
@@ -45,7 +50,11 @@ class ContainerRunLauncher(DockerRunLauncher):
         """Whether the run's container lives, and what has ended it if it does not."""
         health: CheckRunHealthResult = super().check_run_worker_health(run)
         container = self._container(run)
-        return health if container is None or health.status is not WorkerStatus.FAILED else _failed(container)
+        if health.status is not WorkerStatus.FAILED:
+            return health
+        found = health if container is None else _failed(container)
+        tell_of_dead_run(self._instance, run, found.msg or "")
+        return found
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
         """What the container of a run that does not start is at, and what it has said last."""

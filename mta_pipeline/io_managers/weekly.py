@@ -5,7 +5,7 @@ Both go week by week in bounded memory, whether a run covers one week or all of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.io_managers.frames import Frame
+from mta_pipeline.observability.tracing import span
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -56,6 +57,13 @@ class MissingInputError(dg.Failure, KeyError):
     __str__ = Exception.__str__  # KeyError's would put it in quotes.
 
 
+def _read(scan: Callable[[str], pl.LazyFrame], week: str) -> pl.DataFrame:
+    with span("read", week=week) as traced:
+        frame = scan(week).collect()
+        traced.add(rows_in=len(frame))
+    return frame
+
+
 class WeeklyInputs(Mapping[str, pl.DataFrame]):
     """The weeks of an upstream table that a run takes in, by key, each read when asked for; the last two stay at hand.
 
@@ -75,7 +83,7 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         self._calendar_start = calendar_start
         self._scan = scan
         self._made_from = made_from
-        self._load = lru_cache(maxsize=2)(lambda week: scan(week).collect())
+        self._load = lru_cache(maxsize=2)(partial(_read, scan))
 
     def __getitem__(self, week: str) -> pl.DataFrame:
         self._must_be_taken_in(week)

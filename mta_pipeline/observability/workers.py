@@ -12,6 +12,8 @@ from dagster._core.events import DagsterEventType, EngineEventData
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._utils import process_is_alive
 
+from mta_pipeline.observability.run_traces import tell_of_dead_run
+
 _GONE: Final = "Its process is gone: killed, or the machine went down. Weeks that were done stay; launch it again."
 
 
@@ -26,6 +28,7 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether the run's process lives; who started it does not matter."""
         if _is_gone(self._instance, run):
+            tell_of_dead_run(self._instance, run, _GONE)
             return CheckRunHealthResult(WorkerStatus.FAILED, _GONE)
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
@@ -35,6 +38,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     running = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     dead = [run for run in running if _is_gone(instance, run)]
     for run in dead:
+        tell_of_dead_run(instance, run, _GONE)
         instance.report_run_failed(run, _GONE)
     return [run.run_id for run in dead]
 
