@@ -1,7 +1,11 @@
-"""The command line: `mta-pipeline run`, `sample`, `summary`, `catalogue`. What they do is in the modules they call."""
+"""The command line: `mta-pipeline run`, `sample`, `summary`, `status`, `metrics`, `catalogue`.
+
+What they do is in the modules they call.
+"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +16,8 @@ from mta_pipeline.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
+
+    from mta_pipeline.observability.health import HealthReader
 
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
 """Around the change of layout: two legacy weeks and two modern ones."""
@@ -126,11 +132,61 @@ def summary(weeks: list[str]) -> None:
 
 
 @main.command()
+def status() -> None:
+    """Show how the pipeline is doing: what is wrong, what to do about it, and key figures."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.observability.status import terminal, troubles  # noqa: PLC0415
+
+    with _health() as reader:
+        health = reader.read()
+    console = Console(soft_wrap=True, highlight=False)
+    for part in terminal(health):
+        console.print(part)
+    sys.exit(1 if any(troubles(health)) else 0)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=9464, show_default=True, help="0 for any that is free.")
+def metrics(host: str, port: int) -> None:
+    """Serve how the pipeline is doing: a page at /, and /metrics for Prometheus. Until told to stop."""
+    try:
+        from mta_pipeline.observability.server import HealthServer  # noqa: PLC0415
+    except ImportError as error:
+        raise click.ClickException("What serves metrics is not installed: mta-pipeline[telemetry]") from error
+
+    with _health() as reader:
+        try:
+            server = HealthServer((host, port), reader.read)
+        except OSError as error:
+            raise click.ClickException(f"Cannot listen at {host}:{port}: {error.strerror}") from error
+        with server:
+            click.echo(f"Health is at http://{host}:{server.server_port}/, for Prometheus at /metrics")
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
+
+
+@main.command()
 def catalogue() -> None:
     """Print the catalogue page: every table with its columns, how fresh it is, and example queries."""
     from mta_pipeline.catalogue import catalogue as page  # noqa: PLC0415
 
     click.echo(page(), nl=False)
+
+
+@contextmanager
+def _health() -> "Iterator[HealthReader]":
+    import dagster as dg  # noqa: PLC0415
+
+    from mta_pipeline.build import build_defs  # noqa: PLC0415
+    from mta_pipeline.observability.health import HealthReader  # noqa: PLC0415
+
+    settings = _settings()
+    if settings.dagster_home is None:
+        raise click.ClickException("DAGSTER_HOME is not set: it says where Dagster keeps the records to read.")
+    with dg.DagsterInstance.get() as instance:
+        yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
 
 
 def _settings() -> Settings:

@@ -1,0 +1,190 @@
+"""How the pipeline is doing, read from real records: as metrics, on a terminal and as a page."""
+
+import datetime as dt
+import threading
+import urllib.error
+import urllib.request
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.test_utils import create_run_for_test
+from dagster_shared.error import SerializableErrorInfo
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from mta_pipeline.build import RIDERSHIP_JOB
+from mta_pipeline.observability.health import HealthReader
+from mta_pipeline.observability.server import HealthServer
+from mta_pipeline.observability.status import figures, page, terminal, troubles
+from mta_pipeline_tests.dagster.automation import Automation
+from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+
+REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pipeline"), "__repository__")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Two weeks in the lake, the first without a carry-in, and a third on offer whose file is bad."""
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("records"))) as instance:
+        made = Project(tmp_path_factory.mktemp("project"), instance=instance)
+        for week in WEEKS[:2]:
+            made.publish(week, quiet_week(week))
+        made.run(*WEEKS[:2])
+        made.publish(WEEKS[2], b"no such thing\n")
+        Automation(made).look()
+        made.run(WEEKS[2])
+        yield made
+
+
+@pytest.fixture
+def reader(project):
+    return HealthReader.of(project.instance, str(project.lake), project.defs)
+
+
+@pytest.fixture
+def served(reader):
+    with HealthServer(("127.0.0.1", 0), reader.read) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def got(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:
+        return str(answer.read().decode())
+
+
+def samples(url: str) -> dict[tuple[str, ...], float]:
+    """What Prometheus' own parser reads: values by metric and the values of its labels."""
+    families = text_string_to_metric_families(got(f"{url}/metrics"))
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_prometheus_reads_runs_weeks_checks_and_the_newest_week(served, project):
+    found = samples(served)
+    daily = project.table("lake", "complex_daily", WEEKS[1])
+    expected = {
+        ("mta_runs_ended_total", RIDERSHIP_JOB, "success"): 1,
+        ("mta_runs_ended_total", RIDERSHIP_JOB, "failure"): 1,
+        ("mta_run_weeks_total", RIDERSHIP_JOB, "success"): 2,
+        ("mta_run_duration_seconds_count", RIDERSHIP_JOB, "success"): 1,
+        ("mta_weeks", "on_offer"): 3,
+        ("mta_weeks", "landed"): 3,
+        ("mta_weeks", "complete"): 2,
+        ("mta_weeks", "unfinished"): 1,
+        ("mta_weeks", "missing"): 0,
+        ("mta_newest_week_timestamp_seconds", "complete"): dt.datetime.fromisoformat(f"{WEEKS[1]}T00Z").timestamp(),
+        ("mta_newest_week_timestamp_seconds", "on_offer"): dt.datetime.fromisoformat(f"{WEEKS[2]}T00Z").timestamp(),
+        ("mta_newest_week_readings",): 42,
+        ("mta_newest_week_turnstiles",): 1,
+        ("mta_newest_week_exits",): daily["exits"].sum(),
+        ("mta_check_results", "lake/turnstile_traffic", "carry_in_present", "failed"): 1,
+        ("mta_check_results", "lake/turnstile_traffic", "carry_in_present", "passed"): 1,
+        ("mta_check_results", "staged/turnstile_readings", "every_line_accounted_for", "failed"): 0,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    durations = [value for key, value in found.items() if key[0] == "mta_run_duration_seconds_bucket"]
+    assert durations
+
+
+def test_no_label_is_of_a_week_a_run_or_a_message(served, project):
+    text = got(f"{served}/metrics")
+    assert not any(
+        word in text for word in (*WEEKS, "no such thing", *(run.run_id for run in project.instance.get_runs()))
+    )
+
+
+def test_runs_in_the_queue_and_killed_ones_are_seen(served, reader, project):
+    waiting = create_run_for_test(
+        project.instance,
+        status=dg.DagsterRunStatus.QUEUED,
+        job_name="waits",
+        remote_job_origin=REPOSITORY_ORIGIN.get_job_origin("waits"),
+    )
+    killed = create_run_for_test(project.instance, status=dg.DagsterRunStatus.STARTED, job_name="killed")
+    before = samples(served)
+    assert (before["mta_runs_under_way", "queued"], before["mta_runs_under_way", "started"]) == (1, 1)
+    assert ("mta_runs_oldest_timestamp_seconds", "queued") in before
+    project.instance.report_run_failed(killed, "Its process is gone")
+    project.instance.report_run_canceled(waiting)
+    after = reader.read()
+    assert not after.under_way
+    assert {(run.job, run.status.value) for run in after.ended} >= {("killed", "FAILURE"), ("waits", "CANCELED")}
+
+
+def test_a_second_look_counts_what_ended_since_and_nothing_twice(reader, project):
+    first = len(reader.read().ended)
+    assert len(reader.read().ended) == first
+    project.run(WEEKS[0])
+    assert len(reader.read().ended) == first + 1
+
+
+def test_a_sensor_that_fails_again_and_again_is_counted_and_named(reader, served, project):
+    origin = REPOSITORY_ORIGIN.get_instigator_origin("published_weeks")
+    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData())
+    project.instance.add_instigator_state(state)
+    for minute, status in enumerate((TickStatus.SKIPPED, TickStatus.FAILURE, TickStatus.FAILURE)):
+        error = SerializableErrorInfo("the feed is <down>\n", [], "FeedError") if status is TickStatus.FAILURE else None
+        project.instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                "published_weeks",
+                InstigatorType.SENSOR,
+                status,
+                timestamp=1_700_000_000.0 + 60 * minute,
+                selector_id=state.selector_id,
+                error=error,
+            )
+        )
+    found = samples(served)
+    assert found["mta_tick_failures_in_a_row", "sensor", "published_weeks"] == 2
+    assert found["mta_tick_timestamp_seconds", "sensor", "published_weeks", "skipped"] == 1_700_000_000
+    health = reader.read()
+    assert "The sensor published_weeks has failed 2 times in a row: the feed is <down>" in [
+        t.what for t in troubles(health)
+    ]
+    assert "the feed is &lt;down&gt;" in page(health)
+
+
+def test_people_see_what_is_wrong_what_to_do_and_key_figures(reader, served):
+    health = reader.read()
+    told = {trouble.what.partition(":")[0]: trouble.do for trouble in troubles(health)}
+    assert told["Dagster's daemon is not alive, never seen"] == "start dagster-daemon, or make dev"
+    assert f"1 week ({WEEKS[2]}) landed, and not in every table" in told
+    assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in told
+    assert (figures(health)["Newest week"], figures(health)["Readings"]) == (WEEKS[1], "42")
+    console = Console(record=True, width=200)
+    for part in terminal(health):
+        console.print(part)
+    on_terminal, on_page = console.export_text(), got(f"{served}/")
+    for name, text in figures(health).items():
+        assert name in on_terminal
+        assert text in on_page
+    assert "carry_in_present" in on_page
+
+
+def test_what_cannot_be_read_is_a_503_that_says_nothing_of_where(tmp_path):
+    def broken():
+        raise OSError(f"{tmp_path}/secret place")
+
+    with HealthServer(("127.0.0.1", 0), broken) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        for path, status in (("/metrics", 503), ("/", 503), ("/elsewhere", 404)):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}")
+            assert refused.value.code == status
+            assert b"secret" not in refused.value.read()
+        server.shutdown()
