@@ -47,9 +47,7 @@ def troubles(health: Health) -> Iterator[Trouble]:
             times = "once" if ticks.failures_in_a_row == 1 else f"{ticks.failures_in_a_row} times in a row"
             yield Trouble(f"The {ticks.kind} {ticks.name} has failed {times}: {_line(ticks.error)}", "see its ticks")
         elif not ticks.is_running:
-            yield Trouble(
-                f"The {ticks.kind} {ticks.name} is turned off", "turn it on, if it shall work"
-            )
+            yield Trouble(f"The {ticks.kind} {ticks.name} is turned off", "turn it on, if it shall work")
     if unfinished := health.weeks.unfinished:
         yield Trouble(f"{_count(unfinished)} landed, and not in every table", "launch weekly_ridership over them")
     if missing := health.weeks.missing:
