@@ -102,6 +102,11 @@ check: .venv/.dev ## Check that the definitions load, as dg sees them
 	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg list defs --json | .venv/bin/python -c \
 		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'
 
+.PHONY: dashboard
+dashboard: .venv/.uv ## Write the dashboard for Grafana anew, deploy/monitoring/grafana/dashboard.json
+	@$(UV) run --quiet --isolated --no-project --with "grafana-foundation-sdk==1769699379!11.6.0" \
+		python deploy/monitoring/dashboard.py > deploy/monitoring/grafana/dashboard.json
+
 .PHONY: catalogue
 catalogue: .venv/.base ## Write docs/catalogue.md anew from the contracts
 	@.venv/bin/mta-pipeline catalogue > docs/catalogue.md

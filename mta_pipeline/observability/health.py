@@ -122,6 +122,8 @@ class Health:
     """The key figures of one moment."""
 
     at: dt.datetime
+    jobs: Collection[str]
+    """Those there are, whether they have run or not."""
     ended: Collection[EndedRun]
     under_way: Sequence[RunUnderWay]
     daemons: Sequence[Daemon]
@@ -149,6 +151,7 @@ class HealthReader:
     lake_root: str
     checks: Collection[dg.AssetCheckKey]
     tables: Collection[dg.AssetKey]
+    jobs: Collection[str]
     _ended: dict[str, EndedRun] = field(default_factory=dict)
     _looked_until: dt.datetime | None = None
 
@@ -156,7 +159,8 @@ class HealthReader:
     def of(cls, instance: dg.DagsterInstance, lake_root: str, defs: dg.Definitions) -> "HealthReader":
         """One for the checks and tables of these definitions."""
         graph = defs.resolve_asset_graph()
-        return cls(instance, lake_root, sorted(graph.asset_check_keys), sorted(graph.materializable_asset_keys))
+        jobs = [job.name for job in defs.jobs or ()]
+        return cls(instance, lake_root, sorted(graph.asset_check_keys), sorted(graph.materializable_asset_keys), jobs)
 
     def read(self) -> Health:
         """The figures as they are now."""
@@ -166,6 +170,7 @@ class HealthReader:
         counts, failed = self._checks()
         return Health(
             at=now,
+            jobs=self.jobs,
             ended=self._ended_runs(now),
             under_way=self._under_way(),
             daemons=self._daemons(),

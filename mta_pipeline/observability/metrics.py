@@ -20,11 +20,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from mta_pipeline.observability.health import UNDER_WAY, EndedRun, Health
+from mta_pipeline.observability.health import ENDED, UNDER_WAY, EndedRun, Health
 from mta_pipeline.partitions import week_start
 
 _BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
 """Upper bounds of run durations, in seconds: from one week to all of history."""
+
+_MADE_UP: Final = "assets"
 
 
 def registry(read: Callable[[], Health]) -> CollectorRegistry:
@@ -74,7 +76,9 @@ def _runs(health: Health) -> Iterator[Metric]:
     seconds = HistogramMetricFamily(
         "mta_run_duration_seconds", "From start to end, of runs that are over.", labels=["job", "status"]
     )
+    # A failure must be seen as an increase, also the first there is.
     groups: dict[tuple[str, str], list[EndedRun]] = defaultdict(list)
+    groups |= {(job, status.value.lower()): [] for job in {*map(_job, health.jobs), _MADE_UP} for status in ENDED}
     for run in health.ended:
         groups[_job(run.job), run.status.value.lower()].append(run)
     for labels, runs in sorted(groups.items()):
@@ -92,7 +96,7 @@ def _histogram(seconds: list[float]) -> tuple[list[tuple[str, float]], float]:
 
 def _job(name: str) -> str:
     """A job's name; those that Dagster makes up for runs of chosen assets are one."""
-    return "assets" if name.startswith("__") else name
+    return _MADE_UP if name.startswith("__") else name
 
 
 def _workings(health: Health) -> Iterator[Metric]:

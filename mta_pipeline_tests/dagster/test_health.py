@@ -1,12 +1,21 @@
 """How the pipeline is doing, read from real records: as metrics, on a terminal and as a page."""
 
 import datetime as dt
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
+from contextlib import suppress
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -25,8 +34,10 @@ from mta_pipeline.build import RIDERSHIP_JOB
 from mta_pipeline.observability.health import HealthReader
 from mta_pipeline.observability.server import HealthServer
 from mta_pipeline.observability.status import figures, page, terminal, troubles
+from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.drills.ground import wait_until
 
 REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pipeline"), "__repository__")
 
@@ -188,3 +199,84 @@ def test_what_cannot_be_read_is_a_503_that_says_nothing_of_where(tmp_path):
             assert refused.value.code == status
             assert b"secret" not in refused.value.read()
         server.shutdown()
+
+
+MONITORING = REPOSITORY / "deploy" / "monitoring"
+
+
+def expressions() -> list[str]:
+    """Every question that the dashboard and the alerts ask Prometheus."""
+    board = json.loads((MONITORING / "grafana" / "dashboard.json").read_text())
+    rules = yaml.safe_load((MONITORING / "rules.yml").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    return asked + [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+
+
+def test_dashboard_and_alerts_name_only_metrics_that_there_are(served, project):
+    waiting = create_run_for_test(project.instance, status=dg.DagsterRunStatus.STARTED, job_name="waits")
+    there = {name for name, *_ in samples(served)}
+    project.instance.report_run_canceled(waiting)
+    named = {name for expression in expressions() for name in re.findall(r"\bmta_\w+", expression)} - {"mta_pipeline"}
+    assert len(named) > 10
+    assert named <= there | {"mta_newest_week_rejects"}
+
+
+@pytest.fixture
+def prometheus(served, tmp_path):
+    """A real Prometheus that asks the served metrics every second, with the alerts of the deployment."""
+    if shutil.which("prometheus") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("There is no prometheus; Debian has it as a package.")
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(MONITORING / "rules.yml")]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [served.removeprefix("http://")]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    with subprocess.Popen(
+        ["prometheus", *arguments, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL
+    ) as up:
+        yield f"http://{address}"
+        up.terminate()
+
+
+def asked(prometheus: str, expression: str) -> list[object]:
+    query = urllib.parse.urlencode({"query": expression})
+    result: list[object] = json.loads(got(f"{prometheus}/api/v1/query?{query}"))["data"]["result"]
+    return result
+
+
+def test_a_real_prometheus_reads_the_metrics_and_answers_what_the_dashboard_asks(prometheus):
+    def has_metrics() -> bool:
+        with suppress(urllib.error.URLError):
+            return bool(asked(prometheus, "mta_weeks") and asked(prometheus, 'up{job="mta_pipeline"} == 1'))
+        return False
+
+    wait_until(has_metrics, "Prometheus to have asked")
+    for expression in expressions():
+        asked(prometheus, expression)  # A question that it does not take is an error.
+    assert asked(prometheus, 'mta_weeks{state="unfinished"} > 0')
+    rules = json.loads(got(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+
+
+def test_alerts_are_said_when_they_should_be_and_not_before():
+    if shutil.which("promtool") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("There is no promtool; Debian's prometheus has it.")
+    told = subprocess.run(
+        ["promtool", "test", "rules", "rules_test.yml"], cwd=MONITORING, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_every_alert_is_tried_and_explained():
+    rules = yaml.safe_load((MONITORING / "rules.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    tried = yaml.safe_load((MONITORING / "rules_test.yml").read_text())
+    assert alerts == {
+        case["alertname"] for test in tried["tests"] for case in test["alert_rule_test"] if case.get("exp_alerts")
+    }
+    explained = (REPOSITORY / "docs" / "operations.md").read_text()
+    assert [alert for alert in alerts if f"`{alert}`" not in explained] == []
