@@ -34,11 +34,11 @@ def figure(
     return panel.with_target(query(expression, now=True).ref_id("A")).height(4).span(4)
 
 
-def graph(title: str, *targets: Dataquery, unit: str = "none", about: str = "", wide: int = 12) -> timeseries.Panel:
+def graph(title: str, *targets: Dataquery, unit: str = "none", about: str = "") -> timeseries.Panel:
     panel = timeseries.Panel().title(title).description(about).datasource(SOURCE).unit(unit).min(0)
     for letter, target in zip("ABC", targets, strict=False):
         panel = panel.with_target(target.ref_id(letter))
-    return panel.height(8).span(wide)
+    return panel.height(8).span(12)
 
 
 def board() -> Dashboard:
