@@ -26,21 +26,11 @@ class Received:
     links: list[tuple[str, str]] = field(default_factory=list)
 
 
-class Collector(ThreadingHTTPServer):
-    """Takes spans; use it through `collecting`."""
+@dataclass
+class Trace:
+    """Spans that have come, in any order."""
 
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.spans: list[Received] = []
-        self.answers_after = threading.Event()
-        self.answers_after.set()
-        self.requests = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+    spans: list[Received] = field(default_factory=list)
 
     def named(self, name: str) -> list[Received]:
         return [span for span in self.spans if span.name == name]
@@ -53,6 +43,23 @@ class Collector(ThreadingHTTPServer):
         return [*(self.path(above) if above else ["?"]), span.name]
 
 
+class Collector(Trace, ThreadingHTTPServer):
+    """Takes spans; use it through `collecting`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        Trace.__init__(self)
+        ThreadingHTTPServer.__init__(self, ("127.0.0.1", 0), _Handler)
+        self.answers_after = threading.Event()
+        self.answers_after.set()
+        self.requests = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Collector
 
@@ -60,18 +67,20 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests += 1
         self.server.answers_after.wait()
-        request = ExportTraceServiceRequest.FromString(body)
-        self.server.spans += [
-            _received(span)
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
+        self.server.spans += received(body)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *args: object) -> None: ...
+
+
+def received(body: bytes) -> list[Received]:
+    """The spans of one request, as OTLP over HTTP has them."""
+    request = ExportTraceServiceRequest.FromString(body)
+    return [
+        _received(span) for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
+    ]
 
 
 def _received(span: Any) -> Received:

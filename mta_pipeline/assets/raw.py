@@ -56,20 +56,24 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         failed = FailedWeeks()
         try:
             for week in context.partition_keys:
-                try:
-                    with span("week", week=week, table=RAW_KEY.path[-1]):
+                with span("week", week=week, table=RAW_KEY.path[-1]) as traced:
+                    try:
                         manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
                         manifest, is_new = (manifest, False) if manifest else files.land(source, week)
-                except NotPublished as absent:
-                    context.add_asset_metadata({"outcome": f"skipped: {absent}"}, RAW_KEY, week)
-                    progress.week(week, f"skipped: {absent}")
-                except BadFile as error:
-                    failed.add(context, week, error)
-                else:
-                    outcome = "landed" if is_new else "unchanged"
-                    facts: dict[str, Any] = {"outcome": outcome, "path": dg.MetadataValue.path(str(files.path(week)))}
-                    landed[week] = {**facts, **manifest.model_dump(mode="json", exclude_none=True)}
-                    progress.week(week, f"{manifest.size:,} bytes, {outcome}")
+                    except NotPublished as absent:
+                        context.add_asset_metadata({"outcome": f"skipped: {absent}"}, RAW_KEY, week)
+                        progress.week(week, f"skipped: {absent}")
+                    except BadFile as error:
+                        traced.fail(type(error).__qualname__, str(error))
+                        failed.add(context, week, error)
+                    else:
+                        outcome = "landed" if is_new else "unchanged"
+                        landed[week] = {
+                            "outcome": outcome,
+                            "path": dg.MetadataValue.path(str(files.path(week))),
+                            **manifest.model_dump(mode="json", exclude_none=True),
+                        }
+                        progress.week(week, f"{manifest.size:,} bytes, {outcome}")
             failed.raise_if_any()
         except BaseException as error:
             # Dagster records the weeks of a step when it ends well; those that have landed must not get lost.

@@ -1,8 +1,10 @@
 """A deployment as compose.yaml has it, on a real engine, apart from any other deployment of the machine."""
 
+import base64
 import functools
 import hashlib
 import io
+import json
 import os
 import secrets
 import socket
@@ -18,11 +20,13 @@ from typing import NoReturn
 
 import docker
 import pytest
+import requests
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from docker.models.containers import Container
 
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, REDO
 from mta_pipeline.run import WEEKLY_KEYS
+from mta_pipeline_tests.collector import Trace, received
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.drills import ground
 from mta_pipeline_tests.drills.verdict import contents
@@ -87,9 +91,11 @@ class Deployment:
         self._settings.write_text(self.usual_settings)
         self._no_variables = self.folder / "empty.env"
         self._no_variables.touch()
-        web, feed = free_port(), free_port()
+        web, feed, collector, health = (free_port() for _ in range(4))
         self.web = Webserver(f"http://127.0.0.1:{web}")
         self.feed = f"http://127.0.0.1:{feed}/"
+        self.health = f"http://127.0.0.1:{health}"
+        self._collector = f"http://127.0.0.1:{collector}/"
         self._environment = {
             "PATH": os.environ["PATH"],
             "COMPOSE_PROJECT_NAME": "mta-test",
@@ -102,6 +108,10 @@ class Deployment:
             "TEST_SETTINGS": str(self._settings),
             "TEST_DAEMON": str(REPOSITORY / "mta_pipeline_tests" / "drills" / "impatient_daemon.py"),
             "TEST_FEED_PORT": str(feed),
+            "TEST_SPOOL": str(HERE / "spool.py"),
+            "TEST_COLLECTOR_PORT": str(collector),
+            "MTA_HEALTH": f"127.0.0.1:{health}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
         }
 
     def compose(self, *arguments: str) -> str:
@@ -197,6 +207,11 @@ class Deployment:
 
         wait_until(look, f"the container of run {run_id}", every=0.1)
         return found[0]
+
+    def traces(self) -> Trace:
+        """The spans that have come so far."""
+        bodies = json.loads(requests.get(self._collector, timeout=30).text)
+        return Trace([span for body in bodies for span in received(base64.b64decode(body))])
 
     def launch(self, job: str, week: str | None = None, **tags: str) -> str:
         """Launch a run of a job through the webserver; it has work to do, be the week complete or not."""

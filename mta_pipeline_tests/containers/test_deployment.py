@@ -1,11 +1,16 @@
 """One container per run: a deployment does what a laptop does, and cleans up after itself."""
 
 import itertools
+import re
+import uuid
+from contextlib import suppress
 
 import pytest
+import requests
 
 from mta_pipeline.build import MARTS_JOB, RIDERSHIP_JOB
 from mta_pipeline_tests.containers.deployment import WEEKS
+from mta_pipeline_tests.drills.ground import wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -32,6 +37,33 @@ def test_four_runs_are_four_containers_one_after_the_other(deployment):
     deployment.wait_for_containers_to_go(*(run.id for run in runs))
 
 
+def test_the_trace_of_a_run_in_a_container_is_whole_and_its_container_knows_it(deployment):
+    run_id = deployment.launch(RIDERSHIP_JOB, WEEKS[0])
+    environment = deployment.container_of(run_id).attrs["Config"]["Env"]
+    assert deployment.wait_for_run(run_id).status == "SUCCESS"
+    came = deployment.traces()
+    ours = [span for span in came.spans if span.trace == uuid.UUID(run_id).hex]
+    (root,) = [span for span in ours if not span.parent]
+    assert f"TRACEPARENT=00-{root.trace}-{root.id}-01" in environment
+    phases = {tuple(came.path(span)) for span in ours}
+    assert (RIDERSHIP_JOB, "staged_turnstile", "week", "parse") in phases
+    assert not [path for path in phases if path[0] != RIDERSHIP_JOB]
+
+
+def test_health_is_there_for_prometheus_and_for_people(deployment):
+    deployment.compose("up", "--detach", "metrics")
+
+    def answers() -> bool:
+        with suppress(requests.ConnectionError):
+            return requests.get(deployment.health, timeout=30).status_code == 200
+        return False
+
+    wait_until(answers, "the page", every=0.5)
+    metrics = requests.get(f"{deployment.health}/metrics", timeout=30).text
+    assert 'mta_daemon_healthy{daemon="sensor"} 1.0' in metrics
+    assert re.search(r'mta_runs_ended_total\{job="reference_tables",status="success"\} [1-9]', metrics)
+
+
 @pytest.fixture(scope="module")
 def containers(deployment):
     """What the engine says of the containers of all parts and of two runs: marts, and weeks with a tag of their own."""
@@ -51,7 +83,7 @@ def test_a_run_may_take_what_its_assets_or_its_own_tags_say(containers):
 
 def test_nothing_of_ours_runs_as_root_or_can_change_its_image_or_gain_rights(containers):
     ours = {name: found for name, found in containers.items() if name != "postgres"}
-    assert len(ours) == 7
+    assert len(ours) == 9
     for name, found in ours.items():
         host = found["HostConfig"]
         assert found["Config"]["User"] == "mta", name
@@ -77,5 +109,7 @@ def test_the_page_is_for_this_machine_only(containers):
     # The feed is published by the tests alone.
     assert {name: found for name, found in addresses.items() if found} == {
         "webserver": {"127.0.0.1"},
+        "metrics": {"127.0.0.1"},
         "feed": {"127.0.0.1"},
+        "collector": {"127.0.0.1"},
     }
