@@ -71,6 +71,14 @@ drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DR
 parity: .venv/.spark ## Compare every mart on every engine at hand (LAKE chooses another lake than a small sample)
 	@.venv/bin/python -m mta_pipeline_tests.parity $(LAKE)
 
+.PHONY: bench
+bench: .venv/.dev ## Measure the pipeline beside a bare floor, pandas and DuckDB; writes bench/README.md (WEEKS=735, BENCH="--rounds 1")
+	@.venv/bin/python -m bench $(if $(WEEKS),--weeks $(WEEKS)) $(BENCH)
+
+.PHONY: bench-marts
+bench-marts: .venv/.dev ## Measure the marts beside DuckDB SQL by hand
+	@.venv/bin/python bench/marts.py
+
 .PHONY: lint
 lint: .venv/.dev ## Check style and types
 	@.venv/bin/ruff check .

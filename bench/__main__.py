@@ -1,0 +1,187 @@
+"""`make bench`: make the sample, let the sides take turns, and write latest.json and README.md's tables.
+
+This process imports nothing heavy: a child's peak memory starts from that of its parent. What is measured are
+processes, as the system accounts for them; processor seconds are what other work on the machine disturbs least.
+"""
+
+import argparse
+import datetime as dt
+import filecmp
+import json
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from bench.sample import TURNSTILES, make
+from bench.tables import SIDES, tables
+from mta_pipeline.partitions import weeks_between
+
+HERE = Path(__file__).parent
+YEAR = weeks_between("2018-01-06", "2018-12-29")
+LEGACY_YEAR = weeks_between("2012-01-07", "2012-12-29")
+HISTORY = weeks_between("2010-05-01", "2024-05-25")
+FIRST_MODERN = "2014-10-11"
+FEW = 8
+"""Weeks of the runs that are many or small: a run per week, and the memory that a longer one is compared with."""
+
+IMPORTS = {
+    "dagster, polars": "import dagster, polars",
+    "mta_pipeline.definitions": "import mta_pipeline.definitions",
+    "mta_pipeline.definitions, built": "from mta_pipeline.definitions import defs; defs()",
+}
+PACKAGES = ("dagster", "polars", "pyarrow", "duckdb", "pandas")
+
+
+@dataclass
+class Cost:
+    """What processes took: seconds, MB, and what they wrote."""
+
+    processor: float
+    wall: float
+    peak: float
+    written: int = 0
+    events: int = 0
+
+
+@dataclass
+class Bench:
+    """One call of the command."""
+
+    folder: Path
+    costs: dict[str, list[Cost]] = field(default_factory=dict)
+
+    @property
+    def feed(self) -> Path:
+        return self.folder / f"feed-{TURNSTILES}"
+
+    def measure(self, name: str, runs: Iterable[Sequence[str]], out: Path | None = None) -> Cost:
+        """Run the commands one after the other, and note what they took together."""
+        begun, processor, peak = time.monotonic(), 0.0, 0.0
+        for arguments in runs:
+            child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            said = child.stdout.read()
+            _, status, used = os.wait4(child.pid, 0)
+            if status:
+                sys.exit(f"{name} failed:\n{said.decode()}")
+            processor += used.ru_utime + used.ru_stime
+            peak = max(peak, used.ru_maxrss / 1024)
+        cost = Cost(round(processor, 3), round(time.monotonic() - begun, 3), round(peak))
+        if out is not None:
+            cost.written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+            cost.events = sum(map(_events, out.glob("dagster/history/runs/*.db")))
+        self.costs.setdefault(name, []).append(cost)
+        print(
+            f"{name:<32} {cost.processor:>8.1f} processor s {cost.wall:>8.1f} wall s {cost.peak:>6.0f} MB", flush=True
+        )
+        return cost
+
+    def side(self, name: str, side: str, weeks: Sequence[str], *, a_process_per_week: bool = False) -> Path:
+        """Measure a side over weeks; returns what it wrote, for the next to look at."""
+        out = self.folder / "out" / name.replace(" ", "-")
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        spans = [(week, week) for week in weeks] if a_process_per_week else [(weeks[0], weeks[-1])]
+        self.measure(name, (["-m", "bench.sides", side, self.feed, out, *span] for span in spans), out)
+        return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--weeks", type=int, default=len(YEAR), help=f"up to {len(HISTORY)}; beyond 52 on top of these")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path("data/bench"))
+    asked = parser.parse_args()
+    bench, year = Bench(asked.folder), YEAR[: asked.weeks]
+    history = HISTORY[-asked.weeks :] if asked.weeks > len(YEAR) else []
+    few = year[:FEW]
+    load = os.getloadavg()[1]
+    make(bench.feed, [*year, *(LEGACY_YEAR if history else ()), *history])
+    for nth in range(asked.rounds):
+        outs = {side: bench.side(side, side, year) for side in SIDES}
+        if nth == 0:
+            _must_be_equal(outs, year)
+            layers = _layers(outs["pipeline"] / "lake")
+        bench.side("pipeline, few weeks", "pipeline", few)
+        bench.side("pipeline, a run per week", "pipeline", few, a_process_per_week=True)
+        for name, code in IMPORTS.items():
+            for _ in range(3):
+                bench.measure(f"import {name}", [["-c", code]])
+        shutil.rmtree(bench.folder / "out")
+    if history:
+        for name, weeks in {"pipeline, legacy weeks": LEGACY_YEAR, "pipeline, all weeks": history}.items():
+            bench.side(name, "pipeline", weeks)
+            shutil.rmtree(bench.folder / "out")
+    results = {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="minutes"),
+        "machine": _machine(),
+        "load_before": round(load, 2),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "turnstiles": TURNSTILES,
+        "weeks": {
+            "sides": len(year),
+            "few": len(few),
+            "legacy": len(LEGACY_YEAR) if history else 0,
+            "all": len(history),
+        },
+        "modern_of_all": sum(week >= FIRST_MODERN for week in history),
+        "bytes": layers,
+        "costs": {name: [asdict(cost) for cost in costs] for name, costs in bench.costs.items()},
+    }
+    (HERE / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
+    text = "\n".join(tables(results))
+    print(text)
+    readme = HERE / "README.md"
+    between = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
+    readme.write_text(between.sub(lambda _: text + "\n", readme.read_text()))
+
+
+def _events(database: Path) -> int:
+    with sqlite3.connect(database) as connection:
+        return connection.execute("SELECT count(*) FROM event_logs").fetchone()[0]
+
+
+def _must_be_equal(outs: dict[str, Path], weeks: Sequence[str]) -> None:
+    lakes = [outs[side] / "lake" for side in ("pipeline", "functions")]
+    files = [{file.relative_to(lake) for file in lake.rglob("*.*") if file.name != "manifest.json"} for lake in lakes]
+    unlike = files[0] ^ files[1] | {
+        file for file in files[0] & files[1] if not filecmp.cmp(lakes[0] / file, lakes[1] / file, shallow=False)
+    }
+    if unlike:
+        sys.exit(f"With and without Dagster, these files of the lake differ: {sorted(map(str, unlike))}")
+    places = [lakes[0], *(outs[side] for side in ("floor", "pandas", "duckdb"))]
+    subprocess.run([sys.executable, "-m", "bench.compare", *places, weeks[0], weeks[-1]], check=True)
+    print("the sides came to the same")
+
+
+def _layers(lake: Path) -> dict[str, int]:
+    """Bytes as published, unpacked, and in each table of the lake."""
+    manifests = [json.loads(file.read_text()) for file in lake.glob("raw/turnstile_file/*/manifest.json")]
+    tables = {
+        f"{table.parent.name}/{table.name}": sum(file.stat().st_size for file in table.rglob("*") if file.is_file())
+        for table in sorted(lake.glob("*/*"))
+    }
+    return {"published": sum(manifest["size"] for manifest in manifests), **tables}
+
+
+def _machine() -> dict[str, object]:
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "processor": cpu[1] if cpu else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
+    }
+
+
+if __name__ == "__main__":
+    main()

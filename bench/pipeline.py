@@ -1,0 +1,79 @@
+"""The pipeline: raw files, readings, traffic and sums per complex; through Dagster, and without.
+
+Through Dagster it is what `mta-pipeline run` does of weeks: the same job, Dagster's records in SQLite, every check.
+Without, the same functions are called in the same order, and the lake must come out the same, byte for byte.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
+    """One run over the weeks; the lake is `<out>/lake`, Dagster's home `<out>/dagster`."""
+    os.environ["DAGSTER_HOME"] = str(out / "dagster")
+    import dagster as dg  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.settings import Settings  # noqa: PLC0415
+
+    home = out / "dagster"
+    if not home.exists():
+        home.mkdir(parents=True)
+        (home / "dagster.yaml").symlink_to(Path(__file__).parent.parent.resolve() / "dagster.yaml")
+    settings = Settings(feed=str(feed), lake_root=str(out / "lake"))
+    with dg.DagsterInstance.get() as instance:
+        outcome = run_weeks(settings, weeks, instance, Console())
+    assert outcome.success, outcome
+
+
+def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
+    """The same tables and checks by the same functions, table by table; the lake is `<out>/lake`."""
+    import polars as pl  # noqa: PLC0415
+
+    from mta_pipeline.feed import open_feed  # noqa: PLC0415
+    from mta_pipeline.io_managers.frames import scan, to_parquet  # noqa: PLC0415
+    from mta_pipeline.lineage import traffic_made_from  # noqa: PLC0415
+    from mta_pipeline.partitions import week_before  # noqa: PLC0415
+    from mta_pipeline.raw_files import RawFiles  # noqa: PLC0415
+    from mta_pipeline.storage import part_path, write_atomically  # noqa: PLC0415
+    from mta_pipeline.turnstile import complexes, contract, readings, ridership  # noqa: PLC0415
+    from mta_pipeline.turnstile.traffic import traffic  # noqa: PLC0415
+
+    lake, source = str(out / "lake"), open_feed(str(feed))
+    files = RawFiles(lake)
+    origin: dict[str, str] = {}
+
+    def write(
+        table: contract.Table, frame: pl.DataFrame, week: str | None = None, made_from: str | None = None
+    ) -> None:
+        write_atomically(part_path(lake, table.layer, table.name, week), to_parquet(frame, made_from))
+
+    def read(table: contract.Table, week: str) -> pl.LazyFrame:
+        return scan(part_path(lake, table.layer, table.name, week), in_place=True)
+
+    booths = complexes.control_areas()
+    write(contract.CONTROL_AREAS, booths)
+    write(contract.STATION_COMPLEXES, complexes.station_complexes())
+    for week in weeks:
+        origin[week] = files.land(source, week)[0].sha256
+    rejects = {}
+    for week in weeks:
+        staged = readings.stage(files.load(week).published, week, booths)
+        rejects[week] = staged.rejects
+        write(contract.TURNSTILE_READINGS, staged.readings, week, origin[week])
+    for week, table in rejects.items():
+        write(contract.TURNSTILE_REJECTS, table, week, origin[week])
+    made_from = {week: traffic_made_from(origin.get(week_before(week)), origin[week]) for week in weeks}
+    carried = None
+    for week in weeks:
+        current = read(contract.TURNSTILE_READINGS, week).collect()
+        write(contract.TURNSTILE_TRAFFIC, traffic(current, carried, booths), week, made_from[week])
+        carried = current
+    for table, summed in (
+        (contract.COMPLEX_DAILY, ridership.complex_daily),
+        (contract.COMPLEX_HOURLY, ridership.complex_hourly),
+    ):
+        for week in weeks:
+            write(table, summed(read(contract.TURNSTILE_TRAFFIC, week).collect()), week, made_from[week])
