@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from bench.collector import collecting
 from bench.sample import TURNSTILES, make
 from bench.tables import SIDES, tables
 from mta_pipeline.partitions import weeks_between
@@ -63,11 +64,16 @@ class Bench:
     def feed(self) -> Path:
         return self.folder / f"feed-{TURNSTILES}"
 
-    def measure(self, name: str, runs: Iterable[Sequence[str]], out: Path | None = None) -> Cost:
+    def measure(self, name: str, runs: Iterable[Sequence[str]], out: Path | None = None, **environment: str) -> Cost:
         """Run the commands one after the other, and note what they took together."""
         begun, processor, peak = time.monotonic(), 0.0, 0.0
         for arguments in runs:
-            child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            child = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=os.environ | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             said = child.stdout.read()
             _, status, used = os.wait4(child.pid, 0)
             if status:
@@ -84,14 +90,24 @@ class Bench:
         )
         return cost
 
-    def side(self, name: str, side: str, weeks: Sequence[str], *, a_process_per_week: bool = False) -> Path:
+    def side(
+        self, name: str, side: str, weeks: Sequence[str], *, a_process_per_week: bool = False, **environment: str
+    ) -> Path:
         """Measure a side over weeks; returns what it wrote, for the next to look at."""
         out = self.folder / "out" / name.replace(" ", "-")
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         spans = [(week, week) for week in weeks] if a_process_per_week else [(weeks[0], weeks[-1])]
-        self.measure(name, (["-m", "bench.sides", side, self.feed, out, *span] for span in spans), out)
+        self.measure(name, (["-m", "bench.sides", side, self.feed, out, *span] for span in spans), out, **environment)
         return out
+
+    def traced(self, weeks: Sequence[str]) -> None:
+        """Measure the pipeline while it sends traces to a collector, in this process, that takes them."""
+        with collecting() as collector:
+            self.side("traced", "pipeline", weeks, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        if not collector.requests:
+            sys.exit("No traces came: is mta-pipeline[telemetry] installed?")
+        print(f"{'':<32} {collector.requests} requests, {collector.bytes / 1e6:.2f} MB of traces")
 
 
 def main() -> None:
@@ -106,7 +122,8 @@ def main() -> None:
     load = os.getloadavg()[1]
     make(bench.feed, [*year, *(LEGACY_YEAR if history else ()), *history])
     for nth in range(asked.rounds):
-        outs = {side: bench.side(side, side, year) for side in SIDES}
+        outs = {side: bench.side(side, side, year) for side in SIDES if side != "traced"}
+        bench.traced(year)
         if nth == 0:
             _must_be_equal(outs, year)
             layers = _layers(outs["pipeline"] / "lake")

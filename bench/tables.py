@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 SIDES = {
     "pipeline": "the pipeline, one run",
+    "traced": "the same, with traces sent to a collector",
     "functions": "the same functions, without Dagster and checks",
     "floor": "the bare floor: Polars, readings and traffic",
     "duckdb": "DuckDB SQL, readings and traffic",
@@ -86,6 +87,8 @@ def tables(results: dict) -> Iterable[str]:
     yield judged("the same, to pandas'", "10 times faster", f"{pandas / ours:.1f} times as fast", pandas >= 10 * ours)
     share = 1 - bare / ours
     yield judged("Dagster's share and the checks'", "under 25 %", f"{share:.0%}", share < 0.25)
+    share = median("traced", "processor") / ours - 1
+    yield judged("what traces add", "under 3 %", f"{share:.1%}", share < 0.03)
     base, built = (
         median(f"import {name}", "processor") for name in ("dagster, polars", "mta_pipeline.definitions, built")
     )
