@@ -23,6 +23,7 @@ from mta_pipeline.turnstile.contract import (
     TURNSTILE_TRAFFIC,
     Table,
 )
+from mta_pipeline.turnstile.traffic import COLUMNS as READINGS_COLUMNS
 from mta_pipeline.turnstile.traffic import traffic
 
 WITH_THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
@@ -63,14 +64,16 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
     def turnstile_traffic(
         context: dg.AssetExecutionContext, readings: WeeklyInputs, control_areas: pl.DataFrame
     ) -> WeeklyFrames:
+        needed = readings.only(READINGS_COLUMNS)
+
         def week_by_week() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
                 origin = _made_from(readings, week)
                 if is_left_alone(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
                     yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
                     continue
-                carried = readings.get(week_before(week))
-                current = readings.get(week)
+                carried = needed.get(week_before(week))
+                current = needed.get(week)
                 if current is None:
                     yield WeekOutput(week, None)
                     continue
@@ -112,12 +115,14 @@ def _sum_of_traffic(
         ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
     )
     def summed_traffic(context: dg.AssetExecutionContext, traffic: WeeklyInputs) -> WeeklyFrames:
+        needed = traffic.only(ridership.COLUMNS)
+
         def week_by_week() -> Iterator[WeekOutput]:
             for week in context.partition_keys:
                 origin = traffic.made_from(week)
                 if is_left_alone(context, lake_root, week, origin, table):
                     yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
-                elif (of_week := traffic.get(week)) is None:
+                elif (of_week := needed.get(week)) is None:
                     yield WeekOutput(week, None)
                 else:
                     sums = summed(of_week)

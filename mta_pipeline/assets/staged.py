@@ -16,7 +16,7 @@ from mta_pipeline.resources.raw import RawLayer
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS, TURNSTILE_REJECTS
 from mta_pipeline.turnstile.parsing import UnreadableFile
-from mta_pipeline.turnstile.readings import TURNSTILE, StagedWeek, stage
+from mta_pipeline.turnstile.readings import StagedWeek, stage, starts_turnstile
 
 
 def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
@@ -78,7 +78,7 @@ def _facts(staged: StagedWeek, control_areas: pl.DataFrame) -> dict[str, object]
     unknown = unknown_booths(staged.readings, control_areas)
     return {
         "layout": staged.layout,
-        "turnstiles": staged.readings.select(pl.struct(TURNSTILE).n_unique()).item(),
+        "turnstiles": staged.readings.select(starts_turnstile().sum()).item(),
         "rejects": staged.rejects_by_reason,
         "unknown_booths": unknown.select(pl.concat_str("control_area", "unit", separator=" ")).to_series().to_list(),
     }

@@ -86,6 +86,12 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         self._must_be_taken_in(week)
         return self._scan(week)
 
+    def only(self, columns: Sequence[str]) -> "WeeklyInputs":
+        """The same weeks with these columns alone: the others are not read."""
+        return WeeklyInputs(
+            self.weeks, self._calendar_start, lambda week: self._scan(week).select(columns), self._made_from
+        )
+
     def made_from(self, week: str) -> str | None:
         """What the week's file says it was made from; None if it does not say, or is not there.
 
