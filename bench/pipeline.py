@@ -15,6 +15,7 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
+    from mta_pipeline.observability.event_log import with_open_connections  # noqa: PLC0415
     from mta_pipeline.run import run_weeks  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
 
@@ -23,7 +24,7 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
         home.mkdir(parents=True)
         (home / "dagster.yaml").symlink_to(Path(__file__).parent.parent.resolve() / "dagster.yaml")
     settings = Settings(feed=str(feed), lake_root=str(out / "lake"))
-    with dg.DagsterInstance.get() as instance:
+    with with_open_connections(dg.DagsterInstance.get()) as instance:
         outcome = run_weeks(settings, weeks, instance, Console())
     assert outcome.success, outcome
 
