@@ -37,11 +37,12 @@ class Candidates:
 
     layout: Layout
     frame: pl.DataFrame
-    text: str
+    text: bytes
+    """The file in UTF-8."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
         """The text of lines of the file, by their numbers, the first of which is 1."""
-        lines = pl.read_lines(self.text.encode(), name="text")["text"]
+        lines = pl.read_lines(self.text, name="text")["text"]
         return lines.gather(numbers.cast(pl.UInt32) - 1).str.strip_chars_end()
 
 
@@ -55,20 +56,21 @@ def parse(published: bytes, name: str) -> Candidates:
     Raises:
         UnreadableFile: nothing in the file looks like a turnstile reading.
     """
-    return _all_sound(published) or _line_by_line(_decode(published), name)
+    text = _in_utf8(published)
+    return _all_sound(text) or _line_by_line(text, name)
 
 
-def _all_sound(published: bytes) -> Candidates | None:
+def _all_sound(text: bytes) -> Candidates | None:
     """The candidates of a modern file with a header on top and nothing odd below, read as CSV; None if it may be other.
 
     What the reader gives is what splitting gives where every line has a last field: it fills up short lines with empty
     ones, and refuses long ones.
     """
-    if not published.startswith(HEADER_START.encode()):
+    if not text.startswith(HEADER_START.encode()):
         return None
     try:
         frame = pl.read_csv(
-            published,
+            text,
             has_header=False,
             skip_lines=1,
             schema=dict.fromkeys(_MODERN_FIELDS, pl.String()),
@@ -77,7 +79,7 @@ def _all_sound(published: bytes) -> Candidates | None:
             row_index_name="source_line",
             row_index_offset=2,
         )
-    except pl.exceptions.PolarsError:  # a long line, not UTF-8, nothing below the header
+    except pl.exceptions.PolarsError:  # a long line, or nothing below the header
         return None
     frame = frame.select(
         pl.col("source_line").cast(pl.Int32),
@@ -88,11 +90,11 @@ def _all_sound(published: bytes) -> Candidates | None:
         dated=_DATED,
     )
     sound = frame.select((pl.col("dated") & (pl.col("exits") != "")).all()).item()
-    return Candidates("modern", frame, published.decode()) if sound and len(frame) else None
+    return Candidates("modern", frame, text) if sound and len(frame) else None
 
 
-def _line_by_line(text: str, name: str) -> Candidates:
-    lines = pl.Series("text", [text]).str.split("\n").explode().str.strip_chars_end()
+def _line_by_line(text: bytes, name: str) -> Candidates:
+    lines = pl.Series("text", [text.decode()]).str.split("\n").explode().str.strip_chars_end()
     numbered = lines.to_frame().with_row_index("source_line", 1).cast({"source_line": pl.Int32})
     data = numbered.filter(pl.col("text") != "")
     if data.is_empty():
@@ -110,12 +112,15 @@ def _line_by_line(text: str, name: str) -> Candidates:
     return Candidates(layout, frame, text)
 
 
-def _decode(published: bytes) -> str:
+def _in_utf8(published: bytes) -> bytes:
+    """The text without a byte order mark; what is not UTF-8 is Latin-1."""
+    if published.isascii():
+        return published
     try:
         text = published.decode("utf-8")
     except UnicodeDecodeError:
         text = published.decode("latin-1")
-    return text.removeprefix("\ufeff")
+    return text.removeprefix("\ufeff").encode()
 
 
 def _layout_of(lines: pl.Series, name: str) -> Layout:
@@ -174,7 +179,7 @@ def count_data_lines(published: bytes) -> int:
     It splits nothing into fields, so that a check by it can find what parsing lost. Blank lines and the header do not
     count; a legacy line without a date counts as one.
     """
-    lines = pl.read_lines(_decode(published).encode())["line"]
+    lines = pl.read_lines(_in_utf8(published))["line"]
     lines = lines.filter(lines.str.contains(r"\S"))
     headers = lines.str.starts_with(HEADER_START)
     if headers.any():

@@ -101,7 +101,7 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
 
 def _cut_short(candidates: Candidates) -> pl.Expr:
     """Whether this is the file's last line and was cut within its last register, which then is too small."""
-    if candidates.text.endswith("\n"):
+    if candidates.text.endswith(b"\n"):
         return pl.lit(value=False)
     full = pl.col("entries").str.len_chars() == REGISTER_DIGITS[candidates.layout]
     last = pl.int_range(pl.len()) == pl.len() - 1
