@@ -1,11 +1,12 @@
 """The staged layer: a week's file typed, every line accounted for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.ahead import ahead
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, FailedWeeks, is_left_alone
@@ -40,26 +41,32 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
         files, failed = raw_layer.files(), FailedWeeks()
         rejects: list[WeekOutput] = []
 
+        def week_staged(week: str) -> tuple[str, StagedWeek, Mapping[str, object]] | str:
+            """What the week was made from, its tables and what is to be shown of them; or why there are none."""
+            manifest = files.manifest(week)
+            if manifest and is_left_alone(context, lake_root, week, manifest.sha256, *tables):
+                return LEFT_ALONE
+            landed = files.load(week)
+            if landed is None:
+                return "skipped: the week has not landed in raw/turnstile_file"
+            staged = stage(landed.published, week, control_areas)
+            return landed.sha256, staged, _facts(staged, control_areas)
+
         def readings() -> Iterator[WeekOutput]:
-            for week in context.partition_keys:
+            for week, under_way in zip(context.partition_keys, ahead(week_staged, context.partition_keys), strict=True):
                 try:
-                    manifest = files.manifest(week)
-                    if manifest and is_left_alone(context, lake_root, week, manifest.sha256, *tables):
-                        rejects.append(WeekOutput(week, None, {"outcome": LEFT_ALONE}))
-                        yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
-                        continue
-                    landed = files.load(week)
-                    staged = None if landed is None else stage(landed.published, week, control_areas)
+                    done = under_way.result()
                 except (UnreadableFile, DamagedRawFile) as error:
                     failed.add(context, week, error)
                     continue
-                if landed is None or staged is None:
-                    rejects.append(WeekOutput(week, None))
-                    yield WeekOutput(week, None, {"outcome": "skipped: the week has not landed in raw/turnstile_file"})
+                if isinstance(done, str):
+                    rejects.append(WeekOutput(week, None, {"outcome": done}))
+                    yield WeekOutput(week, None, {"outcome": done})
                     continue
-                origin = landed.sha256, partial(_landed, files, week)
+                sha256, staged, facts = done
+                origin = sha256, partial(_landed, files, week)
                 rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}, *origin))
-                yield WeekOutput(week, staged.readings, _facts(staged, control_areas), *origin)
+                yield WeekOutput(week, staged.readings, facts, *origin)
             failed.raise_if_any()
 
         # Readings are all written before rejects are: those are few, and wait.

@@ -6,6 +6,7 @@ Both go week by week in bounded memory, whether a run covers one week or all of 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -76,10 +77,13 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         self._scan = scan
         self._made_from = made_from
         self._load = lru_cache(maxsize=2)(lambda week: scan(week).collect())
+        self._one_at_a_time = Lock()
 
     def __getitem__(self, week: str) -> pl.DataFrame:
         self._must_be_taken_in(week)
-        return self._load(week)
+        # Of two threads that want the same week, one reads it.
+        with self._one_at_a_time:
+            return self._load(week)
 
     def scan(self, week: str) -> pl.LazyFrame:
         """A week without reading all of it: what a query leaves out stays on disk. Raises as `[...]` does."""
