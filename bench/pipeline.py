@@ -15,6 +15,7 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
+    from mta_pipeline.observability.event_log import with_open_connections  # noqa: PLC0415
     from mta_pipeline.run import run_weeks  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
 
@@ -23,7 +24,7 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
         home.mkdir(parents=True)
         (home / "dagster.yaml").symlink_to(Path(__file__).parent.parent.resolve() / "dagster.yaml")
     settings = Settings(feed=str(feed), lake_root=str(out / "lake"))
-    with dg.DagsterInstance.get() as instance:
+    with with_open_connections(dg.DagsterInstance.get()) as instance:
         outcome = run_weeks(settings, weeks, instance, Console())
     assert outcome.success, outcome
 
@@ -38,8 +39,7 @@ def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     from mta_pipeline.partitions import week_before  # noqa: PLC0415
     from mta_pipeline.raw_files import RawFiles  # noqa: PLC0415
     from mta_pipeline.storage import part_path, write_atomically  # noqa: PLC0415
-    from mta_pipeline.turnstile import complexes, contract, readings, ridership  # noqa: PLC0415
-    from mta_pipeline.turnstile.traffic import traffic  # noqa: PLC0415
+    from mta_pipeline.turnstile import complexes, contract, readings, ridership, traffic  # noqa: PLC0415
 
     lake, source = str(out / "lake"), open_feed(str(feed))
     files = RawFiles(lake)
@@ -68,12 +68,13 @@ def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     made_from = {week: traffic_made_from(origin.get(week_before(week)), origin[week]) for week in weeks}
     carried = None
     for week in weeks:
-        current = read(contract.TURNSTILE_READINGS, week).collect()
-        write(contract.TURNSTILE_TRAFFIC, traffic(current, carried, booths), week, made_from[week])
+        current = read(contract.TURNSTILE_READINGS, week).select(traffic.COLUMNS).collect()
+        write(contract.TURNSTILE_TRAFFIC, traffic.traffic(current, carried, booths), week, made_from[week])
         carried = current
     for table, summed in (
         (contract.COMPLEX_DAILY, ridership.complex_daily),
         (contract.COMPLEX_HOURLY, ridership.complex_hourly),
     ):
         for week in weeks:
-            write(table, summed(read(contract.TURNSTILE_TRAFFIC, week).collect()), week, made_from[week])
+            of_week = read(contract.TURNSTILE_TRAFFIC, week).select(ridership.COLUMNS).collect()
+            write(table, summed(of_week), week, made_from[week])

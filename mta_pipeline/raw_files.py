@@ -115,7 +115,8 @@ class RawFiles:
             return None
         path = self.path(week) / manifest.object
         try:
-            published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
+            # Not much more than the manifest says is unpacked, whatever the object holds.
+            published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read(manifest.size + 1)
         except OSError as error:
             if self.manifest(week) != manifest:  # another version has landed meanwhile
                 return self.load(week)

@@ -23,6 +23,7 @@ from mta_pipeline.automation.records import range_tags
 from mta_pipeline.build import MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.feed import Feed
 from mta_pipeline.lineage import weeks_due, weeks_out_of_date
+from mta_pipeline.observability.event_log import with_open_connections
 from mta_pipeline.observability.progress import read_progress
 from mta_pipeline.observability.run_traces import LOG_SETTINGS
 from mta_pipeline.observability.workers import end_dead_runs
@@ -102,7 +103,7 @@ def _records(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # Whoever opens a new home makes its tables; of two at once, one would fail.
     with one_at_a_time(UPath(settings.dagster_home)):
-        return dg.DagsterInstance.get()
+        return with_open_connections(dg.DagsterInstance.get())
 
 
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:

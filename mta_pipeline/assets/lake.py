@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Final
 
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.ahead import ahead
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs, when_missing
@@ -24,7 +26,10 @@ from mta_pipeline.turnstile.contract import (
     TURNSTILE_TRAFFIC,
     Table,
 )
+from mta_pipeline.turnstile.traffic import COLUMNS as READINGS_COLUMNS
 from mta_pipeline.turnstile.traffic import traffic
+
+_CARRY_IN: Final = "carry_in"
 
 WITH_THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
 """A week's traffic starts from the last readings of the week before; the first week of all has none."""
@@ -64,27 +69,32 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
     def turnstile_traffic(
         context: dg.AssetExecutionContext, readings: WeeklyInputs, control_areas: pl.DataFrame
     ) -> WeeklyFrames:
-        def week_by_week() -> Iterator[WeekOutput]:
-            for week in context.partition_keys:
+        needed = readings.only(READINGS_COLUMNS)
+
+        def made(week: str) -> WeekOutput:
+            with span("week", table=TURNSTILE_TRAFFIC.name, week=week) as traced:
                 origin = _made_from(readings, week)
                 if is_left_alone(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
-                    yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
-                    continue
-                carried = readings.get(week_before(week))
-                current = readings.get(week)
+                    return WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                carried = needed.get(week_before(week))
+                current = needed.get(week)
                 if current is None:
-                    yield WeekOutput(week, None)
-                    continue
-                if carried is None:
+                    return WeekOutput(week, None)
+                with span("diff"):
+                    table = traffic(current, carried, control_areas)
+                facts = {**_people(table), _CARRY_IN: "missing" if carried is None else "present"}
+                return WeekOutput(week, table, facts, origin, partial(_made_from, readings, week), traced)
+
+        def week_by_week() -> Iterator[WeekOutput]:
+            for under_way in ahead(made, context.partition_keys):
+                output = under_way.result()
+                week = output.week
+                if output.metadata.get(_CARRY_IN) == "missing":
                     context.log.warning(
                         f"week {week}: no readings of the week before ({week_before(week)}); "
                         "each turnstile's first interval has status first. Materialize that week, then this one again."
                     )
-                with span("diff"):
-                    table = traffic(current, carried, control_areas)
-                carry_in = "missing" if carried is None else "present"
-                facts = {**_people(table), "carry_in": carry_in}
-                yield WeekOutput(week, table, facts, origin, partial(_made_from, readings, week))
+                yield output
 
         return WeeklyFrames(week_by_week())
 
@@ -114,20 +124,22 @@ def _sum_of_traffic(
         ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
     )
     def summed_traffic(context: dg.AssetExecutionContext, traffic: WeeklyInputs) -> WeeklyFrames:
-        def week_by_week() -> Iterator[WeekOutput]:
-            for week in context.partition_keys:
+        needed = traffic.only(ridership.COLUMNS)
+
+        def made(week: str) -> WeekOutput:
+            with span("week", table=table.name, week=week) as traced:
                 origin = traffic.made_from(week)
                 if is_left_alone(context, lake_root, week, origin, table):
-                    yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
-                elif (of_week := traffic.get(week)) is None:
-                    yield WeekOutput(week, None)
-                else:
-                    with span("sum"):
-                        sums = summed(of_week)
-                    people = {register: float(sums[register].sum()) for register in ("entries", "exits")}
-                    yield WeekOutput(week, sums, people, origin, partial(traffic.made_from, week))
+                    return WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                of_week = needed.get(week)
+                if of_week is None:
+                    return WeekOutput(week, None)
+                with span("sum"):
+                    sums = summed(of_week)
+                people = {register: float(sums[register].sum()) for register in ("entries", "exits")}
+                return WeekOutput(week, sums, people, origin, partial(traffic.made_from, week), traced)
 
-        return WeeklyFrames(week_by_week())
+        return WeeklyFrames(under_way.result() for under_way in ahead(made, context.partition_keys))
 
     return summed_traffic
 
@@ -138,10 +150,8 @@ def _made_from(readings: WeeklyInputs, week: str) -> str | None:
 
 def _people(table: pl.DataFrame) -> dict[str, object]:
     """Subway totals and every status count of a week's traffic."""
-    subway = table.filter(ridership.is_subway())
     return {
-        "entries": int(subway["entries"].sum()),
-        "exits": int(subway["exits"].sum()),
+        **table.select(pl.col("entries", "exits").filter(ridership.is_subway()).sum()).row(0, named=True),
         **{
             f"{register}_status": dict(table[f"{register}_status"].value_counts(sort=True).rows())
             for register in ("entries", "exits")

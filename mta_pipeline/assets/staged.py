@@ -1,23 +1,24 @@
 """The staged layer: a week's file typed, every line accounted for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.ahead import ahead
 from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.assets.raw import RAW_KEY
 from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, FailedWeeks, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
-from mta_pipeline.observability.tracing import span
+from mta_pipeline.observability.tracing import Span, span
 from mta_pipeline.raw_files import DamagedRawFile, RawFiles
 from mta_pipeline.resources.raw import RawLayer
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS, TURNSTILE_REJECTS
 from mta_pipeline.turnstile.parsing import UnreadableFile
-from mta_pipeline.turnstile.readings import TURNSTILE, StagedWeek, stage
+from mta_pipeline.turnstile.readings import StagedWeek, stage, starts_turnstile
 
 
 def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
@@ -41,29 +42,36 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
         files, failed = raw_layer.files(), FailedWeeks()
         rejects: list[WeekOutput] = []
 
+        def week_staged(week: str) -> tuple[str, StagedWeek, Mapping[str, object], Span] | str:
+            """What the week was made from, its tables and what is to be shown of them; or why there are none."""
+            with span("week", table=TURNSTILE_READINGS.name, week=week) as traced:
+                manifest = files.manifest(week)
+                if manifest and is_left_alone(context, lake_root, week, manifest.sha256, *tables):
+                    return LEFT_ALONE
+                with span("unpack"):
+                    landed = files.load(week)
+                if landed is None:
+                    return "skipped: the week has not landed in raw/turnstile_file"
+                traced.add(bytes_in=len(landed.published))
+                with span("parse"):
+                    staged = stage(landed.published, week, control_areas)
+                return landed.sha256, staged, _facts(staged, control_areas), traced
+
         def readings() -> Iterator[WeekOutput]:
-            for week in context.partition_keys:
+            for week, under_way in zip(context.partition_keys, ahead(week_staged, context.partition_keys), strict=True):
                 try:
-                    manifest = files.manifest(week)
-                    if manifest and is_left_alone(context, lake_root, week, manifest.sha256, *tables):
-                        rejects.append(WeekOutput(week, None, {"outcome": LEFT_ALONE}))
-                        yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
-                        continue
-                    with span("unpack") as traced:
-                        landed = files.load(week)
-                        traced.add(bytes_in=len(landed.published) if landed else 0)
-                    with span("parse"):
-                        staged = None if landed is None else stage(landed.published, week, control_areas)
+                    done = under_way.result()
                 except (UnreadableFile, DamagedRawFile) as error:
                     failed.add(context, week, error)
                     continue
-                if landed is None or staged is None:
-                    rejects.append(WeekOutput(week, None))
-                    yield WeekOutput(week, None, {"outcome": "skipped: the week has not landed in raw/turnstile_file"})
+                if isinstance(done, str):
+                    rejects.append(WeekOutput(week, None, {"outcome": done}))
+                    yield WeekOutput(week, None, {"outcome": done})
                     continue
-                origin = landed.sha256, partial(_landed, files, week)
+                sha256, staged, facts, traced = done
+                origin = sha256, partial(_landed, files, week)
                 rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}, *origin))
-                yield WeekOutput(week, staged.readings, _facts(staged, control_areas), *origin)
+                yield WeekOutput(week, staged.readings, facts, *origin, traced)
             failed.raise_if_any()
 
         # Readings are all written before rejects are: those are few, and wait.
@@ -82,7 +90,7 @@ def _facts(staged: StagedWeek, control_areas: pl.DataFrame) -> dict[str, object]
     unknown = unknown_booths(staged.readings, control_areas)
     return {
         "layout": staged.layout,
-        "turnstiles": staged.readings.select(pl.struct(TURNSTILE).n_unique()).item(),
+        "turnstiles": staged.readings.select(starts_turnstile().sum()).item(),
         "rejects": staged.rejects_by_reason,
         "unknown_booths": unknown.select(pl.concat_str("control_area", "unit", separator=" ")).to_series().to_list(),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.ahead import ahead
 from mta_pipeline.assets.catalogue import asset_key
 from mta_pipeline.automation.records import latest_materializations
 from mta_pipeline.io_managers.weekly import WeeklyInputs
@@ -80,31 +81,33 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         turnstile_rejects: WeeklyInputs,
         control_areas: pl.DataFrame,
     ) -> Iterator[Any]:
-        def findings() -> Iterator[Finding]:
-            for week in turnstile_readings.weeks_there():
-                published = raw_layer.files().read(week)
-                lines = count_data_lines(published) if published else 0
-                booths = turnstile_readings.scan(week).select(
-                    "control_area", "unit", "station", "line_name", "division"
-                )
-                readings, rejects = (
-                    table.scan(week).select(pl.len()).collect().item()
-                    for table in (turnstile_readings, turnstile_rejects)
-                )
-                yield Finding(
+        def found(week: str) -> tuple[Finding, Finding]:
+            published = raw_layer.files().read(week)
+            lines = count_data_lines(published) if published else 0
+            booths = turnstile_readings.scan(week).select("control_area", "unit", "station", "line_name", "division")
+            readings, rejects = (
+                table.scan(week).select(pl.len()).collect().item() for table in (turnstile_readings, turnstile_rejects)
+            )
+            unknown = unknown_booths(booths.collect(), control_areas)
+            return (
+                Finding(
                     accounted,
                     week,
                     lines == readings + rejects,
                     f"{lines:,} data lines, {readings:,} readings and {rejects:,} rejects",
-                )
-                unknown = unknown_booths(booths.collect(), control_areas)
-                yield Finding(
+                ),
+                Finding(
                     known,
                     week,
                     unknown.is_empty(),
                     "all known" if unknown.is_empty() else f"{unknown.height} unknown, their traffic has no complex",
                     {"unknown": unknown.select("control_area", "unit", "station", "readings").to_dicts()},
-                )
+                ),
+            )
+
+        def findings() -> Iterator[Finding]:
+            for under_way in ahead(found, turnstile_readings.weeks_there()):
+                yield from under_way.result()
 
         yield from _results(context, turnstile_readings.weeks, [accounted, known], findings())
 

@@ -17,7 +17,7 @@ from mta_pipeline.io_managers.dagster_internals import add_week_metadata, materi
 from mta_pipeline.io_managers.frames import from_polars, made_from, scan, to_parquet, to_polars
 from mta_pipeline.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.observability.progress import Progress
-from mta_pipeline.observability.tracing import span
+from mta_pipeline.observability.tracing import span, under_way
 from mta_pipeline.partitions import week_start
 from mta_pipeline.storage import one_at_a_time, part_path, write_atomically
 
@@ -51,30 +51,22 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         weeks = context.asset_partition_keys
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
-        given = iter(_by_week(obj, weeks))
         try:
-            while True:
-                # A week is made when it is asked for: the span is of all that it took.
-                with span("week", table=context.asset_key.path[-1]) as traced:
-                    output = next(given, None)
-                    if output is None:
-                        traced.forget()
-                        break
-                    week, frame, metadata, origin, origin_now = output
-                    traced.note(week=week)
-                    if week not in weeks or week in done:
-                        fault = "twice" if week in done else f"in a run of {weeks[0]} to {weeks[-1]}"
-                        raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
-                    if frame is None:
-                        facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
-                    else:
-                        table = to_polars(frame)
+            for week, frame, metadata, origin, origin_now, traced in _by_week(obj, weeks):
+                if week not in weeks or week in done:
+                    fault = "twice" if week in done else f"in a run of {weeks[0]} to {weeks[-1]}"
+                    raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
+                if frame is None:
+                    facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
+                else:
+                    table = to_polars(frame)
+                    with span("write", inside_of=traced, table=context.asset_key.path[-1], week=week):
                         written = self._write(context, week, table, origin, origin_now)
-                        facts = {"dagster/partition_row_count": len(table), **written}
-                        size = f"{len(table):,} rows"
-                    add_week_metadata(context, week, {**metadata, **facts})
-                    done.append(week)
-                    progress.week(week, size)
+                    facts = {"dagster/partition_row_count": len(table), **written}
+                    size = f"{len(table):,} rows"
+                add_week_metadata(context, week, {**metadata, **facts})
+                done.append(week)
+                progress.week(week, size)
         except BaseException:
             # Dagster records the weeks of a step when all are done; those that are in the lake must not get lost.
             yield from materializations(context, done)
@@ -122,10 +114,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _misuse(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
         path, payload = self._path(context, week), to_parquet(table, origin)
+        under_way().add(rows_out=len(table), bytes=len(payload))
         still = None if origin_now is None else lambda: origin_now() == origin
         try:
-            with span("write") as traced, one_at_a_time(path.parent):
-                traced.add(rows_out=len(table), bytes=len(payload))
+            with one_at_a_time(path.parent):
                 write_atomically(path, payload, still=still)
         except ChangedMeanwhile as error:
             raise _misuse(

@@ -6,6 +6,7 @@ Both go week by week in bounded memory, whether a run covers one week or all of 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.io_managers.frames import Frame
-from mta_pipeline.observability.tracing import span
+from mta_pipeline.observability.tracing import Span, span
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -33,6 +34,8 @@ class WeekOutput(NamedTuple):
     made_from_now: Callable[[], str | None] | None = None
     """Which ones it would be made from now. Where that is no longer `made_from`, another run has renewed what the frame
     was made from, and it is not written: a slow run never puts its table over that of a faster one."""
+    traced: Span | None = None
+    """The span of its making; that of its writing goes inside."""
 
 
 class WeeklyFrames:
@@ -84,15 +87,24 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         self._scan = scan
         self._made_from = made_from
         self._load = lru_cache(maxsize=2)(partial(_read, scan))
+        self._one_at_a_time = Lock()
 
     def __getitem__(self, week: str) -> pl.DataFrame:
         self._must_be_taken_in(week)
-        return self._load(week)
+        # Of two threads that want the same week, one reads it.
+        with self._one_at_a_time:
+            return self._load(week)
 
     def scan(self, week: str) -> pl.LazyFrame:
         """A week without reading all of it: what a query leaves out stays on disk. Raises as `[...]` does."""
         self._must_be_taken_in(week)
         return self._scan(week)
+
+    def only(self, columns: Sequence[str]) -> "WeeklyInputs":
+        """The same weeks with these columns alone: the others are not read."""
+        return WeeklyInputs(
+            self.weeks, self._calendar_start, lambda week: self._scan(week).select(columns), self._made_from
+        )
 
     def made_from(self, week: str) -> str | None:
         """What the week's file says it was made from; None if it does not say, or is not there.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mta_pipeline.observability.otlp import Sender
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_one_at_a_time: Final = Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +49,6 @@ class Span:
     _sums: dict[str, int] = field(default_factory=dict)
     _lists: dict[str, dict[str, None]] = field(default_factory=dict)
     _processor_seconds: float = field(default_factory=time.process_time)
-    _forgotten: bool = False
 
     @property
     def ids(self) -> SpanIds:
@@ -57,8 +58,9 @@ class Span:
 
     def add(self, **amounts: int) -> None:
         """Add to what the work has taken in or given: rows_in, rows_out, bytes."""
-        for name, amount in amounts.items():
-            self._sums[name] = self._sums.get(name, 0) + amount
+        with _one_at_a_time:
+            for name, amount in amounts.items():
+                self._sums[name] = self._sums.get(name, 0) + amount
         if self.above:
             self.above.add(**amounts)
 
@@ -78,14 +80,8 @@ class Span:
         self.otel.add_event("exception", {key: fact for key, fact in facts.items() if fact})
         self.otel.set_status(Status(StatusCode.ERROR, f"{kind}: {message}"))
 
-    def forget(self) -> None:
-        """There was no work; nothing is to be told of it."""
-        self._forgotten = True
-
     def end(self) -> None:
         """The work is over: note what it took."""
-        if self._forgotten:
-            return
         self.note(**self._sums, **{name: list(values) for name, values in self._lists.items()})
         self.otel.set_attributes(
             {
@@ -108,18 +104,24 @@ class _Off(Span):
 
     def fail(self, kind: str, message: str, stack: str = "") -> None: ...
 
-    def forget(self) -> None: ...
-
 
 _OFF: Final = _Off()
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
 
 
+def under_way() -> Span:
+    """The span that is under way; one that tells nothing where none is, as outside of a run."""
+    return _current.get() or _OFF
+
+
 @contextmanager
-def span(name: str, **about: str) -> Iterator[Span]:
-    """A span inside of the one that is under way; where none is, as outside of a run, there is nothing to tell."""
-    above = _current.get()
-    if above is None:
+def span(name: str, *, inside_of: Span | None = None, **about: str) -> Iterator[Span]:
+    """A span inside of another, or of the one that is under way; where none is, there is nothing to tell.
+
+    Threads do not know what is under way where they were begun, unless they are given a copy of its context.
+    """
+    above = inside_of or under_way()
+    if above is _OFF:
         yield _OFF
         return
     inside = begin(name, inside_of=above, about=about)

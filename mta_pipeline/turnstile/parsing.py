@@ -19,6 +19,7 @@ _IDENTITY: Final = ("control_area", "unit", "scp")
 _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
 # A legacy date has the shape of an SCP: what follows, a time, tells it.
 _DATE: Final[dict[Layout, str]] = {"modern": r",\d\d/\d\d/\d{4},", "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
+_DATED: Final = pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False)
 _HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
 
 
@@ -32,13 +33,17 @@ class Candidates:
 
     Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven
     fields (null where absent), `complete` (has the right number of fields) and `dated` (looks like data at all).
-    `lines` holds the text of every line of the file, line 1 first.
     """
 
     layout: Layout
-    lines: pl.Series
     frame: pl.DataFrame
-    ends_in_newline: bool
+    text: bytes
+    """The file in UTF-8."""
+
+    def lines(self, numbers: pl.Series) -> pl.Series:
+        """The text of lines of the file, by their numbers, the first of which is 1."""
+        lines = pl.read_lines(self.text, name="text")["text"]
+        return lines.gather(numbers.cast(pl.UInt32) - 1).str.strip_chars_end()
 
 
 def parse(published: bytes, name: str) -> Candidates:
@@ -51,8 +56,45 @@ def parse(published: bytes, name: str) -> Candidates:
     Raises:
         UnreadableFile: nothing in the file looks like a turnstile reading.
     """
-    text = _decode(published)
-    lines = pl.Series("text", [text]).str.split("\n").explode().str.strip_chars_end()
+    text = _in_utf8(published)
+    return _all_sound(text) or _line_by_line(text, name)
+
+
+def _all_sound(text: bytes) -> Candidates | None:
+    """The candidates of a modern file with a header on top and nothing odd below, read as CSV; None if it may be other.
+
+    What the reader gives is what splitting gives where every line has a last field: it fills up short lines with empty
+    ones, and refuses long ones.
+    """
+    if not text.startswith(HEADER_START.encode()):
+        return None
+    try:
+        frame = pl.read_csv(
+            text,
+            has_header=False,
+            skip_lines=1,
+            schema=dict.fromkeys(_MODERN_FIELDS, pl.String()),
+            quote_char=None,
+            empty_string_is_null=False,
+            row_index_name="source_line",
+            row_index_offset=2,
+        )
+    except pl.exceptions.PolarsError:  # a long line, or nothing below the header
+        return None
+    frame = frame.select(
+        pl.col("source_line").cast(pl.Int32),
+        pl.lit(None, pl.Int32).alias("source_group"),
+        *_MODERN_FIELDS[:-1],
+        pl.col("exits").str.strip_chars_end(),
+        complete=pl.lit(value=True),
+        dated=_DATED,
+    )
+    sound = frame.select((pl.col("dated") & (pl.col("exits") != "")).all()).item()
+    return Candidates("modern", frame, text) if sound and len(frame) else None
+
+
+def _line_by_line(text: bytes, name: str) -> Candidates:
+    lines = pl.Series("text", [text.decode()]).str.split("\n").explode().str.strip_chars_end()
     numbered = lines.to_frame().with_row_index("source_line", 1).cast({"source_line": pl.Int32})
     data = numbered.filter(pl.col("text") != "")
     if data.is_empty():
@@ -67,15 +109,18 @@ def parse(published: bytes, name: str) -> Candidates:
         raise UnreadableFile(f"{name}: a header and no readings.")
     layout = _layout_of(data["text"], name)
     frame = _modern(data) if layout == "modern" else _legacy(data)
-    return Candidates(layout, lines, frame, text.endswith("\n"))
+    return Candidates(layout, frame, text)
 
 
-def _decode(published: bytes) -> str:
+def _in_utf8(published: bytes) -> bytes:
+    """The text without a byte order mark; what is not UTF-8 is Latin-1."""
+    if published.isascii():
+        return published
     try:
         text = published.decode("utf-8")
     except UnicodeDecodeError:
         text = published.decode("latin-1")
-    return text.removeprefix("\ufeff")
+    return text.removeprefix("\ufeff").encode()
 
 
 def _layout_of(lines: pl.Series, name: str) -> Layout:
@@ -96,7 +141,7 @@ def _modern(data: pl.DataFrame) -> pl.DataFrame:
             *(pl.col("fields").list.get(n, null_on_oob=True).alias(name) for n, name in enumerate(_MODERN_FIELDS)),
             complete=pl.col("fields").list.len() == len(_MODERN_FIELDS),
         )
-        .with_columns(dated=pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False))
+        .with_columns(dated=_DATED)
     )
 
 
@@ -134,10 +179,11 @@ def count_data_lines(published: bytes) -> int:
     It splits nothing into fields, so that a check by it can find what parsing lost. Blank lines and the header do not
     count; a legacy line without a date counts as one.
     """
-    lines = pl.Series([_decode(published)]).str.split("\n").explode().str.strip_chars_end()
-    lines = lines.filter(lines != "")
-    header = lines.str.starts_with(HEADER_START)
-    lines = lines.filter(~(header & (header.cum_sum() == 1)))
+    lines = pl.read_lines(_in_utf8(published))["line"]
+    lines = lines.filter(lines.str.contains(r"\S"))
+    headers = lines.str.starts_with(HEADER_START)
+    if headers.any():
+        lines = lines.filter(pl.int_range(len(lines), eager=True) != headers.arg_max())
     if lines.is_empty() or _layout_of(lines, "the file") == "modern":
         return lines.len()
     groups = (lines.str.count_matches(",", literal=True).cast(pl.Int64) - len(_IDENTITY) + 1) / len(_GROUP_FIELDS)

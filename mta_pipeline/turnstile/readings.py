@@ -101,7 +101,7 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
 
 def _cut_short(candidates: Candidates) -> pl.Expr:
     """Whether this is the file's last line and was cut within its last register, which then is too small."""
-    if candidates.ends_in_newline:
+    if candidates.text.endswith(b"\n"):
         return pl.lit(value=False)
     full = pl.col("entries").str.len_chars() == REGISTER_DIGITS[candidates.layout]
     last = pl.int_range(pl.len()) == pl.len() - 1
@@ -155,7 +155,7 @@ def _in_order(sound: pl.DataFrame) -> pl.DataFrame:
 
 def _with_text(rejects: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
     """Add the line as published; of a legacy line, its identity and the group."""
-    line = candidates.lines.gather(rejects["source_line"].cast(pl.UInt32) - 1)
+    line = candidates.lines(rejects["source_line"])
     group = pl.concat_str(*TURNSTILE, "date", "time", "audit", "entries", "exits", separator=",", ignore_nulls=True)
     return (
         rejects.with_columns(raw_text=line)

@@ -18,6 +18,12 @@ from mta_pipeline.turnstile.contract import (
 
 _REGISTERS: Final = ("entries", "exits")
 
+COLUMNS: Final = (
+    "control_area", "division", "complex_id", "started_at", "ended_at", "service_date", "entries", "exits",
+    "entries_status", "exits_status",
+)  # fmt: skip
+"""What the sums need of traffic."""
+
 
 def is_subway() -> pl.Expr:
     """Whether a turnstile counts in subway figures."""
@@ -29,12 +35,13 @@ def complex_daily(traffic: pl.DataFrame) -> pl.DataFrame:
     seconds = (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()
     return (
         _subway_intervals(traffic)
-        .group_by("complex_id", "service_date")
-        .agg(
-            *(_ok(register).sum().alias(register) for register in _REGISTERS),
-            turnstile_seconds=seconds.sum(),
-            ok_seconds=seconds.filter(pl.col("exits_status") == Status.OK).sum(),
+        .with_columns(
+            *_ok_people(),
+            turnstile_seconds=seconds,
+            ok_seconds=pl.when(pl.col("exits_status") == Status.OK).then(seconds),
         )
+        .group_by("complex_id", "service_date")
+        .agg(pl.col(*_REGISTERS, "turnstile_seconds", "ok_seconds").sum())
         .sort("complex_id", "service_date")
         .select(*COMPLEX_DAILY.schema)
     )
@@ -50,12 +57,10 @@ def complex_hourly(traffic: pl.DataFrame) -> pl.DataFrame:
     # Sorted groups keep the order of the float sums, so that the same week gives the same bytes.
     return (
         _subway_intervals(traffic)
+        .with_columns(_ok_people())
+        .filter(pl.any_horizontal(pl.col(_REGISTERS).is_not_null()))
         .group_by("complex_id", "started_at", "ended_at")
-        .agg(
-            *(_ok(register).sum().alias(register) for register in _REGISTERS),
-            counts=pl.any_horizontal(pl.col("entries_status", "exits_status") == Status.OK).any(),
-        )
-        .filter("counts")
+        .agg(pl.col(_REGISTERS).sum())
         .sort("complex_id", "started_at", "ended_at")
         .with_columns(
             hour=pl.datetime_ranges(start.dt.truncate("1h"), end - pl.duration(microseconds=1), "1h", time_unit="us")
@@ -72,5 +77,8 @@ def _subway_intervals(traffic: pl.DataFrame) -> pl.DataFrame:
     return traffic.filter(is_subway() & pl.col("started_at").is_not_null())
 
 
-def _ok(register: str) -> pl.Expr:
-    return pl.col(register).filter(pl.col(f"{register}_status") == Status.OK)
+def _ok_people() -> list[pl.Expr]:
+    """The people of each register, null unless its status is ok."""
+    return [
+        pl.when(pl.col(f"{register}_status") == Status.OK).then(register).alias(register) for register in _REGISTERS
+    ]

@@ -20,6 +20,10 @@ LONG_GAP_SECONDS: Final = 24 * 3600
 
 _REGISTERS: Final = ("entries", "exits")
 _CARRIED: Final = ("read_at", "entries_register", "exits_register")
+_BOOTH: Final = ("control_area", "unit")
+
+COLUMNS: Final = (*TURNSTILE, "division", *_CARRIED)
+"""What traffic needs of readings."""
 
 
 def traffic(readings: pl.DataFrame, week_before: pl.DataFrame | None, control_areas: pl.DataFrame) -> pl.DataFrame:
@@ -34,8 +38,8 @@ def traffic(readings: pl.DataFrame, week_before: pl.DataFrame | None, control_ar
     Returns:
         turnstile_traffic, in the order of `readings`.
     """
-    booths = control_areas.select("control_area", "unit", "complex_id")
-    paired = _with_reading_before(readings, last_readings(readings.clear() if week_before is None else week_before))
+    carried = last_readings(readings.clear() if week_before is None else week_before)
+    paired = _with_reading_before(readings, carried, control_areas)
     return (
         paired.with_columns(seconds=(pl.col("read_at") - pl.col("started_at")).dt.total_seconds())
         .with_columns(_difference(register).alias(register) for register in _REGISTERS)
@@ -44,7 +48,6 @@ def traffic(readings: pl.DataFrame, week_before: pl.DataFrame | None, control_ar
             pl.when(pl.col(f"{register}_status").is_in(Status.IN_TOTALS)).then(register).alias(register)
             for register in _REGISTERS
         )
-        .join(booths, on=("control_area", "unit"), how="left", maintain_order="left")
         .rename({"read_at": "ended_at"})
         .with_columns(service_date=pl.col("started_at").dt.date())
         .select(*TURNSTILE_TRAFFIC.schema)
@@ -57,19 +60,29 @@ def last_readings(readings: pl.DataFrame) -> pl.DataFrame:
     return readings.filter(ends).select(*TURNSTILE, *_CARRIED)
 
 
-def _with_reading_before(readings: pl.DataFrame, carried: pl.DataFrame) -> pl.DataFrame:
-    """Put each reading's predecessor beside it (started_at, *_before): the row above, or the carried one."""
-    numbered = readings.with_columns(starts=starts_turnstile()).with_columns(turnstile=pl.col("starts").cum_sum())
+def _with_reading_before(readings: pl.DataFrame, carried: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:
+    """Put beside each reading its complex and its predecessor (started_at, *_before), the row above or the carried one.
+
+    Adds `turnstile`, too, which counts turnstiles from 1.
+    """
+    numbered = readings.with_columns(starts=starts_turnstile()).with_columns(
+        turnstile=pl.col("starts").cum_sum().set_sorted()
+    )
     before = ("started_at", "entries_before", "exits_before")
+    # There are fifty readings to a turnstile: what is looked up is looked up once for each.
     first = (
         numbered.filter("starts")
-        .select("turnstile", *TURNSTILE)
+        .select(TURNSTILE)
         .join(carried.rename(dict(zip(_CARRIED, before, strict=True))), on=TURNSTILE, how="left", maintain_order="left")
+        .join(control_areas, on=_BOOTH, how="left", maintain_order="left")
+        .select(*before, "complex_id")[numbered["turnstile"] - 1]
     )
-    carried_in = (first[c].gather(numbered["turnstile"] - 1) for c in before)
     return numbered.with_columns(
-        pl.when("starts").then(carry).otherwise(pl.col(column).shift()).alias(carry.name)
-        for column, carry in zip(_CARRIED, carried_in, strict=True)
+        *(
+            pl.when("starts").then(first[carry]).otherwise(pl.col(column).shift()).alias(carry)
+            for column, carry in zip(_CARRIED, before, strict=True)
+        ),
+        first["complex_id"],
     )
 
 

@@ -23,7 +23,6 @@ from mta_pipeline_tests.feed_server import Fault, serve_feed
 WEEKLY_PHASES = {
     "turnstile_file": {"fetch", "write"},
     "turnstile_readings": {"unpack", "parse", "write"},
-    "turnstile_rejects": {"write"},
     "turnstile_traffic": {"read", "diff", "write"},
     "complex_daily": {"read", "sum", "write"},
     "complex_hourly": {"read", "sum", "write"},
@@ -73,6 +72,8 @@ def test_a_run_is_a_trace_of_its_steps_weeks_and_phases(collector, project):
     assert {(span.attributes["mta.table"], span.attributes["mta.week"]) for span in weeks} == {
         (table, week) for table in WEEKLY_PHASES for week in WEEKS[:2]
     }
+    (rejects, _) = [span for span in ours if span.attributes.get("mta.table") == "turnstile_rejects"]
+    assert collector.path(rejects) == [RIDERSHIP_JOB, "staged_turnstile", "write"]
     phases: dict[str, set[str]] = {}
     for span in ours:
         above = {other.id: other for other in ours}.get(span.parent)
@@ -159,6 +160,7 @@ def test_the_processes_of_a_run_share_a_trace(collector, project, records, monke
         ("many_processes", "staged_turnstile", "week", "unpack"),
         ("many_processes", "staged_turnstile", "week", "parse"),
         ("many_processes", "staged_turnstile", "week", "write"),
+        ("many_processes", "staged_turnstile", "write"),
     }
 
 

@@ -1,5 +1,6 @@
 """Every line becomes a reading or a reject with one reason."""
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,6 +211,22 @@ LINES = st.lists(
 def test_whatever_a_modern_file_holds_every_line_is_accounted_for(lines, newline):
     published = modern_file(GOOD, *lines)
     staged(published if newline else published[:-1])
+
+
+FIELDS = GOOD.strip().split(",")
+ODD = st.one_of(st.text(st.characters(codec="utf-8", exclude_characters=",\n"), max_size=6), st.just('"'))
+# The date stays: without one, a line would be odd.
+ODDLY_FILLED = st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 10]), ODD), max_size=8).map(
+    lambda odd: [",".join([*FIELDS[:n], text, *FIELDS[n + 1 :]]) for n, text in odd]
+)
+
+
+@given(ODDLY_FILLED)
+def test_a_file_of_eleven_fields_throughout_is_read_as_it_is_beside_an_odd_line(lines):
+    published = modern_file(GOOD, *lines)
+    alone, beside = staged(published), staged(published + b"USE\n")
+    assert alone.readings.equals(beside.readings)
+    assert alone.rejects.equals(beside.rejects.filter(pl.col("raw_text") != "USE"))
 
 
 GROUPS = st.lists(
