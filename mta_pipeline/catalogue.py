@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
-from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES, TABLES, Column, Table
+from mta_pipeline.tables import REFERENCE, TABLES, WITHOUT_WEEKS
+from mta_pipeline.turnstile.contract import Column, Table
 
 SETUP: Final = """\
 import duckdb
@@ -254,7 +255,6 @@ weeks[["week", "in_lake", "readings", "turnstiles", "coverage"]].sort_values("we
     }
 )
 
-_REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
 _TYPES: Final = {
     "Int32": "int32",
     "Int64": "int64",
@@ -339,7 +339,7 @@ def _row(column: Column) -> str:
 def _files(table: Table) -> str:
     if table in WAREHOUSE:
         return "none: it is in the DuckDB file alone" + ("" if table == DIM_DATE else ", as a view of the lake")
-    week = "" if table in _REFERENCE or table in MARTS else "/week=YYYY-MM-DD"
+    week = "" if table in WITHOUT_WEEKS or table in MARTS else "/week=YYYY-MM-DD"
     return f"`<LAKE_ROOT>/{table.layer}/{table.name}{week}/part-0.parquet`"
 
 
@@ -350,7 +350,7 @@ def _freshness(table: Table) -> str:
         return "made again by the job `marts`"
     if table in WAREHOUSE:
         return "at once: a week that comes or is renewed in the lake is seen by the next query"
-    if table in _REFERENCE:
+    if table in REFERENCE:
         return "comes with the version of mta_pipeline, by the job `reference_tables`"
     renewed = ", or that of the week before is" if table.layer == "lake" else ""
     return f"a week at a time, when its file comes or is published again{renewed}"

@@ -13,7 +13,8 @@ from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.resources.warehouse import Warehouse
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TABLES, TURNSTILE_TRAFFIC, Table
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC, Table
 
 # What a container needs for all weeks at once; other runs go week by week and get by with the usual.
 _ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
