@@ -15,6 +15,7 @@ from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.checks.feed import feed_checks
+from mta_pipeline.checks.reconciliation import reconciliation_checks
 from mta_pipeline.checks.soda import hourly_checks
 from mta_pipeline.checks.weekly import weekly_checks
 from mta_pipeline.components import declared_data_sets
@@ -67,7 +68,12 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         declared = [component.on(weeks, settings.lake_root) for component in declared_data_sets()]
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
-            asset_checks=[*weekly_checks(weeks), feed_checks(settings.last_week), *hourly_checks(weeks)],
+            asset_checks=[
+                *weekly_checks(weeks),
+                feed_checks(settings.last_week),
+                *hourly_checks(weeks),
+                reconciliation_checks(),
+            ],
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
