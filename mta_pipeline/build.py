@@ -47,6 +47,8 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        # Dagster's own, from its reading of YAML.
+        warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
         weeks = calendar(settings.last_week)
         raw = raw_asset(weeks)
         weekly = [

@@ -20,12 +20,23 @@ def derived_asset(
     weeks: dg.WeeklyPartitionsDefinition,
     lake_root: str,
     *,
+    group: str | None = None,
     totals: Sequence[str] = (),
 ) -> dg.AssetsDefinition:
-    """The asset of `table`: `make` of each week of `source`; the catalogue shows the sums of the columns `totals`."""
+    """The asset of `table`: `make` of each week of `source`.
+
+    Args:
+        source: the table it is made from.
+        table: the table it is.
+        make: a week of the one from a week of the other.
+        weeks: the calendar.
+        lake_root: where the tables are.
+        group: where the catalogue shows it, if not with its layer.
+        totals: columns of which the catalogue shows the sums.
+    """
 
     @dg.asset(
-        **described(table),
+        **described(table, group),
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,

@@ -30,17 +30,19 @@ def raw_key(data_set: SodaDataSet) -> dg.AssetKey:
 
 
 def soda_assets(
-    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str
+    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
 ) -> list[dg.AssetsDefinition]:
     """All assets of a data set: raw, staged, lake."""
     return [
-        raw_soda_asset(data_set, weeks, lake_root),
-        staged_soda_assets(data_set, weeks, lake_root),
-        _lake_asset(data_set, weeks, lake_root),
+        raw_soda_asset(data_set, weeks, lake_root, group),
+        staged_soda_assets(data_set, weeks, lake_root, group),
+        _lake_asset(data_set, weeks, lake_root, group),
     ]
 
 
-def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
+def raw_soda_asset(
+    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
+) -> dg.AssetsDefinition:
     """The pages of each week, or of the whole data set."""
     raw = SodaRaw(lake_root, data_set)
     ids = ", ".join(source.id for source in data_set.sources)
@@ -48,7 +50,7 @@ def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, 
     @dg.asset(
         key=raw_key(data_set),
         **_partitioned(data_set, weeks),
-        group_name="raw",
+        group_name=group,
         kinds={"file"},
         owners=OWNERS,
         output_required=False,
@@ -76,14 +78,17 @@ def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, 
 
 
 def staged_soda_assets(
-    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str
+    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
 ) -> dg.AssetsDefinition:
     """The typed rows and the rejects, from one look at the pages."""
     tables, raw = (data_set.staged, data_set.rejects), SodaRaw(lake_root, data_set)
 
     @dg.multi_asset(
         name=f"staged_{data_set.table}",
-        outs={table.name: dg.AssetOut(**described(table), automation_condition=_follows(data_set)) for table in tables},
+        outs={
+            table.name: dg.AssetOut(**described(table, group), automation_condition=_follows(data_set))
+            for table in tables
+        },
         **_partitioned(data_set, weeks),
         deps=[raw_key(data_set)],
     )
@@ -126,12 +131,16 @@ def staged_soda_assets(
     return staged
 
 
-def _lake_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
+def _lake_asset(
+    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
+) -> dg.AssetsDefinition:
     if data_set.is_weekly:
-        return derived_asset(data_set.staged, data_set.lake, lambda staged: in_lake(staged, data_set), weeks, lake_root)
+        return derived_asset(
+            data_set.staged, data_set.lake, lambda staged: in_lake(staged, data_set), weeks, lake_root, group=group
+        )
 
     @dg.asset(
-        **described(data_set.lake),
+        **described(data_set.lake, group),
         automation_condition=once_its_inputs_are_done(),
         ins={"staged": dg.AssetIn(asset_key(data_set.staged))},
     )

@@ -6,7 +6,7 @@ What may be said of a data set stands in `soda.declaration`; its assets are thos
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from dagster.components.component.component import Component
@@ -20,6 +20,9 @@ from mta_pipeline.checks.soda import soda_checks
 from mta_pipeline.partitions import calendar
 from mta_pipeline.settings import read_settings
 from mta_pipeline.soda.declaration import SodaDataSet
+
+GROUP: Final = "data_sets"
+"""Where the catalogue shows declared data sets."""
 
 
 class SodaDataSetScaffolder(Scaffolder[Any]):
@@ -66,7 +69,7 @@ class SodaDataSetComponent(Component):
     def on(self, weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.Definitions:
         """Its assets and checks on a deployment's calendar and lake."""
         return dg.Definitions(
-            assets=soda_assets(self.data_set, weeks, lake_root), asset_checks=soda_checks(self.data_set, weeks)
+            assets=soda_assets(self.data_set, weeks, lake_root, GROUP), asset_checks=soda_checks(self.data_set, weeks)
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002

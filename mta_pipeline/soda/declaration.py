@@ -185,7 +185,7 @@ class SodaDataSet(_Declared):
                 Column("source_row", pl.Int32(), "Row of the week's pages, or of all, counted from 1."),
                 Column("row_id", pl.String(), "The portal's id of the row.", nullable=True),
                 Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}."),
-                Column("column", pl.String(), "The column it is about; null for whole rows.", nullable=True),
+                Column("about", pl.String(), "The column it is about; null for whole rows.", nullable=True),
                 Column("raw_text", pl.String(), "The row as it came, as JSON."),
             ),
         )

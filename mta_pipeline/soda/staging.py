@@ -132,9 +132,9 @@ def _fault(column: SodaColumn) -> pl.Expr:
         faults.append((value < column.at_least, RejectReason.TOO_SMALL))
     if column.one_of:
         faults.append((~text.is_in(list(column.one_of)), RejectReason.UNKNOWN_VALUE))
-    nothing = pl.lit(None, pl.Struct({"reason": pl.String, "column": pl.String}))
+    nothing = pl.lit(None, pl.Struct({"reason": pl.String, "about": pl.String}))
     return pl.coalesce(*(pl.when(is_so).then(_because(reason, column.name)) for is_so, reason in faults), nothing)
 
 
 def _because(reason: str, column: str | None) -> pl.Expr:
-    return pl.struct(reason=pl.lit(reason), column=pl.lit(column, pl.String))
+    return pl.struct(reason=pl.lit(reason), about=pl.lit(column, pl.String))

@@ -13,7 +13,9 @@ from mta_pipeline.build import LANDING_JOB, MARTS_JOB, REFERENCE_JOB, RIDERSHIP_
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
-from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline.tables import TABLES, WEEKLY, WITHOUT_WEEKS
+from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
+from mta_pipeline.turnstile.contract import Table
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import Project
 
@@ -113,7 +115,7 @@ def test_a_week_shows_its_rows_and_where_its_file_is(project):
 WEEKS = FIRST, LAST = ("2014-10-04", "2014-10-11")
 BIN = Path(sys.executable).parent
 MATERIALIZE = [BIN / "dagster", "asset", "materialize", "-m", "mta_pipeline.definitions", "--select"]
-WEEKLY = 'group:raw or group:staged or key:"lake/turnstile_traffic"+ and group:lake'
+SELECTION = 'group:raw or group:staged or key:"lake/turnstile_traffic"+ and group:lake'
 LAUNCH = [BIN / "dg", "launch", "--assets"]
 
 
@@ -134,7 +136,7 @@ def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(sampled, tmp_
     settings = {"MTA_FEED": str(sampled.feed), "LAKE_ROOT": str(sampled.lake), "DAGSTER_HOME": str(home)}
     span = ["--partition", *weeks] if len(weeks) == 1 else ["--partition-range", "...".join(weeks)]
     ran = subprocess.run(
-        [*command, WEEKLY, *span],
+        [*command, SELECTION, *span],
         cwd=REPOSITORY,
         env={**os.environ, **settings},
         capture_output=True,

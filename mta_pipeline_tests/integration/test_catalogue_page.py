@@ -16,7 +16,7 @@ from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.run import make_answers, run_weeks
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
-from mta_pipeline.turnstile.contract import TABLES
+from mta_pipeline.tables import TABLES
 from mta_pipeline_tests.conftest import REPOSITORY
 
 WEEKS = ["2014-10-04", "2014-10-11"]

@@ -13,7 +13,8 @@ from mta_pipeline.engines.sql import column_lineage
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, FACT_TURNSTILE, KEYS, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.turnstile.contract import STATION_COMPLEXES, TABLES
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 from mta_pipeline_tests.small_lake import SmallLake, interval
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
