@@ -1,9 +1,7 @@
 """Hourly ridership from a portal to the lake, and beside the turnstiles: from the sample, whose truth is known."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import dagster as dg
 import polars as pl
 import pytest
 import stamina
@@ -80,7 +78,9 @@ def test_a_month_behind_a_portal_that_often_has_enough_of_us_ends_with_exact_tot
 
 
 def test_shares_are_those_the_sample_was_made_with(project):
-    shares = table(project, "lake", "omny_share").filter(pl.col("complex_id").is_not_null(), pl.col("ridership") > 5_000)
+    shares = table(project, "lake", "omny_share").filter(
+        pl.col("complex_id").is_not_null(), pl.col("ridership") > 5_000
+    )
     expected = omny_share_of(shares["complex_id"], shares["month"], SEED)
     assert (shares["omny_share"] - expected).abs().max() < 0.01
 
