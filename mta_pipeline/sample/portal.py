@@ -52,7 +52,7 @@ class Portal(ThreadingHTTPServer):
     def __init__(
         self, data_sets: Mapping[str, pl.DataFrame], *, too_many: float = 0.0, seed: int = 0, port: int = 0
     ) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), Handler)
         self._data_sets = {name: _as_text(rows, name) for name, rows in data_sets.items()}
         self._changes = dict.fromkeys(data_sets, 1)
         self._too_many = too_many
@@ -113,7 +113,9 @@ class Portal(ThreadingHTTPServer):
         return Answer(200, "application/json;charset=utf-8", json.dumps(page.to_dicts()).encode())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers what the portal says."""
+
     protocol_version = "HTTP/1.1"
     server: Portal
 

@@ -200,15 +200,14 @@ class SodaRaw:
             for offset in range(0, part.rows, asked.page_rows):
                 stem = f"{asked.digest}-{part.data_set}-{offset:08d}."
                 expected = min(asked.page_rows, part.rows - offset)
-                contents = self._landed_page(folder, stem, there)
-                if contents is None:
-                    contents = api.page(part.data_set, asked.fields, asked.where, offset)
+                landed = self._landed_page(folder, stem, there)
+                contents = landed or api.page(part.data_set, asked.fields, asked.where, offset)
                 rows = rows_of(contents, asked.fields, f"{self._subject(week, api)}, {part.data_set} row {offset + 1}")
                 if rows.height != expected:
                     raise _Misfit(f"{rows.height:,} rows came where {expected:,} should be")
                 digest = hashlib.sha256(contents).hexdigest()
                 name = f"{stem}{digest[:12]}.csv.zst"
-                if name not in there:
+                if landed is None:
                     write_atomically(folder / name, memoryview(pa.compress(contents, codec=_CODEC)))
                 ids.append(rows[ROW_ID])
                 pages.append(Page(object=name, data_set=part.data_set, rows=rows.height, sha256=digest))
