@@ -1,4 +1,4 @@
-"""What landing from a portal must stand: too many requests, cut answers, pages that do not fit together, corrections."""
+"""What landing from a portal must stand: too many requests, cut answers, pages that do not fit, corrections."""
 
 import json
 import logging
@@ -132,7 +132,7 @@ def test_pages_come_packed_and_the_token_goes_by_header_alone(portal, api, raw, 
 
 def test_a_token_that_is_refused_is_not_tried_again_and_not_shown(portal, api, raw):
     portal.faults.append(always(Answer(403, "application/json", json.dumps({"message": "Invalid app_token"}).encode())))
-    with pytest.raises(FeedRefused, match="403 Forbidden .Invalid app_token.*MTA_SODA_TOKEN") as refused:
+    with pytest.raises(FeedRefused, match=r"403 Forbidden .Invalid app_token.*MTA_SODA_TOKEN") as refused:
         raw.land(api, WEEK)
     assert len(portal.asked) == 1
     assert TOKEN not in str(refused.value)
