@@ -19,6 +19,7 @@ from mta_pipeline.feed import BadFile, FeedRefused, NotPublished
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.raw_files import DamagedRawFile
 from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.soda.client import SodaApi
 from mta_pipeline.soda.declaration import SodaDataSet
 from mta_pipeline.soda.landing import RAW, SodaRaw
 from mta_pipeline.soda.staging import StagedRows, in_lake, stage
@@ -46,33 +47,34 @@ def raw_soda_asset(
     """The pages of each week, or of the whole data set."""
     raw = SodaRaw(lake_root, data_set)
     ids = ", ".join(source.id for source in data_set.sources)
+    of_asset: dict[str, Any] = {
+        "key": raw_key(data_set),
+        "group_name": group,
+        "kinds": {"file"},
+        "owners": OWNERS,
+        "description": f"{data_set.description}\n\nThe portal's pages as published ({ids}), compressed losslessly "
+        "(zstd), and beside them a manifest: how many rows the portal said there are, when they last changed, and the "
+        "sha256 of every page. What the portal has not changed is left as it is.",
+    }
 
-    @dg.asset(
-        key=raw_key(data_set),
-        **_partitioned(data_set, weeks),
-        group_name=group,
-        kinds={"file"},
-        owners=OWNERS,
-        output_required=False,
-        description=f"{data_set.description}\n\nThe portal's pages as published ({ids}), compressed losslessly (zstd), "
-        "and beside them a manifest: how many rows the portal said there are, when they last changed, and the sha256 "
-        "of every page. A week that the portal has not changed is left as it is.",
-    )
+    def landing(api: SodaApi, week: str | None) -> Landing:
+        manifest, is_new = raw.land(api, week)
+        return Landing(manifest, raw.path(week), is_new)
+
+    if not data_set.is_weekly:
+
+        @dg.asset(**of_asset)
+        def whole(soda: dg.ResourceParam[SodaPortal]) -> dg.MaterializeResult[None]:
+            try:
+                return dg.MaterializeResult(metadata=landing(soda.open(), None).facts)
+            except (FeedRefused, BadFile, NotPublished) as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+
+        return whole
+
+    @dg.asset(**of_asset, **_partitioned(data_set, weeks), output_required=False)
     def pages(context: dg.AssetExecutionContext, soda: dg.ResourceParam[SodaPortal]) -> Iterator[dg.Output[None]]:
-        api = soda.open()
-
-        def land(week: str | None) -> Landing:
-            manifest, is_new = raw.land(api, week)
-            return Landing(manifest, raw.path(week), is_new)
-
-        if data_set.is_weekly:
-            yield from landed_weeks(context, raw_key(data_set), land)
-            return
-        try:
-            landing = land(None)
-        except (FeedRefused, BadFile, NotPublished) as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-        yield dg.Output(None, metadata=landing.facts)
+        yield from landed_weeks(context, raw_key(data_set), partial(landing, soda.open()))
 
     return pages
 

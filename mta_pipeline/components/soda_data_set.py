@@ -11,6 +11,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster.components.component.component import Component
 from dagster.components.component_scaffolding import scaffold_component
+from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.scaffold.scaffold import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel
 
@@ -23,6 +24,10 @@ from mta_pipeline.soda.declaration import SodaDataSet
 
 GROUP: Final = "data_sets"
 """Where the catalogue shows declared data sets."""
+
+
+class DeclarationError(ValueError):
+    """A declaration that cannot be used."""
 
 
 class SodaDataSetScaffolder(Scaffolder[Any]):
@@ -82,7 +87,14 @@ def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetCompone
     """The data sets that the package `defs` declares.
 
     Raises:
-        whatever Dagster makes of a defs.yaml that is not valid; it names file and line, and what was expected.
+        DeclarationError: a defs.yaml is not valid; the message has its file and line, and what was expected there.
     """
     tree = dg.ComponentTree.from_module(folder, Path(str(folder.__file__)).parents[2])
-    return tree.get_all_components(of_type=SodaDataSetComponent)
+    try:
+        return tree.get_all_components(of_type=SodaDataSetComponent)
+    except ComponentTreeException as error:
+        # Dagster tells where in the tree it was, and in the cause where in the file.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise DeclarationError(str(cause)) from error

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from mta_pipeline.engines import open_lake
+from mta_pipeline.marts import expression
 from mta_pipeline.marts.contract import AGREEMENT
 from mta_pipeline.marts.ridership_estimate import with_estimate
 from mta_pipeline.report.page import render
@@ -188,6 +189,25 @@ def test_the_five_complexes_that_are_off_by_more_than_a_tenth_are_these(lake, sh
         (206, "Beach 44 St", 1.12),
         (273, "Queens Plaza", 1.12),
     ]
+
+
+def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_not(lake, shared_data):
+    published = pl.read_csv(
+        shared_data / "official" / "monthly_ridership_2024_01.csv", schema_overrides={"complex_id": pl.Int32}
+    )
+    with open_lake(str(lake)) as opened:
+        share = ibis.memtable(official_share(published).to_arrow())
+        tables = {**opened.tables, "omny_share": share}
+        days = pl.DataFrame(pl.from_arrow(expression("ridership_estimate", tables).to_pyarrow()))
+    january = days.filter(pl.col("service_date").is_between(dt.date(2024, 1, 1), dt.date(2024, 1, 31)))
+    both = january.group_by("complex_id").agg(pl.col("ridership_estimate").sum()).join(published, on="complex_id")
+    ratio = pl.col("ridership_estimate") / pl.col("ridership")
+    assert set(january["share_source"]) == {"complex"}
+    assert both["ridership_estimate"].sum() / both["ridership"].sum() == pytest.approx(1.021, abs=0.0005)
+    assert both.select(pl.corr("ridership_estimate", "ridership")).item() == pytest.approx(0.9999, abs=0.00005)
+    assert both.filter((ratio - 1).abs() > 0.1)["complex_id"].sort().to_list() == [133, 200, 202, 206]
+    own = dict(both.filter(pl.col("complex_id").is_in([160, 273])).select("complex_id", ratio.round(3)).rows())
+    assert own == {160: 1.005, 273: 1.005}
 
 
 def test_nineteen_complexes_of_twenty_agree_as_closely_as_the_error_band_says(lake, shared_data):
