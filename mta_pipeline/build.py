@@ -12,6 +12,7 @@ from mta_pipeline.assets.report import report_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
+from mta_pipeline.automation.portal import changed_data_sets_sensor
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.checks.feed import feed_checks
@@ -19,6 +20,7 @@ from mta_pipeline.checks.reconciliation import reconciliation_checks
 from mta_pipeline.checks.soda import hourly_checks
 from mta_pipeline.checks.weekly import weekly_checks
 from mta_pipeline.components import declared_data_sets
+from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
 from mta_pipeline.io_managers.parquet import ParquetIOManager
 from mta_pipeline.partitions import calendar
 from mta_pipeline.resources.feed import TurnstileFeed
@@ -47,8 +49,6 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        # Dagster's own, from its reading of YAML.
-        warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
         weeks = calendar(settings.last_week)
         raw = raw_asset(weeks)
         weekly = [
@@ -67,7 +67,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             report_asset(settings.lake_root, is_sample=settings.is_sample),
         ]
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
-        declared = [component.on(weeks, settings.lake_root) for component in declared_data_sets()]
+        components = declared_data_sets()
+        declared = [component.on(weeks, settings.lake_root) for component in components]
+        data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
             asset_checks=[
@@ -79,6 +81,8 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
+                # A portal is asked only by those who named one.
+                *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=[

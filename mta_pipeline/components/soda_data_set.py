@@ -3,6 +3,7 @@
 What may be said of a data set stands in `soda.declaration`; its assets are those of `assets.soda`.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -91,7 +92,10 @@ def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetCompone
     """
     tree = dg.ComponentTree.from_module(folder, Path(str(folder.__file__)).parents[2])
     try:
-        return tree.get_all_components(of_type=SodaDataSetComponent)
+        with warnings.catch_warnings():
+            # About how Dagster itself reads YAML.
+            warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
+            return tree.get_all_components(of_type=SodaDataSetComponent)
     except ComponentTreeException as error:
         # Dagster tells where in the tree it was, and in the cause where in the file.
         cause: BaseException = error

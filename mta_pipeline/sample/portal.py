@@ -55,7 +55,7 @@ class Portal(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self._data_sets = {name: _as_text(rows, name) for name, rows in data_sets.items()}
         self._changes = dict.fromkeys(data_sets, 1)
-        self._too_many = too_many
+        self.too_many = too_many
         self._chance = Chance(seed, "portal")
         self.asked: list[str] = []
         """The paths with queries that were asked for, in order."""
@@ -78,7 +78,7 @@ class Portal(ThreadingHTTPServer):
         """The answer to a request."""
         nth = len(self.asked)
         self.asked.append(url)
-        if self._chance.uniform(nth)[0] < self._too_many:
+        if self._chance.uniform(nth)[0] < self.too_many:
             return _refusal(429, "Too many requests")
         parts = urlsplit(url)
         if (view := _VIEW.fullmatch(parts.path)) and view[1] in self._data_sets:

@@ -181,10 +181,14 @@ class SodaRaw:
             return made, before is None or before.sha256 != made.sha256
         raise FeedUnavailable(f"{self._subject(week, api)}: {misfit or 'another run lands it, too'}, {ROUNDS} times.")
 
-    def is_current(self, api: SodaApi, week: str | None) -> bool:
-        """Whether what has landed is what the portal holds now."""
-        manifest = self._manifest_if_sound(week)
-        return manifest is not None and manifest.answers(self._ask(api, week))
+    def is_due(self, api: SodaApi, week: str) -> bool:
+        """Whether the portal holds other rows of a week than have landed, by its own word: no page is looked at."""
+        asked = self._ask(api, week)
+        try:
+            manifest = self.manifest(week)
+        except DamagedRawFile:
+            return True
+        return bool(sum(part.rows for part in asked.parts)) if manifest is None else not manifest.answers(asked)
 
     def _ask(self, api: SodaApi, week: str | None) -> _Question:
         where = self.data_set.where(week)

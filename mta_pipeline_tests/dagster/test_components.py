@@ -3,17 +3,17 @@
 import datetime as dt
 import importlib
 import re
-import subprocess
-import sys
+import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 import stamina
+from dagster.components.scaffold.scaffold import ScaffoldRequest
 
-from mta_pipeline.components import DeclarationError, declared_data_sets
+from mta_pipeline.components import DeclarationError, SodaDataSetComponent, declared_data_sets
+from mta_pipeline.components.soda_data_set import SodaDataSetScaffolder
 from mta_pipeline.resources.soda import SodaPortal
 from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline_tests.conftest import REPOSITORY
@@ -122,25 +122,24 @@ def test_a_declaration_is_a_dozen_lines_and_a_line_per_column():
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes", "at", "saying"),
+    ("change", "at", "saying"),
     [
         (
-            "type: number",
-            "type: decimal",
+            ("type: number", "type: decimal"),
             "type: decimal",
             "'text', 'integer', 'number', 'boolean', 'date' or 'timestamp'",
         ),
-        ("key: [day]", "key: [date]", "attributes:", "date is none of the columns: day, subway_ridership"),
-        ("time_column: day", "time_colum: day", "time_colum:", "Extra inputs are not permitted"),
-        ("vxuj-8kew", "vxuj8kew", "vxuj8kew", "should match pattern"),
-        ("rows_at_least: 7", "rows_at_least: many", "many", "should be a valid integer"),
-        ("  table: daily_ridership\n", "", "attributes:", "Field required"),
+        (("key: [day]", "key: [date]"), "attributes:", "date is none of the columns: day, subway_ridership"),
+        (("time_column: day", "time_colum: day"), "time_colum:", "Extra inputs are not permitted"),
+        (("vxuj-8kew", "vxuj8kew"), "vxuj8kew", "should match pattern"),
+        (("rows_at_least: 7", "rows_at_least: many"), "many", "should be a valid integer"),
+        (("  table: daily_ridership\n", ""), "attributes:", "Field required"),
     ],
 )
 def test_a_declaration_that_is_wrong_is_told_with_file_line_and_what_was_expected(
-    tmp_path, monkeypatch, was, becomes, at, saying
+    tmp_path, monkeypatch, change, at, saying
 ):
-    text = DAILY_YAML.read_text().replace(was, becomes, 1)
+    text = DAILY_YAML.read_text().replace(*change, 1)
     line = next(n for n, content in enumerate(text.splitlines(), 1) if at in content)
     name = f"wrong_{tmp_path.name}"
     folder = tmp_path / name / "defs" / "daily"
@@ -154,18 +153,23 @@ def test_a_declaration_that_is_wrong_is_told_with_file_line_and_what_was_expecte
     assert re.search(rf"daily/defs.yaml:{line}\b[^\n]*\n[^\n]*{re.escape(saying)}", str(wrong.value)), str(wrong.value)
 
 
-def test_dg_scaffolds_a_data_set_that_loads(tmp_path):
-    for name in ("pyproject.toml", "README.md"):
-        (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
-    package = tmp_path / "mta_pipeline"
-    package.symlink_to(REPOSITORY / "mta_pipeline")
-    target = REPOSITORY / "mta_pipeline" / "defs"
-    before = {*target.iterdir()}
-    dg_command = [
-        Path(sys.executable).parent / "dg",
-        "scaffold",
-        "defs",
-        "mta_pipeline.components.SodaDataSetComponent",
-    ]
-    subprocess.run([*dg_command, "for_a_test"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert before
+def test_what_dg_scaffolds_is_found_by_it_and_loads(tmp_path, monkeypatch):
+    dg_settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (registry,) = dg_settings["registry_modules"]
+    assert importlib.import_module(registry).SodaDataSetComponent is SodaDataSetComponent
+    folder = tmp_path / "scaffolded" / "defs" / "bridges"
+    folder.mkdir(parents=True)
+    for package in folder.parents[:2]:
+        (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    SodaDataSetScaffolder().scaffold(
+        ScaffoldRequest(
+            type_name=f"{registry}.SodaDataSetComponent",
+            target_path=folder,
+            scaffold_format="yaml",
+            project_root=tmp_path,
+            params=None,
+        )
+    )
+    (component,) = declared_data_sets(importlib.import_module("scaffolded.defs"))
+    assert component.data_set.table == "bridges"

@@ -226,7 +226,7 @@ def test_a_correction_is_noticed_and_renews_the_week_it_is_in_alone(portal, api,
     changed_before = api.changed_at(DATA_SET)
     portal.correct(DATA_SET, 7, ridership="1000.0")
     assert api.changed_at(DATA_SET) != changed_before
-    assert [raw.is_current(api, week) for week in (WEEK, NEXT_WEEK)] == [False, True]
+    assert [raw.is_due(api, week) for week in (WEEK, NEXT_WEEK)] == [True, False]
     manifest, is_new = raw.land(api, WEEK)
     assert is_new
     assert riders(raw) == of_week(rows)["ridership"].sum() - rows["ridership"][7] + 1000
