@@ -5,27 +5,35 @@ from typing import Final
 
 import dagster as dg
 
+from mta_pipeline.assets.hourly import hourly_assets, omny_share_asset
 from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.assets.raw import feed_asset, raw_asset
 from mta_pipeline.assets.report import report_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
+from mta_pipeline.automation.portal import changed_data_sets_sensor
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.checks.feed import feed_checks
+from mta_pipeline.checks.reconciliation import reconciliation_checks
+from mta_pipeline.checks.soda import hourly_checks
 from mta_pipeline.checks.weekly import weekly_checks
+from mta_pipeline.components import declared_data_sets
+from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
 from mta_pipeline.io_managers.parquet import ParquetIOManager
 from mta_pipeline.partitions import calendar
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.resources.raw import RawLayer
+from mta_pipeline.resources.soda import SodaPortal
 from mta_pipeline.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
 from mta_pipeline.settings import Settings
 
 REFERENCE_JOB: Final = "reference_tables"
 RIDERSHIP_JOB: Final = "weekly_ridership"
 LANDING_JOB: Final = "land_weeks"
+HOURLY_JOB: Final = "hourly_ridership"
 MARTS_JOB: Final = "marts"
 
 
@@ -35,7 +43,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
     Args:
         settings: what the deployment chooses.
         resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager, marts_engine,
-            warehouse.
+            warehouse, soda.
     """
     # dagster.yaml uses it on purpose; every process of a run would say so.
     warnings.filterwarnings("ignore", "Handling yaml-defined logging", dg.BetaWarning)
@@ -53,18 +61,30 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         ]
         reference = reference_assets()
         warehouse = _warehouse(settings)
+        hourly = hourly_assets(weeks, settings.lake_root)
         answers = [
+            omny_share_asset(),
             warehouse_assets("bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"),
             mart_assets(),
             report_asset(settings.lake_root, is_sample=settings.is_sample),
         ]
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
-        return dg.Definitions(
-            assets=[feed_asset(weeks), *weekly, *reference, *answers],
-            asset_checks=[*weekly_checks(weeks), feed_checks(settings.last_week)],
+        components = declared_data_sets()
+        declared = [component.on(weeks, settings.lake_root) for component in components]
+        data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
+        coded = dg.Definitions(
+            assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
+            asset_checks=[
+                *weekly_checks(weeks),
+                feed_checks(settings.last_week),
+                *hourly_checks(weeks),
+                reconciliation_checks(),
+            ],
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
+                # A portal is asked only by those who named one.
+                *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=[
@@ -87,6 +107,13 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     description="The tables without weeks, which weekly ones look booths up in.",
                 ),
                 dg.define_asset_job(
+                    HOURLY_JOB,
+                    selection=dg.AssetSelection.assets(*hourly),
+                    description="Weeks of the hourly feed, from the portal (MTA_SODA) to the lake: one, or a range in "
+                    "a single run. Of weeks that the portal has not changed since, nothing is fetched or made again.",
+                    tags={COMPLETE_WEEKS: LEAVE},
+                ),
+                dg.define_asset_job(
                     MARTS_JOB,
                     selection=dg.AssetSelection.assets(*answers),
                     description="The warehouse, the marts and the report, from all weeks in the lake.",
@@ -100,11 +127,13 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark
                 ),
                 "warehouse": warehouse,
+                "soda": SodaPortal(settings.soda, settings.soda_token),
                 **resources,
             },
             # A run is a chain of steps, each fast: a process per step would cost more than the work.
             executor=dg.in_process_executor,
         )
+        return dg.Definitions.merge(coded, *declared)
 
 
 def _warehouse(settings: Settings) -> Warehouse:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from mta_pipeline.hourly.contract import OMNY_SHARE
+from mta_pipeline.hourly.contract import TABLES as HOURLY
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
-from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES, TABLES, Column, Table
+from mta_pipeline.tables import REFERENCE, TABLES, WITHOUT_WEEKS
+from mta_pipeline.turnstile.contract import Column, Table
 
 SETUP: Final = """\
 import duckdb
@@ -95,6 +98,54 @@ of_day.group_by("hour").agg(pl.col("exits").sum()).sort("hour")""",
 hourly = pd.read_parquet(f"{lake}/lake/complex_hourly")
 of_day = hourly[hourly["hour"].dt.normalize() == "2014-10-14"]
 of_day.groupby("hour", as_index=False)[["exits"]].sum()""",
+        ),
+        "hourly_ridership": Example(
+            "How many riders does each payment method have in a week?",
+            """\
+SELECT payment_method, sum(ridership) AS ridership
+FROM staged.hourly_ridership WHERE week = '2024-01-06' GROUP BY payment_method ORDER BY payment_method""",
+            """\
+rows = pl.read_parquet(f"{lake}/staged/hourly_ridership/week=2024-01-06/part-0.parquet")
+rows.group_by("payment_method").agg(pl.col("ridership").sum()).sort("payment_method")""",
+            """\
+rows = pd.read_parquet(f"{lake}/staged/hourly_ridership/week=2024-01-06/part-0.parquet")
+rows.groupby("payment_method", as_index=False)[["ridership"]].sum()""",
+        ),
+        "hourly_ridership_rejects": Example(
+            "How many rows of the portal were rejected?",
+            "SELECT count(*) AS rejects FROM staged.hourly_ridership_rejects",
+            """\
+rejects = pl.read_parquet(f"{lake}/staged/hourly_ridership_rejects/week=*/part-0.parquet")
+rejects.select(rejects=pl.len())""",
+            """\
+rejects = pd.read_parquet(f"{lake}/staged/hourly_ridership_rejects")
+pd.DataFrame({"rejects": [len(rejects)]})""",
+        ),
+        "complex_hourly_published": Example(
+            "How many people use the subway in each hour of a day, and which share of them taps OMNY?",
+            """\
+SELECT hour, sum(ridership) AS ridership, sum(omny_ridership) / sum(ridership) AS omny_share
+FROM lake.complex_hourly_published WHERE hour::DATE = '2024-01-09' GROUP BY hour ORDER BY hour""",
+            """\
+hourly = pl.read_parquet(f"{lake}/lake/complex_hourly_published/week=*/part-0.parquet")
+of_day = hourly.filter(pl.col("hour").dt.date() == pl.date(2024, 1, 9))
+share = pl.col("omny_ridership").sum() / pl.col("ridership").sum()
+of_day.group_by("hour").agg(pl.col("ridership").sum(), omny_share=share).sort("hour")""",
+            """\
+hourly = pd.read_parquet(f"{lake}/lake/complex_hourly_published")
+of_day = hourly[hourly["hour"].dt.normalize() == "2024-01-09"]
+sums = of_day.groupby("hour", as_index=False)[["ridership", "omny_ridership"]].sum()
+sums.assign(omny_share=sums["omny_ridership"] / sums["ridership"])[["hour", "ridership", "omny_share"]]""",
+        ),
+        "omny_share": Example(
+            "Which share of all riders taps OMNY, month by month?",
+            "SELECT month, omny_share FROM lake.omny_share WHERE complex_id IS NULL ORDER BY month",
+            """\
+shares = pl.read_parquet(f"{lake}/lake/omny_share/part-0.parquet")
+shares.filter(pl.col("complex_id").is_null()).select("month", "omny_share").sort("month")""",
+            """\
+shares = pd.read_parquet(f"{lake}/lake/omny_share/part-0.parquet")
+shares[shares["complex_id"].isna()][["month", "omny_share"]].sort_values("month")""",
         ),
         "control_areas": Example(
             "How many booths does each division have?",
@@ -251,10 +302,41 @@ weeks.select("week", "in_lake", "readings", "turnstiles", "coverage").sort("week
 weeks = pd.read_parquet(f"{lake}/marts/data_quality_weekly/part-0.parquet")
 weeks[["week", "in_lake", "readings", "turnstiles", "coverage"]].sort_values("week")""",
         ),
+        "ridership_estimate": Example(
+            "How many people used the subway each day, those who tap OMNY among them, and how sure is that?",
+            """\
+SELECT service_date, sum(ridership_estimate) AS riders, sum(estimate_low) AS low, sum(estimate_high) AS high
+FROM marts.ridership_estimate WHERE is_whole_day AND share_source <> 'unknown'
+GROUP BY service_date ORDER BY service_date""",
+            """\
+days = pl.read_parquet(f"{lake}/marts/ridership_estimate/part-0.parquet")
+known = days.filter("is_whole_day", pl.col("share_source") != "unknown")
+band = {"riders": "ridership_estimate", "low": "estimate_low", "high": "estimate_high"}
+sums = {name: pl.col(column).sum() for name, column in band.items()}
+known.group_by("service_date").agg(**sums).sort("service_date")""",
+            """\
+days = pd.read_parquet(f"{lake}/marts/ridership_estimate/part-0.parquet")
+known = days[days["is_whole_day"] & (days["share_source"] != "unknown")]
+sums = known.groupby("service_date", as_index=False)[["ridership_estimate", "estimate_low", "estimate_high"]].sum()
+sums.set_axis(["service_date", "riders", "low", "high"], axis=1)""",
+        ),
+        "ridership_reconciliation": Example(
+            "How do estimates agree with what the MTA publishes, week by week?",
+            """\
+SELECT week, sum(ridership_estimate) / sum(published) AS ratio
+FROM marts.ridership_reconciliation GROUP BY week ORDER BY week""",
+            """\
+pairs = pl.read_parquet(f"{lake}/marts/ridership_reconciliation/part-0.parquet")
+ratio = pl.col("ridership_estimate").sum() / pl.col("published").sum()
+pairs.group_by("week").agg(ratio=ratio).sort("week")""",
+            """\
+pairs = pd.read_parquet(f"{lake}/marts/ridership_reconciliation/part-0.parquet")
+sums = pairs.groupby("week", as_index=False)[["ridership_estimate", "published"]].sum()
+sums.assign(ratio=sums["ridership_estimate"] / sums["published"])[["week", "ratio"]]""",
+        ),
     }
 )
 
-_REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
 _TYPES: Final = {
     "Int32": "int32",
     "Int64": "int64",
@@ -289,6 +371,9 @@ tables that come by weeks have the week as a column `week` (a date), too. The Py
 ```python
 {setup}
 ```
+
+Tables of hourly ridership and what is made of them have rows once `MTA_SODA` names a portal and the job
+`hourly_ridership` has run. Tables that are declared in YAML are described in Dagster's catalogue alone.
 
 Inside Dagster, an asset gets any of the tables that are files as the frame its parameter is annotated with:
 `pl.DataFrame`, `pl.LazyFrame`, `pa.Table` or `pd.DataFrame`.
@@ -339,18 +424,20 @@ def _row(column: Column) -> str:
 def _files(table: Table) -> str:
     if table in WAREHOUSE:
         return "none: it is in the DuckDB file alone" + ("" if table == DIM_DATE else ", as a view of the lake")
-    week = "" if table in _REFERENCE or table in MARTS else "/week=YYYY-MM-DD"
+    week = "" if table in WITHOUT_WEEKS or table in MARTS else "/week=YYYY-MM-DD"
     return f"`<LAKE_ROOT>/{table.layer}/{table.name}{week}/part-0.parquet`"
 
 
 def _freshness(table: Table) -> str:
     if table in MARTS:
         return "made again by the job `marts`, after weeks were; `make run` ends with it"
-    if table == DIM_DATE:
+    if table in (DIM_DATE, OMNY_SHARE):
         return "made again by the job `marts`"
     if table in WAREHOUSE:
         return "at once: a week that comes or is renewed in the lake is seen by the next query"
-    if table in _REFERENCE:
+    if table in REFERENCE:
         return "comes with the version of mta_pipeline, by the job `reference_tables`"
+    if table in HOURLY:
+        return "a week at a time, when its rows come or are corrected"
     renewed = ", or that of the week before is" if table.layer == "lake" else ""
     return f"a week at a time, when its file comes or is published again{renewed}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SAMPLE_FEED = Path("data/sample/feed")
@@ -55,6 +55,17 @@ def _warehouse(text: str | None) -> str | None:
     return str(Path(text).expanduser().absolute())
 
 
+def _portal(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(_without_credentials(url))
+    if parts.hostname is None or parts.query or parts.fragment:
+        raise ValueError(f"a portal is https://host, not {url}")
+    if parts.scheme != "https" and (parts.scheme, parts.hostname) not in (("http", "127.0.0.1"), ("http", "localhost")):
+        raise ValueError("a portal is asked by https alone, for a token must not be read on its way")
+    return url.rstrip("/")
+
+
 def _spark_connect(server: str | None) -> str | None:
     if server is None:
         return None
@@ -89,6 +100,12 @@ class Settings(BaseSettings):
 
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
     """Seconds between two looks of the sensor at the feed."""
+
+    soda: Annotated[str | None, AfterValidator(_portal)] = Field(default=None, alias="MTA_SODA")
+    """The portal that has hourly ridership and more, https://data.ny.gov for the MTA's; unset, none is ever asked."""
+
+    soda_token: SecretStr | None = Field(default=None, alias="MTA_SODA_TOKEN")
+    """An app token of the portal: with one it allows more requests."""
 
     dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
     """Where Dagster keeps its records; without it, a run from the terminal keeps none."""

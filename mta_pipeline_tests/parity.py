@@ -19,12 +19,13 @@ from pathlib import Path
 import polars as pl
 
 from mta_pipeline.engines import open_lake
-from mta_pipeline.engines.lake_files import WEEKLY, schema, weeks_in_lake
+from mta_pipeline.engines.lake_files import schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline.tables import TABLES, WEEKLY
+from mta_pipeline.turnstile.contract import Table
 from mta_pipeline_tests import bigquery_emulator, spark_servers
 
 ENGINES = ("duckdb", "spark", "standalone", "connect", "bigquery")

@@ -1,5 +1,6 @@
 """A lake written by hand, table by table, for tests of what hangs on it."""
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import polars as pl
 from upath import UPath
 
 from mta_pipeline.engines import open_lake
+from mta_pipeline.hourly.contract import COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE
+from mta_pipeline.hourly.omny import omny_share
 from mta_pipeline.io_managers.frames import to_parquet
 from mta_pipeline.report.page import Sources
+from mta_pipeline.soda.staging import hours_of
 from mta_pipeline.storage import part_path, write_atomically
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
@@ -54,6 +58,25 @@ class SmallLake:
         self.put(COMPLEX_HOURLY, complex_hourly(traffic), week)
         lines = [{"source_line": n, "reason": reason, "raw_text": ""} for n, reason in enumerate(rejects, 1)]
         self.put(TURNSTILE_REJECTS, pl.DataFrame(lines, schema=dict(TURNSTILE_REJECTS.schema)), week)
+
+    def published(self, week: str, riders: int, taps: int, complexes: Iterable[int] = (613, 143)) -> None:
+        """Put a week of the hourly feed, with so many riders in every hour of each complex, and the shares it gives."""
+        hours = hours_of(dt.date.fromisoformat(week)).to_frame()
+        here = pl.DataFrame({"complex_id": complexes}, schema={"complex_id": pl.Int32})
+        self.put(
+            COMPLEX_HOURLY_PUBLISHED,
+            here.join(hours, how="cross").with_columns(
+                pl.lit(riders, pl.Int64).alias("ridership"),
+                pl.lit(0, pl.Int64).alias("transfers"),
+                pl.lit(taps, pl.Int64).alias("omny_ridership"),
+                pl.lit(taps / riders).alias("omny_share"),
+            ),
+            week,
+        )
+        weeks = self.path(COMPLEX_HOURLY_PUBLISHED, "*")
+        self.put(
+            OMNY_SHARE, omny_share(map(pl.read_parquet, sorted(self.root.glob(str(weeks.relative_to(self.root))))))
+        )
 
 
 def sources_of(lake_root: Path) -> Sources:

@@ -15,12 +15,13 @@ def asset_key(table: Table) -> dg.AssetKey:
     return dg.AssetKey([table.layer, table.name])
 
 
-def described(table: Table) -> Mapping[str, Any]:
-    """Description, group, kinds, owners and column schema of a table, as @asset and AssetOut take them."""
+def described(table: Table, group: str | None = None) -> Mapping[str, Any]:
+    """Description, group (its layer unless said otherwise), kinds, owners and column schema of a table, as @asset and
+    AssetOut take them."""
     return {
         "key": asset_key(table),
         "description": f"{table.description}\n\nGrain: {table.grain}.",
-        "group_name": table.layer,
+        "group_name": group or table.layer,
         "kinds": {"polars", "parquet"},
         "owners": OWNERS,
         "metadata": {"dagster/column_schema": _column_schema(table)},

@@ -1,6 +1,6 @@
 """The lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from mta_pipeline.ahead import ahead
 from mta_pipeline.assets.catalogue import asset_key, described
+from mta_pipeline.assets.derived import derived_asset
 from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, is_left_alone
 from mta_pipeline.automation.conditions import follows_its_inputs, when_missing
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
@@ -24,7 +25,6 @@ from mta_pipeline.turnstile.contract import (
     TURNSTILE_READINGS,
     TURNSTILE_REJECTS,
     TURNSTILE_TRAFFIC,
-    Table,
 )
 from mta_pipeline.turnstile.traffic import COLUMNS as READINGS_COLUMNS
 from mta_pipeline.turnstile.traffic import traffic
@@ -104,44 +104,17 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
 def complex_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[dg.AssetsDefinition]:
     """complex_daily and complex_hourly, both sums of traffic."""
     return [
-        _sum_of_traffic(weeks, lake_root, COMPLEX_DAILY, ridership.complex_daily),
-        _sum_of_traffic(weeks, lake_root, COMPLEX_HOURLY, ridership.complex_hourly),
+        derived_asset(
+            TURNSTILE_TRAFFIC,
+            table,
+            summed,
+            weeks,
+            lake_root,
+            columns=ridership.COLUMNS,
+            totals=("entries", "exits"),
+        )
+        for table, summed in ((COMPLEX_DAILY, ridership.complex_daily), (COMPLEX_HOURLY, ridership.complex_hourly))
     ]
-
-
-def _sum_of_traffic(
-    weeks: dg.WeeklyPartitionsDefinition,
-    lake_root: str,
-    table: Table,
-    summed: Callable[[pl.DataFrame], pl.DataFrame],
-) -> dg.AssetsDefinition:
-    @dg.asset(
-        **described(table),
-        partitions_def=weeks,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=WEEKS_POOL,
-        automation_condition=follows_its_inputs(),
-        ins={"traffic": dg.AssetIn(key=asset_key(TURNSTILE_TRAFFIC))},
-    )
-    def summed_traffic(context: dg.AssetExecutionContext, traffic: WeeklyInputs) -> WeeklyFrames:
-        needed = traffic.only(ridership.COLUMNS)
-
-        def made(week: str) -> WeekOutput:
-            with span("week", table=table.name, week=week) as traced:
-                origin = traffic.made_from(week)
-                if is_left_alone(context, lake_root, week, origin, table):
-                    return WeekOutput(week, None, {"outcome": LEFT_ALONE})
-                of_week = needed.get(week)
-                if of_week is None:
-                    return WeekOutput(week, None)
-                with span("sum"):
-                    sums = summed(of_week)
-                people = {register: float(sums[register].sum()) for register in ("entries", "exits")}
-                return WeekOutput(week, sums, people, origin, partial(traffic.made_from, week), traced)
-
-        return WeeklyFrames(under_way.result() for under_way in ahead(made, context.partition_keys))
-
-    return summed_traffic
 
 
 def _made_from(readings: WeeklyInputs, week: str) -> str | None:

@@ -1,18 +1,20 @@
 """The feed as Dagster sees it, and the raw layer: published files, landed as they are."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 import dagster as dg
+from upath import UPath
 
 from mta_pipeline.assets.catalogue import OWNERS
 from mta_pipeline.assets.weeks import WEEKS_POOL, FailedWeeks, leaves_complete_weeks
 from mta_pipeline.feed import BadFile, FeedRefused, NotPublished
 from mta_pipeline.observability.progress import Progress
 from mta_pipeline.observability.tracing import span
-from mta_pipeline.raw_files import RAW_TABLE
+from mta_pipeline.raw_files import RAW_TABLE, Manifest
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline.resources.raw import RawLayer
+from mta_pipeline.soda.landing import Manifest as SodaManifest
 
 FEED_KEY: Final = dg.AssetKey(["feed", "turnstile_file"])
 RAW_KEY: Final = dg.AssetKey(RAW_TABLE)
@@ -51,40 +53,63 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
     ) -> Iterator[dg.Output[None]]:
         source, files, leaves_complete = feed.open(), raw_layer.files(), leaves_complete_weeks(context)
-        progress = Progress(RAW_KEY.path[-1], len(context.partition_keys), context.log.info)
-        landed: dict[str, dict[str, Any]] = {}
-        failed = FailedWeeks()
-        try:
-            for week in context.partition_keys:
-                with span("week", week=week, table=RAW_KEY.path[-1]) as traced:
-                    try:
-                        manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
-                        manifest, is_new = (manifest, False) if manifest else files.land(source, week)
-                    except NotPublished as absent:
-                        context.add_asset_metadata({"outcome": f"skipped: {absent}"}, RAW_KEY, week)
-                        progress.week(week, f"skipped: {absent}")
-                    except BadFile as error:
-                        traced.fail(type(error).__qualname__, str(error))
-                        failed.add(context, week, error)
-                    else:
-                        outcome = "landed" if is_new else "unchanged"
-                        landed[week] = {
-                            "outcome": outcome,
-                            "path": dg.MetadataValue.path(str(files.path(week))),
-                            **manifest.model_dump(mode="json", exclude_none=True),
-                        }
-                        progress.week(week, f"{manifest.size:,} bytes, {outcome}")
-            failed.raise_if_any()
-        except BaseException as error:
-            # Dagster records the weeks of a step when it ends well; those that have landed must not get lost.
-            for week, facts in landed.items():
-                context.log_event(dg.AssetMaterialization(RAW_KEY, partition=week, metadata=facts))
-            if isinstance(error, FeedRefused):
-                raise dg.Failure(str(error), allow_retries=False) from error
-            raise
-        for week, facts in landed.items():
-            context.add_asset_metadata(facts, RAW_KEY, week)
-        if landed:
-            yield dg.Output(None)
+
+        def land(week: str) -> Landing:
+            manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
+            manifest, is_new = (manifest, False) if manifest else files.land(source, week)
+            return Landing(manifest, files.path(week), is_new)
+
+        yield from landed_weeks(context, RAW_KEY, land)
 
     return turnstile_file
+
+
+class Landing(NamedTuple):
+    """A week that has landed: its manifest, which has a `size`, its folder, and whether its contents are new."""
+
+    manifest: Manifest | SodaManifest
+    folder: UPath
+    is_new: bool
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the catalogue shows of it."""
+        outcome = "landed" if self.is_new else "unchanged"
+        facts = {"outcome": outcome, "path": dg.MetadataValue.path(str(self.folder))}
+        return {**facts, **self.manifest.model_dump(mode="json", exclude_none=True)}
+
+
+def landed_weeks(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, land: Callable[[str], Landing]
+) -> Iterator[dg.Output[None]]:
+    """Land the weeks of a run one by one; those that were not published are skipped, those that are bad fail at its
+    end, when the others are done."""
+    progress = Progress(key.path[-1], len(context.partition_keys), context.log.info)
+    landed: dict[str, dict[str, Any]] = {}
+    failed = FailedWeeks()
+    try:
+        for week in context.partition_keys:
+            with span("week", table=key.path[-1], week=week) as traced:
+                try:
+                    landing = land(week)
+                except NotPublished as absent:
+                    context.add_asset_metadata({"outcome": f"skipped: {absent}"}, key, week)
+                    progress.week(week, f"skipped: {absent}")
+                except BadFile as error:
+                    traced.fail(type(error).__qualname__, str(error))
+                    failed.add(context, week, error)
+                else:
+                    landed[week] = landing.facts
+                    progress.week(week, f"{landing.manifest.size:,} bytes, {landed[week]['outcome']}")
+        failed.raise_if_any()
+    except BaseException as error:
+        # Dagster records the weeks of a step when it ends well; those that have landed must not get lost.
+        for week, facts in landed.items():
+            context.log_event(dg.AssetMaterialization(key, partition=week, metadata=facts))
+        if isinstance(error, FeedRefused):
+            raise dg.Failure(str(error), allow_retries=False) from error
+        raise
+    for week, facts in landed.items():
+        context.add_asset_metadata(facts, key, week)
+    if landed:
+        yield dg.Output(None)

@@ -12,6 +12,7 @@ from mta_pipeline.automation.conditions import once_its_inputs_are_done
 from mta_pipeline.marts.contract import (
     BUSIEST_PLACES,
     DATA_QUALITY_WEEKLY,
+    RIDERSHIP_RECONCILIATION,
     STATION_PEAK_HOURS,
     STATION_WEEK_OVER_WEEK,
     SYSTEM_DAILY,
@@ -28,6 +29,7 @@ _SOURCES: Final = (
     STATION_PEAK_HOURS,
     STATION_WEEK_OVER_WEEK,
     DATA_QUALITY_WEEKLY,
+    RIDERSHIP_RECONCILIATION,
     STATION_COMPLEXES,
 )
 

@@ -9,18 +9,23 @@ from mta_pipeline.assets.catalogue import asset_key, described
 from mta_pipeline.automation.conditions import once_its_inputs_are_done
 from mta_pipeline.containers.limits import MEMORY_TAG
 from mta_pipeline.engines.lake_files import LakeIncompleteError
+from mta_pipeline.hourly.contract import COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.observability.tracing import span
 from mta_pipeline.resources.marts import MartsEngine
 from mta_pipeline.resources.warehouse import Warehouse
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TABLES, TURNSTILE_TRAFFIC, Table
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC, Table
 
 # What a container needs for all weeks at once; other runs go week by week and get by with the usual.
 _ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
 
 _KEYS: Final = {table.name: asset_key(table) for table in (*TABLES, *WAREHOUSE, *MARTS)}
 
+
+# Many a lake has turnstiles alone.
+_HOURLY: Final = dg.AssetSelection.assets(asset_key(COMPLEX_HOURLY_PUBLISHED), asset_key(OMNY_SHARE))
 
 WAREHOUSE_POOL: Final = "warehouse"
 """One run at a time brings the warehouse up to date: two would load a week twice, in whatever order."""
@@ -71,7 +76,7 @@ def mart_assets() -> dg.AssetsDefinition:
             mart.name: dg.AssetOut(
                 **{**described(mart), "kinds": {"ibis", "parquet"}},
                 is_required=False,
-                automation_condition=once_its_inputs_are_done(),
+                automation_condition=once_its_inputs_are_done(can_do_without=_HOURLY),
                 tags=_ALL_WEEKS,
             )
             for mart in MARTS

@@ -48,15 +48,20 @@ def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg
     )
 
 
-def once_its_inputs_are_done() -> dg.AutomationCondition[Any]:
+def once_its_inputs_are_done(*, can_do_without: dg.AssetSelection | None = None) -> dg.AutomationCondition[Any]:
     """For a table without weeks: due when weeks of its inputs were renewed and no more of them are under way.
 
     - a renewed input, since the table was last asked for: as above; any week of an input counts.
     - `not any_deps_in_progress`: not while any week of an input is in a run: one run after a backfill, not one a week.
-    - `all_deps_match(not missing)`: each input has something, be it one week. Not `any_deps_missing`: weeks that were
-      never published are missing for good.
+    - `all_deps_match(not missing)`: each input has something, be it one week, but for those it `can_do_without`. Not
+      `any_deps_missing`: weeks that were never published are missing for good.
+
+    Args:
+        can_do_without: inputs of which there may be nothing at all.
     """
     something = Condition.all_deps_match(~Condition.missing())
+    if can_do_without is not None:
+        something = something.ignore(can_do_without)
     return _renewed_input() & _nothing_under_way() & something
 
 

@@ -36,10 +36,27 @@ class Finding:
     """What one check found in one week."""
 
     check: dg.AssetCheckSpec
-    week: str
+    week: str | None
+    """None for a table without weeks."""
     passed: bool
     description: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def severity(self) -> dg.AssetCheckSeverity:
+        """A warning, unless the check stops what hangs on the table."""
+        return dg.AssetCheckSeverity.ERROR if self.check.blocking else dg.AssetCheckSeverity.WARN
+
+    def of_whole_table(self) -> dg.AssetCheckResult:
+        """The result for a table without weeks."""
+        return dg.AssetCheckResult(
+            passed=self.passed,
+            asset_key=self.check.asset_key,
+            check_name=self.check.name,
+            description=self.description,
+            metadata=self.metadata,
+            severity=self.severity,
+        )
 
 
 def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
@@ -53,7 +70,7 @@ def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
 
 
 def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    accounted = _spec(
+    accounted = spec(
         weeks,
         TURNSTILE_READINGS,
         "every_line_accounted_for",
@@ -61,7 +78,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         against=[dg.AssetDep(asset_key(TURNSTILE_REJECTS))],
         blocking=True,
     )
-    known = _spec(
+    known = spec(
         weeks,
         TURNSTILE_READINGS,
         "booths_known",
@@ -109,13 +126,13 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
             for under_way in ahead(found, turnstile_readings.weeks_there()):
                 yield from under_way.result()
 
-        yield from _results(context, turnstile_readings.weeks, [accounted, known], findings())
+        yield from results(context, turnstile_readings.weeks, [accounted, known], findings())
 
     return check
 
 
 def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    complete = _spec(
+    complete = spec(
         weeks,
         TURNSTILE_TRAFFIC,
         "an_interval_per_reading",
@@ -123,7 +140,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         against=[dg.AssetDep(asset_key(TURNSTILE_READINGS))],
         blocking=True,
     )
-    carried = _spec(
+    carried = spec(
         weeks,
         TURNSTILE_TRAFFIC,
         "carry_in_present",
@@ -167,13 +184,13 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
                     else f"no readings of {week_before(week)} yet: materialize that week, then this one again",
                 )
 
-        yield from _results(context, turnstile_traffic.weeks, [complete, carried], findings())
+        yield from results(context, turnstile_traffic.weeks, [complete, carried], findings())
 
     return check
 
 
 def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetChecksDefinition:
-    kept = _spec(
+    kept = spec(
         weeks,
         table,
         "riders_kept",
@@ -216,13 +233,13 @@ def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetC
                     f"in traffic {of_traffic[0]:,} and {of_traffic[1]:,}",
                 )
 
-        yield from _results(context, sums.weeks, [kept], findings())
+        yield from results(context, sums.weeks, [kept], findings())
 
     return check
 
 
-def _spec(
-    weeks: dg.WeeklyPartitionsDefinition,
+def spec(
+    weeks: dg.WeeklyPartitionsDefinition | None,
     table: Table,
     name: str,
     description: str,
@@ -230,6 +247,7 @@ def _spec(
     against: Iterable[dg.AssetDep] = (),
     blocking: bool = False,
 ) -> dg.AssetCheckSpec:
+    """A check of a table, with a result per week if there are weeks."""
     return dg.AssetCheckSpec(
         name,
         asset=asset_key(table),
@@ -244,7 +262,7 @@ def _ins(*tables: Table) -> dict[str, dg.AssetIn]:
     return {table.name: dg.AssetIn(asset_key(table)) for table in tables}
 
 
-def _results(
+def results(
     context: dg.AssetCheckExecutionContext,
     weeks: Collection[str],
     checks: Sequence[dg.AssetCheckSpec],
@@ -260,10 +278,10 @@ def _results(
             passed=finding.passed,
             description=finding.description,
             metadata=finding.metadata,
-            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+            severity=finding.severity,
             blocking=check.blocking,
             partition=finding.week,
-            target_materialization_data=judged.get(finding.week),
+            target_materialization_data=judged.get(finding.week or ""),
         )
     for check in checks:
         yield dg.Output(None, output_name=check.get_python_identifier())

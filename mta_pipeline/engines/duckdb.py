@@ -15,13 +15,14 @@ import ibis.expr.types as ir
 from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
-from mta_pipeline.engines.lake_files import WEEKLY, is_there, pattern, schema, weeks_in_lake
+from mta_pipeline.engines.lake_files import is_there, pattern, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.storage import local_path, location, part_path, write_atomically
-from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline.tables import TABLES, WEEKLY
+from mta_pipeline.turnstile.contract import Table
 
 _OLDEST_STORAGE: Final = "v1.0.0"
 """The file's format, so that clients older than ours open it, too."""

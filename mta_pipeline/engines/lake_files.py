@@ -7,20 +7,8 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.storage import part_path, weeks_there
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    CONTROL_AREAS,
-    STATION_COMPLEXES,
-    TABLES,
-    TURNSTILE_TRAFFIC,
-    Table,
-)
-
-REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
-"""The tables that belong to no week."""
-
-WEEKLY: Final = tuple(table for table in TABLES if table not in REFERENCE)
+from mta_pipeline.tables import REFERENCE, WEEKLY
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC, Table
 
 _MADE_WITH_A_WEEK: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
 
@@ -52,12 +40,13 @@ def is_there(lake_root: str, table: Table) -> bool:
     if table in WEEKLY:
         return bool(weeks_there(lake_root, table.layer, table.name))
     path = part_path(lake_root, table.layer, table.name)
-    if not path.exists():
+    there = path.exists()
+    if table in REFERENCE and not there:
         raise LakeIncompleteError(
             f"{table.layer}/{table.name} is not in the lake: there is no {path}. Materialize it first: "
             "run the job reference_tables, or make run."
         )
-    return True
+    return there
 
 
 def weeks_in_lake(lake_root: str) -> set[str]:

@@ -18,7 +18,8 @@ from mta_pipeline.engines.lake_files import EngineMissingError, is_there, schema
 from mta_pipeline.marts.contract import DIM_DATE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.storage import local_path
-from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

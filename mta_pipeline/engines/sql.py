@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 from mta_pipeline.engines.lake_files import schema
 from mta_pipeline.marts import expression, inputs
 from mta_pipeline.marts.contract import WAREHOUSE
-from mta_pipeline.turnstile.contract import TABLES
+from mta_pipeline.tables import TABLES
 
 Dialect = Literal["duckdb", "bigquery", "pyspark"]
 

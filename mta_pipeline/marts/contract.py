@@ -48,6 +48,21 @@ _WHOLE_DAY: Final = Column(
 )
 _DAYS: Final = Column("days", pl.Int64(), "Days that have readings of this complex then; averages are over these.")
 
+AGREEMENT: Final = 0.067
+"""What lies between an estimate with a month's own share and what the MTA publishes, at most, for nineteen complexes of
+twenty: measured over January 2024."""
+
+
+class ShareSource:
+    """Where the OMNY share of an estimate comes from."""
+
+    BEFORE_OMNY: Final = "before_omny"
+    COMPLEX: Final = "complex"
+    SUBWAY: Final = "subway"
+    UNKNOWN: Final = "unknown"
+    ALL: Final = (BEFORE_OMNY, COMPLEX, SUBWAY, UNKNOWN)
+
+
 DIM_STATION: Final = Table(
     "warehouse",
     "dim_station",
@@ -283,6 +298,65 @@ DATA_QUALITY_WEEKLY: Final = Table(
     ),
 )
 
+_ESTIMATE: Final = "entries ÷ (1 - OMNY share)"
+
+RIDERSHIP_ESTIMATE: Final = Table(
+    "marts",
+    "ridership_estimate",
+    "station complex × service date",
+    f"Ridership of the turnstile era with the riders who tapped OMNY: {_ESTIMATE}, the share that of the complex in "
+    "the month by what the MTA publishes by the hour; before May 2019 it is 0. Where a complex has no share, the whole "
+    "subway's of that month stands in, and is flagged; where there is none either, the estimate is null. The band is "
+    "what the share's daily spread within the month makes of it (of a stand-in, its spread over complexes), widened by "
+    f"{AGREEMENT:.1%}, within which nineteen complexes of twenty agreed with the MTA over January 2024.",
+    (
+        _COMPLEX_ID,
+        *_PLACE,
+        Column("service_date", pl.Date(), "Calendar date on which the intervals start."),
+        _RIDERS[0],
+        Column(
+            "share_source",
+            pl.String(),
+            "Whose share it is: before_omny (0), complex (its own), subway (the whole subway's: a stand-in), unknown.",
+        ),
+        Column("omny_share", pl.Float64(), "Share, 0 to 1, of OMNY; null if unknown.", nullable=True),
+        Column(
+            "ridership_estimate",
+            pl.Float64(),
+            f"Riders, however they paid: {_ESTIMATE}; null if either is unknown.",
+            nullable=True,
+        ),
+        Column("estimate_low", pl.Float64(), "The lower end of its error band.", nullable=True),
+        Column("estimate_high", pl.Float64(), "The upper end of its error band.", nullable=True),
+        _COVERAGE,
+        _WHOLE_DAY,
+    ),
+)
+
+RIDERSHIP_RECONCILIATION: Final = Table(
+    "marts",
+    "ridership_reconciliation",
+    "station complex × week",
+    "The estimate from turnstiles beside the ridership that the MTA publishes by the hour, per complex and week, over "
+    "the days that both have wholly. Weeks and complexes that only one of them has are left out.",
+    (
+        _COMPLEX_ID,
+        *_PLACE,
+        _WEEK,
+        Column("days", pl.Int64(), "Days of the week that are compared."),
+        Column("entries", pl.Int64(), f"People {_ENTRIES}, on these days."),
+        Column("ridership_estimate", pl.Float64(), f"Riders on these days by turnstiles: {_ESTIMATE}."),
+        Column("published", pl.Int64(), "Riders on these days as the MTA publishes them."),
+        Column("ratio", pl.Float64(), "Estimate ÷ published; null if nobody is published.", nullable=True),
+        Column(
+            "has_fallback_share",
+            pl.Boolean(),
+            "Whether the whole subway's share stood in for the complex's own on any of the days.",
+        ),
+        _COVERAGE,
+    ),
+)
+
 MARTS: Final = (
     STATION_DAILY,
     STATION_PEAK_HOURS,
@@ -290,6 +364,8 @@ MARTS: Final = (
     SYSTEM_DAILY,
     BUSIEST_PLACES,
     DATA_QUALITY_WEEKLY,
+    RIDERSHIP_ESTIMATE,
+    RIDERSHIP_RECONCILIATION,
 )
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -300,6 +376,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "system_daily": ("service_date", "division", "borough"),
         "busiest_places": ("weekday", "hour", "complex_id"),
         "data_quality_weekly": ("week",),
+        "ridership_estimate": ("complex_id", "service_date"),
+        "ridership_reconciliation": ("complex_id", "week"),
     }
 )
 """The columns that name a row of each mart, and that its rows are sorted by."""

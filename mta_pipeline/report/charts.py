@@ -319,6 +319,45 @@ def movers(moved: Movers, width: int) -> Chart:
     }
 
 
+def agreement(points: pl.DataFrame, width: int) -> Chart:
+    """Each complex by what the MTA publishes and by what turnstiles with OMNY added give: on the line both agree."""
+    complexes = [
+        {
+            **row,
+            "said": f"{row['label']}: {row['ridership_estimate']:,.0f} by turnstiles, {row['published']:,} published",
+        }
+        for row in points.iter_rows(named=True)
+    ]
+    both = points.select(
+        least=pl.min_horizontal(pl.col("published", "ridership_estimate").min()),
+        most=pl.max_horizontal(pl.col("published", "ridership_estimate").max()),
+    )
+    ends = [max(1.0, float(both["least"].item() or 0)), float(both["most"].item())]
+    axis = {"format": "~s", "tickCount": 4, "labelOverlap": True}
+    scale = {"type": "log", "domain": ends, "nice": False}
+
+    def position(field: str, title: str) -> Mapping[str, Any]:
+        return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, "title": title}
+
+    x, y = position("published", "as published"), position("ridership_estimate", "by turnstiles, with OMNY added")
+    return {
+        "width": width,
+        "height": min(width, 360),
+        "layer": [
+            {
+                "data": {"values": [{"published": end, "ridership_estimate": end} for end in ends]},
+                "mark": {"type": "line", "color": _GREY, "aria": False},
+                "encoding": {"x": x, "y": y},
+            },
+            {
+                "data": {"values": complexes},
+                "mark": {"type": "point", "color": COLOURS["entries"], "filled": True, "size": 24, "opacity": 0.7},
+                "encoding": {"x": x, "y": y, "description": _HOVERED},
+            },
+        ],
+    }
+
+
 def coverage(by_week: pl.DataFrame, span: Span, width: int) -> Chart:
     """The share of the turnstiles' time that counts, by week; missing weeks are gaps."""
     week = dt.timedelta(days=7)

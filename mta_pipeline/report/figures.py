@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from mta_pipeline.hourly.agreement import by_week, worst
 from mta_pipeline.partitions import ONE_WEEK
 from mta_pipeline.turnstile.contract import RejectReason, Status
 
@@ -31,6 +32,7 @@ LEAST_TO_MOVE: Final = 1_000
 """Exits in the week before that a complex needs to be among the movers: of few riders, a few are many per cent."""
 
 _SAME_TURNSTILES: Final = 0.1
+_FURTHEST_OFF: Final = 5
 _ONE_DAY: Final = dt.timedelta(days=1)
 
 
@@ -223,6 +225,27 @@ def movers(station_week_over_week: pl.DataFrame, station_complexes: pl.DataFrame
     gained = rows.filter(pl.col("exits_change") > 0).head(each)
     lost = rows.filter(pl.col("exits_change") < 0).tail(each)
     return Movers(newest, pl.concat([gained, lost]))  # type: ignore[arg-type]  # a date, as the column is
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Estimates beside what the MTA publishes: `weeks` as `hourly.agreement.by_week`, `off` as its `worst`, and
+    `points` over all weeks: label, ridership_estimate, published."""
+
+    weeks: pl.DataFrame
+    off: pl.DataFrame
+    points: pl.DataFrame
+
+
+def agreement(ridership_reconciliation: pl.DataFrame, station_complexes: pl.DataFrame) -> Agreement | None:
+    """How ridership by turnstiles agrees with what is published; None if there is nothing to compare."""
+    if ridership_reconciliation.is_empty():
+        return None
+    named = labels(ridership_reconciliation, station_complexes)
+    points = ridership_reconciliation.group_by("complex_id").agg(pl.col("ridership_estimate", "published").sum())
+    off = worst(ridership_reconciliation, _FURTHEST_OFF).join(named, on="complex_id", how="left", maintain_order="left")
+    points = points.filter(pl.col("published") > 0).join(named, on="complex_id").sort("complex_id").drop("complex_id")
+    return Agreement(by_week(ridership_reconciliation), off, points)
 
 
 def quality(data_quality_weekly: pl.DataFrame) -> pl.DataFrame:

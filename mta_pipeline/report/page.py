@@ -32,6 +32,7 @@ class Sources:
     station_peak_hours: pl.DataFrame
     station_week_over_week: pl.DataFrame
     data_quality_weekly: pl.DataFrame
+    ridership_reconciliation: pl.DataFrame
     station_complexes: pl.DataFrame
 
 
@@ -147,6 +148,14 @@ def _draw(drawn: _Drawings, facts: dict[str, Any], by_day: pl.DataFrame, sources
         caption = f"Week of {moved.week} against the week before: exits (bars), entries without OMNY taps (diamonds)"
         drawn.add("movers", caption, lambda width: charts.movers(moved, width))
         facts["moved_week"] = moved.week
+    agreed = figures.agreement(sources.ridership_reconciliation, sources.station_complexes)
+    facts["agreement"] = agreed and {
+        "weeks": agreed.weeks.tail(_WEEKS_LISTED).reverse().to_dicts(),
+        "off": agreed.off.to_dicts(),
+    }
+    if agreed and agreed.points.height:
+        caption = "Riders by turnstiles with OMNY added, against riders as published, per station complex"
+        drawn.add("agreement", caption, lambda width: charts.agreement(agreed.points, width))
     weeks = figures.quality(sources.data_quality_weekly)
     caption = "Share of the turnstiles' time in intervals whose exits are plausible and known"
     drawn.add("coverage", caption, lambda width: charts.coverage(weeks, span, width))
@@ -181,6 +190,7 @@ def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["people"] = lambda n: "not known" if n is None else f"{n:,.0f}"
     environment.filters["percent"] = lambda share, digits=0: "not known" if share is None else f"{share:.{digits}%}"
+    environment.filters["figure"] = lambda n, digits=4: "not known" if n is None else f"{n:.{digits}f}"
     environment.filters["day"] = lambda date: f"{date:%a %-d %b %Y}" if date else "none yet"
     environment.filters["block"] = lambda hour: f"{hour}–{hour + 4} h"
     return environment.from_string(_resource("page.html"))

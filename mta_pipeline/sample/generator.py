@@ -16,6 +16,7 @@ import polars as pl
 from mta_pipeline.partitions import FIRST_WEEK, week_before, week_start
 from mta_pipeline.sample.audits import Auditor, Readings, WeekFile
 from mta_pipeline.sample.faults import Faults
+from mta_pipeline.sample.hourly import published_hours
 from mta_pipeline.sample.layout import FIRST_MODERN_WEEK, Layout
 from mta_pipeline.sample.people import EPOCH, HORIZON, People
 from mta_pipeline.sample.publish import Compression, fingerprint, publish
@@ -79,6 +80,11 @@ class SampleFeed:
             file = self._file(week)
             yield SampleWeek(week, file.text, self._truth(week, file.kept, before), file.rejects)
             before = (week, file.kept)
+
+    def hourly(self, week: str) -> pl.DataFrame:
+        """What the portal publishes of a week's riders; see `hourly.published_hours`."""
+        _number(week)
+        return published_hours(week, self._roster, self._people, self.seed)
 
     def after_republishing(self, week: str) -> Self:
         """The feed after the MTA has published a week again, with corrected registers.

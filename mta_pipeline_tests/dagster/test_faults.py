@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 import stamina
 
-from mta_pipeline.feed import web
+from mta_pipeline.feed import site as asking
 from mta_pipeline.partitions import file_name
 from mta_pipeline.raw_files import RawFiles
 from mta_pipeline.resources.feed import TurnstileFeed
@@ -59,7 +59,7 @@ PASSING = {
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
 def test_a_site_that_stumbles_gives_the_weeks_all_the_same(site, monkeypatch, fault):
     project, server = site
-    monkeypatch.setattr(web, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(asking, "READ_TIMEOUT", 0.3)
     server.fail(file_name(SECOND), fault, times=2)
     assert project.run(FIRST, THIRD).success
     assert project.landed() == list(WEEKS)
@@ -84,7 +84,7 @@ def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_ru
     site, monkeypatch, fault, told
 ):
     project, server = site
-    monkeypatch.setattr(web, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(asking, "READ_TIMEOUT", 0.3)
     project.run(FIRST, SECOND)
     before, manifest = project.files(), project.raw.manifest(SECOND)
     corrected = quiet_week(SECOND, start=1_421)

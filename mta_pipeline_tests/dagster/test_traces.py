@@ -24,8 +24,8 @@ WEEKLY_PHASES = {
     "turnstile_file": {"fetch", "write"},
     "turnstile_readings": {"unpack", "parse", "write"},
     "turnstile_traffic": {"read", "diff", "write"},
-    "complex_daily": {"read", "sum", "write"},
-    "complex_hourly": {"read", "sum", "write"},
+    "complex_daily": {"read", "derive", "write"},
+    "complex_hourly": {"read", "derive", "write"},
 }
 
 

@@ -27,7 +27,8 @@ from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS, WAREHOUSE
 from mta_pipeline.resources import warehouse as resources
 from mta_pipeline.settings import Settings
 from mta_pipeline.storage import part_path, read_bytes
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TABLES, TURNSTILE_TRAFFIC, Table
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_TRAFFIC, Table
 from mta_pipeline_tests import bigquery_emulator
 from mta_pipeline_tests.parity import difference, sample_lake
 from mta_pipeline_tests.small_lake import SmallLake, interval

@@ -11,26 +11,35 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from mta_pipeline.build import HOURLY_JOB, build_defs
 from mta_pipeline.catalogue import EXAMPLES, SETUP, catalogue
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
+from mta_pipeline.resources.soda import SodaPortal
 from mta_pipeline.run import make_answers, run_weeks
 from mta_pipeline.sample import SampleFeed
+from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline.settings import Settings
-from mta_pipeline.turnstile.contract import TABLES
+from mta_pipeline.tables import TABLES
 from mta_pipeline_tests.conftest import REPOSITORY
 
-WEEKS = ["2014-10-04", "2014-10-11"]
+WEEKS = ["2014-10-04", "2014-10-11", "2024-01-06", "2024-01-13"]
+BY_THE_HOUR = "2024-01-06"
 
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """What the examples start from, over a sample lake."""
     folder = tmp_path_factory.mktemp("catalogue")
-    SampleFeed(seed=0, turnstiles=60, first_week=WEEKS[0]).write(folder / "feed", WEEKS)
+    feed = SampleFeed(seed=0, turnstiles=60, first_week=WEEKS[0])
+    feed.write(folder / "feed", WEEKS)
     settings = Settings(feed=str(folder / "feed"), lake_root=str(folder / "lake"))
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere)
         outcome = run_weeks(settings, WEEKS, instance, console)
+        with serve(Portal({"wujg-7c2s": feed.hourly(BY_THE_HOUR)})) as portal:
+            defs = build_defs(settings, soda=SodaPortal(portal.url))
+            job = defs.resolve_job_def(HOURLY_JOB)
+            assert job.execute_in_process(instance=instance, partition_key=BY_THE_HOUR).success
         make_answers(settings, instance, console, outcome)
     assert outcome.success
     given: dict[str, object] = {}

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished, open_feed, web
+from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished, open_feed, site, web
 from mta_pipeline.partitions import file_name
 from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
 
@@ -60,7 +60,7 @@ def server(tmp_path: Path) -> Iterator[FeedServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the answers that never come; the others are given all the time they need."""
-    monkeypatch.setattr(web, "READ_TIMEOUT", 0.5)
+    monkeypatch.setattr(site, "READ_TIMEOUT", 0.5)
 
 
 def asked_for(server: FeedServer, name: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, imp
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying):
-    server.fail(NAME, fault, times=web.MAX_REDIRECTS + 1)
+    server.fail(NAME, fault, times=site.MAX_REDIRECTS + 1)
     sink = io.BytesIO()
 
     with pytest.raises(outcome, match=saying) as raised:
@@ -118,7 +118,7 @@ def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying)
     assert WEEK in str(raised.value)
     assert not raised.value.retryable
     assert sink.getvalue() == b""
-    assert len(asked_for(server, NAME)) == (web.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
+    assert len(asked_for(server, NAME)) == (site.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
 
 
 def test_retry_after_is_waited_for_within_reason(server):
@@ -238,7 +238,7 @@ def test_an_index_page_without_a_version_is_read_every_time(server):
 
 
 def test_a_hurried_feed_asks_once_and_does_not_wait_for_what_comes_slowly(server, monkeypatch):
-    monkeypatch.setattr(web, "HURRIED", 0.3)
+    monkeypatch.setattr(site, "HURRIED", 0.3)
     feed = open_feed(server.index_url, hurried=True)
     with stamina.set_testing(False):
         server.fail("turnstile.html", Fault(status=503))

@@ -13,7 +13,8 @@ from mta_pipeline.engines.sql import column_lineage
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, FACT_TURNSTILE, KEYS, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.turnstile.contract import STATION_COMPLEXES, TABLES
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 from mta_pipeline_tests.small_lake import SmallLake, interval
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
@@ -227,6 +228,7 @@ def test_rows_are_sorted_by_a_key_that_names_them(lake):
     for week in (FIRST, SECOND):
         hours = [(f"{week} {hour:02}", f"{week} {hour + 1:02}") for hour in range(0, 22, 7)]
         lake.week(week, *(interval(*hour, 5, 5, complex_id=c) for hour in hours for c in (613, 143, None)))
+        lake.published(week, 10, 5)
     for table in MARTS:
         keys = rows_of(lake, table.name).select(KEYS[table.name])
         assert not keys.is_empty()

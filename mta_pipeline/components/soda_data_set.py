@@ -1,0 +1,104 @@
+"""A data set of the portal from a dozen lines of YAML: raw, staged and lake tables, with checks.
+
+What may be said of a data set stands in `soda.declaration`; its assets are those of `assets.soda`.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import dagster as dg
+from dagster.components.component.component import Component
+from dagster.components.component_scaffolding import scaffold_component
+from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.scaffold.scaffold import Scaffolder, ScaffoldRequest
+from pydantic import BaseModel
+
+from mta_pipeline import defs
+from mta_pipeline.assets.soda import soda_assets
+from mta_pipeline.checks.soda import soda_checks
+from mta_pipeline.partitions import calendar
+from mta_pipeline.settings import read_settings
+from mta_pipeline.soda.declaration import SodaDataSet
+
+GROUP: Final = "data_sets"
+"""Where the catalogue shows declared data sets."""
+
+
+class DeclarationError(ValueError):
+    """A declaration that cannot be used."""
+
+
+class SodaDataSetScaffolder(Scaffolder[Any]):
+    """Writes a defs.yaml that loads as it is, to be filled in."""
+
+    def scaffold(self, request: ScaffoldRequest[Any]) -> None:
+        """Write the file."""
+        scaffold_component(
+            request,
+            {
+                "table": request.target_path.name,
+                "description": "What the data set holds, in a sentence.",
+                "sources": [{"id": "abcd-1234"}],
+                "time_column": "day",
+                "key": ["day"],
+                "columns": [
+                    {"name": "day", "field": "date", "type": "date", "required": True, "description": "The day."},
+                    {"name": "riders", "type": "integer", "at_least": 0, "description": "People on that day."},
+                ],
+                "checks": {"rows_at_least": 7, "rejects_at_most": 0},
+            },
+        )
+
+
+@dg.scaffold_with(SodaDataSetScaffolder)
+class SodaDataSetComponent(Component):
+    """One data set of the SODA portal (MTA_SODA): its pages as published, typed rows with rejects, and a table in the
+    lake. With a time column it comes by weeks, on the calendar that all weekly tables share; without one it is taken
+    whole."""
+
+    def __init__(self, data_set: SodaDataSet) -> None:
+        self.data_set = data_set
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """What a defs.yaml may say under `attributes`."""
+        return SodaDataSet
+
+    @classmethod
+    def load(cls, attributes: SodaDataSet, context: dg.ComponentLoadContext) -> "SodaDataSetComponent":  # type: ignore[override]  # noqa: ARG003
+        """The component of a defs.yaml that was found valid."""
+        return cls(attributes)
+
+    def on(self, weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.Definitions:
+        """Its assets and checks on a deployment's calendar and lake."""
+        return dg.Definitions(
+            assets=soda_assets(self.data_set, weeks, lake_root, GROUP), asset_checks=soda_checks(self.data_set, weeks)
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """Its assets and checks by themselves, by the settings in the environment; `build` asks for them by `on`."""
+        settings = read_settings()
+        return self.on(calendar(settings.last_week), settings.lake_root)
+
+
+def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetComponent]:
+    """The data sets that the package `defs` declares.
+
+    Raises:
+        DeclarationError: a defs.yaml is not valid; the message has its file and line, and what was expected there.
+    """
+    tree = dg.ComponentTree.from_module(folder, Path(str(folder.__file__)).parents[2])
+    try:
+        with warnings.catch_warnings():
+            # About how Dagster itself reads YAML.
+            warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
+            return tree.get_all_components(of_type=SodaDataSetComponent)
+    except ComponentTreeException as error:
+        # Dagster tells where in the tree it was, and in the cause where in the file.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise DeclarationError(str(cause)) from error

@@ -1,0 +1,83 @@
+"""The mart ridership_estimate: rule 8 of the contract."""
+
+import ibis
+import ibis.expr.types as ir
+
+from mta_pipeline.hourly.contract import FIRST_OMNY_DAY
+from mta_pipeline.marts.contract import AGREEMENT, ShareSource
+from mta_pipeline.marts.terms import coverage, riders_and_time, with_place
+
+
+def ridership_estimate(
+    complex_daily: ir.Table, omny_share: ir.Table, dim_station: ir.Table, dim_date: ir.Table
+) -> ir.Table:
+    """Add the riders who tapped to each complex's days of entries."""
+    daily = complex_daily.filter(complex_daily.complex_id.notnull())
+    days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
+    estimated = with_estimate(days.mutate(month=days.service_date.truncate("M")), omny_share)
+    whole = dim_date.filter("is_whole_day").select(whole="date")
+    estimated = estimated.left_join(whole, estimated.service_date == whole.whole)
+    return with_place(estimated.mutate(coverage=coverage(), is_whole_day=ibis._.whole.notnull()), dim_station)
+
+
+def with_estimate(table: ir.Table, omny_share: ir.Table) -> ir.Table:
+    """Add share_source, omny_share, ridership_estimate, estimate_low, estimate_high to entries per complex and month.
+
+    Entries leave out OMNY taps, so they are divided by the share of the others: the complex's own of that month, or
+    where it has none the whole subway's. Where there is neither, nothing is known; before OMNY nobody tapped.
+
+    Args:
+        table: complex_id, month (its first day), entries, and whatever else.
+        omny_share: the table of that name.
+    """
+    columns = ("ridership", "omny_ridership", "share_low", "share_high")
+    # Of a month in which all tapped, no entries are left to reckon from.
+    usable = omny_share.filter(omny_share.omny_ridership < omny_share.ridership)
+    own = usable.filter(usable.complex_id.notnull()).select(
+        own_complex="complex_id", own_month="month", **{f"own_{column}": column for column in columns}
+    )
+    subway = usable.filter(usable.complex_id.isnull()).select(
+        subway_month="month", **{f"subway_{column}": column for column in columns}
+    )
+    joined = table.left_join(own, [table.complex_id == own.own_complex, table.month == own.own_month])
+    joined = joined.left_join(subway, joined.month == subway.subway_month)
+    joined = joined.mutate(share_source=_source(joined))
+    source = joined.share_source
+
+    def of_source(column: str, before: ir.Value) -> ir.Value:
+        return ibis.cases(
+            (source == ShareSource.BEFORE_OMNY, before),
+            (source == ShareSource.COMPLEX, joined[f"own_{column}"]),
+            (source == ShareSource.SUBWAY, joined[f"subway_{column}"]),
+        )
+
+    none, nobody = ibis.literal(0, "int64"), ibis.literal(0.0, "float64")
+    chosen = joined.select(
+        *table.columns,
+        "share_source",
+        # Whole riders, so that all engines divide the same numbers.
+        riders=of_source("ridership", ibis.literal(1, "int64")),
+        taps=of_source("omny_ridership", none),
+        low=of_source("share_low", nobody),
+        high=of_source("share_high", nobody),
+    )
+    share = chosen.taps / chosen.riders
+    low, high = chosen.low.fill_null(share), chosen.high.fill_null(share)
+    less, more = (ibis.literal(1 + error, "float64") for error in (-AGREEMENT, AGREEMENT))
+    return chosen.select(
+        *table.columns,
+        "share_source",
+        omny_share=share,
+        ridership_estimate=chosen.entries * chosen.riders / (chosen.riders - chosen.taps),
+        estimate_low=chosen.entries / (1 - low).nullif(0) * less,
+        estimate_high=chosen.entries / (1 - high).nullif(0) * more,
+    )
+
+
+def _source(joined: ir.Table) -> ir.StringValue:
+    return ibis.cases(
+        (joined.month < FIRST_OMNY_DAY, ShareSource.BEFORE_OMNY),
+        (joined.own_ridership.notnull(), ShareSource.COMPLEX),
+        (joined.subway_ridership.notnull(), ShareSource.SUBWAY),
+        else_=ShareSource.UNKNOWN,
+    )

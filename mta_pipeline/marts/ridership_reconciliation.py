@@ -1,0 +1,53 @@
+"""The mart ridership_reconciliation."""
+
+import ibis
+import ibis.expr.types as ir
+
+from mta_pipeline.marts.contract import ShareSource
+from mta_pipeline.marts.ridership_estimate import with_estimate
+from mta_pipeline.marts.terms import coverage, riders_and_time, with_place
+
+
+def ridership_reconciliation(
+    complex_daily: ir.Table,
+    complex_hourly_published: ir.Table,
+    omny_share: ir.Table,
+    dim_station: ir.Table,
+    dim_date: ir.Table,
+) -> ir.Table:
+    """Lay estimate and published ridership of the same days side by side, per complex and week."""
+    daily = complex_daily.filter(complex_daily.complex_id.notnull())
+    days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
+    published = _on_whole_days(complex_hourly_published)
+    whole = dim_date.filter("is_whole_day").select("date", "week")
+    both = days.filter(days.entries.notnull()).inner_join(whole, days.service_date == whole.date)
+    both = both.inner_join(published, [both.complex_id == published.there, both.date == published.on])
+    # A week may lie in two months, each with a share of its own.
+    parts = both.group_by("complex_id", "week", month=both.date.truncate("M")).agg(
+        days=both.count(),
+        **{name: both[name].sum() for name in ("entries", "published", "turnstile_seconds", "ok_seconds")},
+    )
+    parts = with_estimate(parts, omny_share)
+    parts = parts.filter(parts.ridership_estimate.notnull())
+    weeks = parts.group_by("complex_id", "week").agg(
+        **{
+            name: parts[name].sum()
+            for name in ("days", "entries", "ridership_estimate", "published", "turnstile_seconds", "ok_seconds")
+        },
+        has_fallback_share=(parts.share_source == ShareSource.SUBWAY).any(),
+    )
+    weeks = weeks.mutate(ratio=weeks.ridership_estimate / weeks.published.nullif(0), coverage=coverage())
+    return with_place(weeks, dim_station)
+
+
+def _on_whole_days(complex_hourly_published: ir.Table) -> ir.Table:
+    """Published ridership per complex (there) and date (on), of dates of which every hour is published."""
+    hours = complex_hourly_published.mutate(on=complex_hourly_published.hour.date())
+    complete = hours.group_by("on").agg(hours=hours.hour.nunique())
+    # Since 2007 an hour is missing on March's second Sunday.
+    date = complete.on
+    spring = (date.month() == 3) & (date.day() >= 8) & (date.day() <= 14) & (date.day_of_week.index() == 6)
+    complete = complete.filter(complete.hours == ibis.ifelse(spring, 23, 24)).select(complete="on")
+    known = hours.filter(hours.complex_id.notnull())
+    riders = known.group_by(there="complex_id", on="on").agg(published=known.ridership.sum())
+    return riders.semi_join(complete, riders.on == complete.complete)

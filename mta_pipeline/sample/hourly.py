@@ -1,0 +1,102 @@
+"""The hourly feed of a sample: what the MTA would publish of the very people who pass the sample's turnstiles.
+
+Entry registers count those with a MetroCard; to them come riders who tap OMNY, a share of their own per complex and
+month. So an estimate from the registers and that share agrees with what is published here, by construction.
+"""
+
+import datetime as dt
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from mta_pipeline.hourly.contract import FIRST_OMNY_DAY, METROCARD, OMNY, SUBWAY
+from mta_pipeline.partitions import week_start
+from mta_pipeline.sample.audits import wall_clock
+from mta_pipeline.sample.chance import Chance, Ints
+from mta_pipeline.sample.people import EPOCH, WEEK, People
+from mta_pipeline.sample.turnstiles import HOUR, Turnstiles
+from mta_pipeline.soda.staging import hours_of
+from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS
+
+_FARES: Final = {METROCARD: ("Metrocard - Full Fare", "Metrocard - Other"), OMNY: ("OMNY - Full Fare", "OMNY - Other")}
+_LEAST, _MOST = 0.2, 0.7
+
+
+def published_hours(week: str, roster: Turnstiles, people: People, seed: int) -> pl.DataFrame:
+    """The rows the portal has of a week: transit_timestamp, transit_mode, station_complex_id, payment_method,
+    fare_class_category, ridership, transfers; sorted. An hour in which nobody paid in some way has no row."""
+    start = (week_start(week) - EPOCH).days * 24 * HOUR
+    counted = roster.frame.with_row_index("turnstile").filter(
+        pl.col("division").is_in(SUBWAY_DIVISIONS)
+        & (pl.col("control_area") != BUS_CONTROL_AREA)
+        & pl.col("complex_id").is_not_null()
+    )
+    turnstile = counted["turnstile"].to_numpy().astype(np.int64)
+    edges = start + np.arange(0, WEEK + HOUR, HOUR)
+    passed = people.passed("entries", np.repeat(turnstile, edges.size), np.tile(edges, turnstile.size))
+    entries = np.diff(passed.reshape(turnstile.size, edges.size), axis=1)
+    hours = wall_clock(edges[:-1])
+    real = hours_of(week_start(week))
+    by_card = (
+        pl.DataFrame(
+            {
+                "complex_id": np.repeat(counted["complex_id"].to_numpy(), hours.len()),
+                "hour": pl.concat([hours] * turnstile.size),
+                METROCARD: entries.ravel(),
+            }
+        )
+        # Whoever passes in the hour that spring skips, passes in the next.
+        .with_columns(
+            hour=pl.when(pl.col("hour").is_in(real.implode())).then("hour").otherwise(pl.col("hour").dt.offset_by("1h"))
+        )
+        .group_by("complex_id", "hour")
+        .agg(pl.col(METROCARD).sum())
+        .sort("complex_id", "hour")
+    )
+    tapped = by_card.with_columns(pl.Series(OMNY, _taps(by_card, seed)))
+    rows = tapped.unpivot(
+        [METROCARD, OMNY], index=["complex_id", "hour"], variable_name="payment_method", value_name="riders"
+    )
+    others = pl.col("riders") // 7
+    fares = [
+        rows.with_columns(
+            fare_class_category=pl.col("payment_method").replace_strict(
+                {way: names[nth] for way, names in _FARES.items()}
+            ),
+            ridership=others if nth else pl.col("riders") - others,
+        )
+        for nth in (0, 1)
+    ]
+    return (
+        pl.concat(fares)
+        .filter(pl.col("ridership") > 0)
+        .select(
+            transit_timestamp="hour",
+            transit_mode=pl.lit(SUBWAY),
+            station_complex_id=pl.col("complex_id").cast(pl.String),
+            payment_method="payment_method",
+            fare_class_category="fare_class_category",
+            ridership="ridership",
+            transfers=pl.col("ridership") // 10,
+        )
+        .sort("transit_timestamp", "station_complex_id", "fare_class_category")
+    )
+
+
+def omny_share_of(complex_id: pl.Series, month: pl.Series, seed: int) -> pl.Series:
+    """The share of OMNY that the sample has for complexes and months; 0 before there was any."""
+    number = month.dt.year().cast(pl.Int64) * 12 + month.dt.month()
+    drawn = Chance(seed, "omny share").uniform(complex_id.to_numpy(), number.to_numpy())
+    share = pl.Series(_LEAST + (_MOST - _LEAST) * drawn)
+    before = month < dt.date(FIRST_OMNY_DAY.year, FIRST_OMNY_DAY.month, 1)
+    return share.set(before, 0.0)
+
+
+def _taps(by_card: pl.DataFrame, seed: int) -> Ints:
+    """Riders who tap beside those with a card, rounded by chance, so that a month's share is what it should be."""
+    share = omny_share_of(by_card["complex_id"], by_card["hour"].dt.date(), seed).to_numpy()
+    wanted = by_card[METROCARD].to_numpy() * share / (1 - share)
+    hour = by_card["hour"].dt.epoch("s").to_numpy() // HOUR
+    chance = Chance(seed, "omny rounding").uniform(by_card["complex_id"].to_numpy(), hour)
+    return np.asarray(np.floor(wanted + chance * (share > 0)), dtype=np.int64)

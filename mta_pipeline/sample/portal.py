@@ -1,0 +1,178 @@
+"""A small portal that speaks SODA 2, on 127.0.0.1, with data sets that are held in memory: the sample's.
+
+It does what the real one does to whoever asks: pages of a limited size, rows in another order each time unless an order
+is asked for, too many requests, and rows that are corrected after the fact. What the rows are is made in `hourly`.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import polars as pl
+
+from mta_pipeline.sample.chance import Chance
+from mta_pipeline.soda.client import MOST_ROWS
+from mta_pipeline.soda.declaration import ROW_ID, UPDATED_AT
+
+_DEFAULT_LIMIT: Final = 1_000
+_RESOURCE: Final = re.compile(r"/resource/([a-z0-9]{4}-[a-z0-9]{4})\.(csv|json)")
+_VIEW: Final = re.compile(r"/api/views/([a-z0-9]{4}-[a-z0-9]{4})\.json")
+_WINDOW: Final = re.compile(r"(\w+) >= '([^']+)' and \1 < '([^']+)'")
+_COUNT: Final = f"count(*) as rows, max({UPDATED_AT}) as updated_at"
+
+
+class Answer(NamedTuple):
+    """An answer to one request."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+class Portal(ThreadingHTTPServer):
+    """The portal; use it through `serve`.
+
+    Args:
+        data_sets: by id, frames of any types, whose values are shown as the real portal shows them.
+        too_many: the share of requests, 0 to 1, that are answered by 429.
+        seed: of chance.
+        port: 0 for any that is free.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self, data_sets: Mapping[str, pl.DataFrame], *, too_many: float = 0.0, seed: int = 0, port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self._data_sets = {name: _as_text(rows, name) for name, rows in data_sets.items()}
+        self._changes = dict.fromkeys(data_sets, 1)
+        self.too_many = too_many
+        self._chance = Chance(seed, "portal")
+        self.asked: list[str] = []
+        """The paths with queries that were asked for, in order."""
+
+    @property
+    def url(self) -> str:
+        """The portal's address, for MTA_SODA."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def correct(self, data_set: str, row: int, **values: str) -> None:
+        """Change a row of a data set, as is done months later, and say so in its own columns."""
+        rows, changes = self._data_sets[data_set], self._changes[data_set] + 1
+        for column, value in {**values, UPDATED_AT: _moment(changes)}.items():
+            rows = rows.with_columns(
+                pl.when(pl.int_range(pl.len()) == row).then(pl.lit(value)).otherwise(column).alias(column)
+            )
+        self._data_sets[data_set], self._changes[data_set] = rows, changes
+
+    def answer(self, url: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # whoever tests tokens needs them
+        """The answer to a request."""
+        nth = len(self.asked)
+        self.asked.append(url)
+        if self._chance.uniform(nth)[0] < self.too_many:
+            return _refusal(429, "Too many requests")
+        parts = urlsplit(url)
+        if (view := _VIEW.fullmatch(parts.path)) and view[1] in self._data_sets:
+            return Answer(200, "application/json", json.dumps({"rowsUpdatedAt": self._changes[view[1]]}).encode())
+        if (resource := _RESOURCE.fullmatch(parts.path)) and resource[1] in self._data_sets:
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            return self._rows(self._data_sets[resource[1]], query, resource[2], nth)
+        return _refusal(404, "no such data set")
+
+    def _rows(self, rows: pl.DataFrame, query: Mapping[str, str], kind: str, nth: int) -> Answer:
+        if where := query.get("$where"):
+            window = _WINDOW.fullmatch(where)
+            if window is None or window[1] not in rows.columns:
+                return _refusal(400, f"Could not parse SoQL query: {where}")
+            rows = rows.filter(pl.col(window[1]).is_between(pl.lit(window[2]), pl.lit(window[3]), closed="left"))
+        if query.get("$select") == _COUNT:
+            count = {"rows": str(rows.height), **({"updated_at": rows[UPDATED_AT].max()} if rows.height else {})}
+            return Answer(200, "application/json", json.dumps([count]).encode())
+        fields = query["$select"].split(",") if "$select" in query else [c for c in rows.columns if c[0] != ":"]
+        if unknown := [field for field in fields if field not in rows.columns]:
+            return _refusal(400, f"No such column: {unknown[0]}")
+        if query.get("$order") == ROW_ID:
+            rows = rows.sort(ROW_ID)
+        else:
+            rows = rows[np.argsort(self._chance.uniform(nth, np.arange(rows.height)))]
+        limit = min(int(query.get("$limit", _DEFAULT_LIMIT)), MOST_ROWS)
+        page = rows.slice(int(query.get("$offset", 0)), limit).select(fields)
+        if kind == "csv":
+            csv = io.BytesIO()
+            page.write_csv(csv, quote_style="always")
+            return Answer(200, "text/csv;charset=utf-8", csv.getvalue())
+        return Answer(200, "application/json;charset=utf-8", json.dumps(page.to_dicts()).encode())
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers what the portal says."""
+
+    protocol_version = "HTTP/1.1"
+    server: Portal
+
+    def do_GET(self) -> None:
+        """Answer, packed for the way if that is wanted."""
+        status, kind, body = self.server.answer(self.path, dict(self.headers))
+        packs = "gzip" in self.headers.get("Accept-Encoding", "")
+        body = gzip.compress(body, 1) if packs else body
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        if packs:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: `asked` has it."""
+
+
+@contextlib.contextmanager
+def serve(portal: Portal) -> Iterator[Portal]:
+    """A portal that answers as long as the block lasts."""
+    with portal:
+        thread = threading.Thread(target=portal.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield portal
+        finally:
+            portal.shutdown()
+            thread.join()
+
+
+def _as_text(rows: pl.DataFrame, data_set: str) -> pl.DataFrame:
+    """Rows as the portal shows them, with columns of its own: ids that follow no order."""
+    n = rows.height
+    ids = np.sort(Chance(0, data_set).below(1 << 48, np.arange(n)))[
+        np.argsort(Chance(1, data_set).uniform(np.arange(n)))
+    ]
+    return rows.select(
+        pl.Series(ROW_ID, ids).map_elements(lambda number: f"row-{number:012x}", pl.String),
+        pl.lit(_moment(1)).alias(UPDATED_AT),
+        *(_shown(pl.col(name), dtype).alias(name) for name, dtype in rows.schema.items()),
+    )
+
+
+def _shown(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if dtype.is_temporal():
+        return column.cast(pl.Datetime("us")).dt.to_string("%Y-%m-%dT%H:%M:%S%.3f")
+    if dtype.is_numeric():
+        return column.cast(pl.Float64).cast(pl.String)
+    return column.cast(pl.String)
+
+
+def _moment(change: int) -> str:
+    return f"2024-03-01T12:00:00.{change:03d}Z"
+
+
+def _refusal(status: int, message: str) -> Answer:
+    return Answer(status, "application/json", json.dumps({"error": True, "message": message}).encode())

@@ -1,0 +1,175 @@
+"""A data set of the portal from YAML alone: assets, checks and clear words where the YAML is wrong."""
+
+import datetime as dt
+import importlib
+import re
+import tomllib
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+import pytest
+import stamina
+from dagster.components.scaffold.scaffold import ScaffoldRequest
+
+from mta_pipeline.components import DeclarationError, SodaDataSetComponent, declared_data_sets
+from mta_pipeline.components.soda_data_set import SodaDataSetScaffolder
+from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.sample.portal import Portal, serve
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.dagster.project import Project, failure_of
+
+WEEK = "2024-01-06"
+DAILY_YAML = REPOSITORY / "mta_pipeline" / "defs" / "daily_ridership" / "defs.yaml"
+
+
+@pytest.fixture(scope="module")
+def data_sets() -> dict[str, pl.DataFrame]:
+    """What the portal has: a week of daily ridership with a bad row, and all stations that the tests' own list has."""
+    days = pl.date_range(dt.date(2024, 1, 6), dt.date(2024, 1, 13), closed="left", eager=True)
+    n = days.len()
+    daily = pl.DataFrame(
+        {
+            "date": days,
+            "subways_total_estimated_ridership": [str(1_000_000 + day) for day in range(n - 1)] + ["NaN"],
+            "subways_of_comparable_pre_pandemic_day": [0.7] * n,
+            "buses_total_estimated_ridersip": [400_000] * n,
+            "bridges_and_tunnels_total_traffic": [900_000] * n,
+        }
+    )
+    stations = pl.DataFrame(
+        {
+            "gtfs_stop_id": [f"S{n:03}" for n in range(496)],
+            "station_id": range(496),
+            "complex_id": range(1, 497),
+            "division": "BMT",
+            "line": None,
+            "stop_name": "Somewhere",
+            "borough": ["M", "Q"] * 248,
+            "cbd": [True, False] * 248,
+            "daytime_routes": "N W",
+            "structure": "Elevated",
+            "gtfs_latitude": 40.7,
+            "gtfs_longitude": -73.9,
+        },
+        schema_overrides={"line": pl.String},
+    )
+    return {"vxuj-8kew": daily, "39hk-dx4f": stations}
+
+
+@pytest.fixture(scope="module")
+def project(data_sets, tmp_path_factory) -> Iterator[Project]:
+    with serve(Portal(data_sets)) as portal, stamina.set_testing(True, attempts=2):
+        yield Project(
+            tmp_path_factory.mktemp("declared"),
+            resources={"soda": SodaPortal(portal.url, page_rows=100)},
+            has_reference_tables=False,
+        )
+
+
+def materialize(project: Project, table: str, week: str | None = None) -> dg.ExecuteInProcessResult:
+    """All assets of a declared data set, as *Materialize all* does, with their checks."""
+    graph = project.defs.resolve_asset_graph()
+    keys = {key for key in graph.get_all_asset_keys() if key.path[1] in (table, f"{table}_rejects")}
+    job = project.defs.get_repository_def().get_implicit_job_def_for_assets(keys)
+    assert job is not None
+    return job.get_subset(asset_selection=keys).execute_in_process(
+        instance=project.instance, partition_key=week, raise_on_error=False
+    )
+
+
+def test_a_data_set_with_a_time_column_becomes_weekly_tables(project):
+    result = materialize(project, "daily_ridership", WEEK)
+    assert result.success, failure_of(result)
+    days = project.table("lake", "daily_ridership", WEEK)
+    assert days.height == 6
+    assert days.row(0) == (dt.date(2024, 1, 6), 1_000_000, 0.7, 400_000, 900_000)
+    rejects = project.table("staged", "daily_ridership_rejects", WEEK)
+    assert rejects.select("reason", "about").rows() == [("bad_number", "subway_ridership")]
+    assert project.checks(result) == {
+        ("every_row_accounted_for", WEEK): True,
+        ("enough_rows", WEEK): False,
+        ("few_rejects", WEEK): False,
+    }
+
+
+def test_a_data_set_without_one_is_taken_whole(project):
+    result = materialize(project, "subway_stations")
+    assert result.success, failure_of(result)
+    stations = pl.read_parquet(project.lake / "lake" / "subway_stations" / "part-0.parquet")
+    assert stations.height == 496
+    assert stations.row(0, named=True)["cbd"] is True
+    assert set(project.checks(result).values()) == {True}
+
+
+def test_declared_tables_show_their_columns_with_types_and_meaning(project):
+    node = project.defs.resolve_asset_graph().get(dg.AssetKey(["lake", "daily_ridership"]))
+    shown = node.metadata["dagster/column_schema"]
+    assert [(column.name, column.type) for column in shown.columns[:2]] == [
+        ("day", "Date"),
+        ("subway_ridership", "Int64"),
+    ]
+    assert all(column.description for column in shown.columns)
+    assert (
+        node.partitions_def
+        is project.defs.resolve_asset_graph().get(dg.AssetKey(["raw", "turnstile_file"])).partitions_def
+    )
+
+
+def test_a_declaration_is_a_dozen_lines_and_a_line_per_column():
+    lines = [line for line in DAILY_YAML.read_text().splitlines() if line.strip() and "#" not in line]
+    assert len(lines) - sum("{name:" in line for line in lines) <= 13
+
+
+@pytest.mark.parametrize(
+    ("change", "at", "saying"),
+    [
+        (
+            ("type: number", "type: decimal"),
+            "type: decimal",
+            "'text', 'integer', 'number', 'boolean', 'date' or 'timestamp'",
+        ),
+        (("key: [day]", "key: [date]"), "attributes:", "date is none of the columns: day, subway_ridership"),
+        (("time_column: day", "time_colum: day"), "time_colum:", "Extra inputs are not permitted"),
+        (("vxuj-8kew", "vxuj8kew"), "vxuj8kew", "should match pattern"),
+        (("rows_at_least: 7", "rows_at_least: many"), "many", "should be a valid integer"),
+        (("  table: daily_ridership\n", ""), "attributes:", "Field required"),
+    ],
+)
+def test_a_declaration_that_is_wrong_is_told_with_file_line_and_what_was_expected(
+    tmp_path, monkeypatch, change, at, saying
+):
+    text = DAILY_YAML.read_text().replace(*change, 1)
+    line = next(n for n, content in enumerate(text.splitlines(), 1) if at in content)
+    name = f"wrong_{tmp_path.name}"
+    folder = tmp_path / name / "defs" / "daily"
+    folder.mkdir(parents=True)
+    for package in folder.parents[:2]:
+        (package / "__init__.py").touch()
+    (folder / "defs.yaml").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DeclarationError) as wrong:
+        declared_data_sets(importlib.import_module(f"{name}.defs"))
+    assert re.search(rf"daily/defs.yaml:{line}\b[^\n]*\n[^\n]*{re.escape(saying)}", str(wrong.value)), str(wrong.value)
+
+
+def test_what_dg_scaffolds_is_found_by_it_and_loads(tmp_path, monkeypatch):
+    dg_settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (registry,) = dg_settings["registry_modules"]
+    assert importlib.import_module(registry).SodaDataSetComponent is SodaDataSetComponent
+    folder = tmp_path / "scaffolded" / "defs" / "bridges"
+    folder.mkdir(parents=True)
+    for package in folder.parents[:2]:
+        (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    SodaDataSetScaffolder().scaffold(
+        ScaffoldRequest(
+            type_name=f"{registry}.SodaDataSetComponent",
+            target_path=folder,
+            scaffold_format="yaml",
+            project_root=tmp_path,
+            params=None,
+        )
+    )
+    (component,) = declared_data_sets(importlib.import_module("scaffolded.defs"))
+    assert component.data_set.table == "bridges"

@@ -1,0 +1,210 @@
+"""Hourly ridership from a portal to the lake, and beside the turnstiles: from the sample, whose truth is known."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+import pytest
+import stamina
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG as RANGE_END
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG as RANGE_START
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
+from mta_pipeline.automation.portal import SENSOR
+from mta_pipeline.build import HOURLY_JOB, MARTS_JOB
+from mta_pipeline.partitions import weeks_between
+from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.sample import Faults, SampleFeed
+from mta_pipeline.sample.hourly import omny_share_of
+from mta_pipeline.sample.portal import Portal, serve
+from mta_pipeline.settings import Settings
+from mta_pipeline_tests.dagster.project import Project, failure_of
+from mta_pipeline_tests.published import moment
+
+RAW = dg.AssetKey(["raw", "hourly_ridership"])
+FIRST, LAST = "2024-01-27", "2024-02-24"
+WEEKS = weeks_between(FIRST, LAST)
+"""February, from the week it begins in to the one that ends with it, nearly."""
+DATA_SET = "wujg-7c2s"
+SEED = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=20):
+        yield
+
+
+@pytest.fixture(scope="module")
+def feed() -> SampleFeed:
+    return SampleFeed(SEED, 30, FIRST, faults=Faults())
+
+
+@pytest.fixture(scope="module")
+def truth(feed) -> pl.DataFrame:
+    return pl.concat(feed.hourly(week) for week in WEEKS)
+
+
+@pytest.fixture(scope="module")
+def portal(truth) -> Iterator[Portal]:
+    nothing = truth.clear()
+    with serve(Portal({DATA_SET: truth, "t69i-h2me": nothing, "5wq4-mkjj": nothing}, too_many=0.1)) as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def project(feed, portal, tmp_path_factory) -> Project:
+    """A project that has the month by turnstiles and by the hour, and what is made of both."""
+    root = tmp_path_factory.mktemp("hourly")
+    settings = Settings(
+        feed=str(root / "feed"), lake_root=str(root / "lake"), soda=portal.url, last_week=dt.date.fromisoformat(LAST)
+    )
+    made = Project(root, resources={"soda": SodaPortal(portal.url, page_rows=1_000)}, settings=settings)
+    feed.write(made.feed, WEEKS)
+    assert made.run(FIRST, LAST).success
+    assert made.run(FIRST, LAST, job=HOURLY_JOB, tags={COMPLETE_WEEKS: LEAVE}).success
+    answers = made.run(job=MARTS_JOB)
+    assert answers.success, failure_of(answers)
+    return made
+
+
+def published(project: Project) -> pl.DataFrame:
+    folder = project.lake / "lake" / "complex_hourly_published"
+    return pl.concat(pl.read_parquet(folder / f"week={week}" / "part-0.parquet") for week in WEEKS)
+
+
+def table(project: Project, layer: str, name: str) -> pl.DataFrame:
+    return pl.read_parquet(project.lake / layer / name / "part-0.parquet")
+
+
+def by_hour(truth: pl.DataFrame) -> pl.DataFrame:
+    tapped = pl.col("ridership").filter(pl.col("payment_method") == "omny").sum().alias("omny_ridership")
+    hours = truth.group_by(complex_id=pl.col("station_complex_id").cast(pl.Int32), hour="transit_timestamp")
+    return hours.agg(pl.col("ridership", "transfers").sum(), tapped).sort("hour", "complex_id")
+
+
+def test_a_month_behind_a_portal_that_often_has_enough_of_us_ends_with_exact_totals(project, truth, portal):
+    assert published(project).drop("omny_share").sort("hour", "complex_id").equals(by_hour(truth))
+    assert len(portal.asked) > len({*portal.asked})  # it did have enough, and was asked again
+
+
+def test_shares_are_those_the_sample_was_made_with(project):
+    shares = table(project, "lake", "omny_share").filter(
+        pl.col("complex_id").is_not_null(), pl.col("ridership") > 5_000
+    )
+    expected = omny_share_of(shares["complex_id"], shares["month"], SEED)
+    assert (shares["omny_share"] - expected).abs().max() < 0.01
+
+
+def test_estimates_from_turnstiles_agree_with_what_is_published_by_construction(project):
+    reconciled = table(project, "marts", "ridership_reconciliation").filter(pl.col("days") == 7)
+    assert reconciled["week"].n_unique() == 4  # of the first week the first day has no reading before it
+    assert (reconciled["ratio"] - 1).abs().max() < 0.01
+    assert reconciled["ridership_estimate"].sum() / reconciled["published"].sum() == pytest.approx(1, abs=0.001)
+
+
+def test_the_report_shows_the_agreement_and_the_catalogue_its_picture(project):
+    assert "Against what the MTA publishes" in (project.lake / "report" / "index.html").read_text()
+    made = project.instance.get_latest_materialization_event(dg.AssetKey(["report", "ridership_report"]))
+    assert "data:image/png;base64," in made.asset_materialization.metadata["agreement"].value
+
+
+def test_checks_say_how_well_it_agrees(project):
+    found = {}
+    for name in ("ratio_near_one", "complexes_agree"):
+        key = dg.AssetCheckKey(dg.AssetKey(["marts", "ridership_reconciliation"]), name)
+        (record,) = project.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        found[name] = record.event.dagster_event.event_specific_data
+    assert all(evaluation.passed for evaluation in found.values())
+    assert "5 weeks, ratio in the newest 0.99" in found["ratio_near_one"].description
+    assert {"weeks", "furthest_off"} <= found["ratio_near_one"].metadata.keys()
+
+
+# --- corrections: from here on the portal's rows are others ---
+
+
+def look(project: Project, cursor: str | None = None, **parts: object) -> SensorExecutionData:
+    """One tick of the sensor."""
+    parts = {name: project.defs.resources[name] for name in ("soda", "raw_layer")} | parts
+    repository = project.defs.get_repository_def()
+    with dg.build_sensor_context(project.instance, cursor, repository_def=repository, resources=parts) as context:
+        return project.defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
+
+
+def weeks_asked_for(tick: SensorExecutionData) -> list[str]:
+    assert all(request.asset_selection == [RAW] for request in tick.run_requests)
+    ends = [
+        request.tags.get(PARTITION_NAME_TAG) or (request.tags[RANGE_START], request.tags[RANGE_END])
+        for request in tick.run_requests
+    ]
+    return [week for end in ends for week in ([end] if isinstance(end, str) else weeks_between(*end))]
+
+
+def test_the_sensor_asks_for_the_corrected_week_alone_and_the_lake_follows(project, portal, truth):
+    portal.too_many = 0
+    first = look(project)
+    assert weeks_asked_for(first) == []
+    # Two declared data sets are not on this portal, and do not keep it from telling of the third.
+    assert first.skip_message.count("there is no such data set") == 2
+    before = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}
+    row = (
+        truth.with_row_index().filter(pl.col("transit_timestamp").dt.date() == dt.date(2024, 2, 12)).row(0, named=True)
+    )
+    portal.correct(DATA_SET, row["index"], ridership=str(row["ridership"] + 7))
+    second = look(project, first.cursor)
+    assert weeks_asked_for(second) == ["2024-02-10"]
+    assert weeks_asked_for(look(project, second.cursor)) == []
+    result = project.run("2024-02-10", job=HOURLY_JOB, tags={COMPLETE_WEEKS: LEAVE})
+    assert result.success
+    after = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}
+    added = {week: after[week]["ridership"].sum() - before[week]["ridership"].sum() for week in WEEKS}
+    assert {week: n for week, n in added.items() if n} == {"2024-02-10": 7}
+
+
+def test_a_portal_that_is_away_is_a_tick_that_says_so(project):
+    tick = look(project, soda=SodaPortal("http://127.0.0.1:9"))
+    assert tick.run_requests == []
+    assert "asked in vain: t69i-h2me at 127.0.0.1:9, when it changed: the connection failed" in tick.skip_message
+
+
+# --- where no portal is set, or a week is not whole ---
+
+
+@pytest.fixture
+def without_portal(tmp_path) -> Project:
+    return Project(tmp_path, has_reference_tables=False)
+
+
+def test_without_a_portal_nobody_is_asked_and_the_message_says_how_to_set_one(without_portal):
+    assert SENSOR not in {sensor.name for sensor in without_portal.defs.sensors}
+    result = without_portal.run(FIRST, job=HOURLY_JOB)
+    assert "set MTA_SODA to its address" in failure_of(result)
+
+
+def test_a_week_that_is_half_published_lands_and_a_check_says_which_hours_are_missing(tmp_path, truth):
+    half = truth.filter(pl.col("transit_timestamp") < moment("2024-01-30 05"))
+    with serve(Portal({DATA_SET: half})) as portal:
+        project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)})
+        result = project.run(FIRST, LAST, job=HOURLY_JOB)
+    assert result.success
+    assert [path.name for path in (project.lake / "raw" / "hourly_ridership").iterdir()] == [f"week={FIRST}"]
+    evaluations = {e.check_name: e for e in result.get_asset_check_evaluations()}
+    assert not evaluations["every_hour_published"].passed
+    assert "the first 2024-01-30 05:00" in evaluations["every_hour_published"].description
+    assert evaluations["published_riders_kept"].passed
+
+
+def test_a_complex_that_nobody_knows_is_named_and_its_riders_stay(tmp_path, truth):
+    stranger = truth.filter(pl.col("transit_timestamp") < moment("2024-02-03 00")).with_columns(
+        station_complex_id=pl.lit("9999")
+    )
+    with serve(Portal({DATA_SET: stranger})) as portal:
+        project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)})
+        result = project.run(FIRST, job=HOURLY_JOB)
+    (known,) = (e for e in result.get_asset_check_evaluations() if e.check_name == "complexes_known")
+    assert not known.passed
+    assert known.metadata["unknown"].value == [{"complex_id": 9999, "ridership": stranger["ridership"].sum()}]
+    assert project.table("lake", "complex_hourly_published", FIRST)["ridership"].sum() == stranger["ridership"].sum()

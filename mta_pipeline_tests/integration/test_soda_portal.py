@@ -1,0 +1,292 @@
+"""What landing from a portal must stand: too many requests, cut answers, pages that do not fit, corrections."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+import stamina
+
+from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
+from mta_pipeline.raw_files import DamagedRawFile
+from mta_pipeline.sample import SampleFeed
+from mta_pipeline.sample.portal import Answer, Handler, Portal, serve
+from mta_pipeline.soda.client import TOKEN_HEADER, SodaApi
+from mta_pipeline.soda.landing import SodaRaw
+
+WEEK, NEXT_WEEK, BORDER = "2024-01-06", "2024-01-13", "2019-12-28"
+BEFORE, DATA_SET = "t69i-h2me", "wujg-7c2s"
+TOKEN = "not-for-anybody-s-eyes"
+PAGE = 500
+
+Fault = Callable[[str, Mapping[str, str]], Answer | None]
+"""What a portal answers in place of what it would, by the request's address and headers; None lets it answer."""
+
+
+class StumblingPortal(Portal):
+    """The sample's portal with faults that go by before it answers."""
+
+    def __init__(self, data_sets: Mapping[str, pl.DataFrame]) -> None:
+        super().__init__(data_sets)
+        self.faults: list[Fault] = []
+        self.headers: list[Mapping[str, str]] = []
+
+    def answer(self, url: str, headers: Mapping[str, str]) -> Answer:
+        self.headers.append(headers)
+        for fault in self.faults:
+            if (answer := fault(url, headers)) is not None:
+                self.asked.append(url)
+                return answer
+        return super().answer(url, headers)
+
+    def pages_asked(self) -> int:
+        return sum("offset" in url for url in self.asked)
+
+
+class CuttingHandler(Handler):
+    """Hangs up in the middle of every third answer."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        if len(self.server.asked) % 3 != 2:
+            super().do_GET()
+            return
+        body = self.server.answer(self.path, {}).body
+        self.send_response(200)
+        self.send_header("Content-Type", "text/csv")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self.close_connection = True
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3):
+        yield
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    feed = SampleFeed(3, 12, WEEK)
+    return pl.concat(feed.hourly(week) for week in (WEEK, NEXT_WEEK))
+
+
+@pytest.fixture
+def portal(rows) -> Iterator[StumblingPortal]:
+    with serve(StumblingPortal({DATA_SET: rows})) as portal:
+        yield portal
+
+
+@pytest.fixture
+def raw(tmp_path) -> SodaRaw:
+    return SodaRaw(str(tmp_path), HOURLY_RIDERSHIP)
+
+
+@pytest.fixture
+def api(portal) -> SodaApi:
+    return SodaApi(portal.url, TOKEN, page_rows=PAGE)
+
+
+def of_week(rows: pl.DataFrame, week: str = WEEK) -> pl.DataFrame:
+    is_next = pl.col("transit_timestamp").dt.date() >= pl.lit(NEXT_WEEK).str.to_date()
+    return rows.filter(is_next if week == NEXT_WEEK else ~is_next)
+
+
+def riders(raw: SodaRaw, week: str = WEEK) -> float:
+    manifest = raw.manifest(week)
+    assert manifest is not None
+    return raw.rows(manifest, week)["ridership"].cast(pl.Float64).sum()
+
+
+def once(answer: Answer, when: str = "offset=500") -> Fault:
+    left = [answer]
+    return lambda url, _: left.pop() if when in url and left else None
+
+
+def always(answer: Answer, when: str = "") -> Fault:
+    return lambda url, _: answer if when in url else None
+
+
+def test_a_week_lands_page_by_page_and_a_second_look_asks_for_no_page(portal, api, raw, rows):
+    manifest, is_new = raw.land(api, WEEK)
+    assert (is_new, manifest.rows) == (True, of_week(rows).height)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+    pages = portal.pages_asked()
+    assert pages == len(manifest.pages) == -(-manifest.rows // PAGE)
+    assert raw.land(api, WEEK) == (manifest, False)
+    assert portal.pages_asked() == pages
+
+
+def test_pages_come_packed_and_the_token_goes_by_header_alone(portal, api, raw, caplog):
+    with caplog.at_level(logging.DEBUG):
+        raw.land(api, WEEK)
+    assert {headers[TOKEN_HEADER] for headers in portal.headers} == {TOKEN}
+    assert all("gzip" in headers["Accept-Encoding"] for headers in portal.headers)
+    files = [path.read_bytes() for path in Path(raw.lake_root).rglob("*") if path.is_file()]
+    assert TOKEN not in caplog.text + " ".join(portal.asked) + repr(api)
+    assert not any(TOKEN.encode() in contents for contents in files)
+
+
+def test_a_token_that_is_refused_is_not_tried_again_and_not_shown(portal, api, raw):
+    portal.faults.append(always(Answer(403, "application/json", json.dumps({"message": "Invalid app_token"}).encode())))
+    with pytest.raises(FeedRefused, match=r"403 Forbidden .Invalid app_token.*MTA_SODA_TOKEN") as refused:
+        raw.land(api, WEEK)
+    assert len(portal.asked) == 1
+    assert TOKEN not in str(refused.value)
+
+
+def test_a_redirect_to_another_site_is_not_followed_with_the_token(portal, raw, rows):
+    class Redirecting(Handler):
+        def do_GET(self) -> None:  # noqa: N802
+            self.send_response(302)
+            self.send_header("Location", f"{portal.url}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with serve(StumblingPortal({DATA_SET: rows})) as elsewhere:
+        elsewhere.RequestHandlerClass = Redirecting
+        with pytest.raises(FeedRefused, match="redirected to another site"):
+            raw.land(SodaApi(elsewhere.url, TOKEN), WEEK)
+    assert portal.asked == []
+
+
+def test_too_many_requests_are_waited_out(portal, api, raw, rows):
+    portal.faults += [once(Answer(429, "text/plain", b"")), once(Answer(429, "text/plain", b""), "count")]
+    raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_after_too_many_requests_for_too_long_landing_goes_on_with_the_page_it_had_come_to(portal, api, raw, rows):
+    portal.faults.append(always(Answer(429, "text/plain", b""), "offset=1000"))
+    with pytest.raises(FeedUnavailable, match=r"rows 1,001 to 1,500: the server answers 429"):
+        raw.land(api, WEEK)
+    assert raw.manifest(WEEK) is None
+    portal.faults.clear()
+    portal.asked.clear()
+    manifest, _ = raw.land(api, WEEK)
+    assert portal.pages_asked() == len(manifest.pages) - 2
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_connections_that_are_cut_in_the_middle_of_a_page_lose_nothing(portal, api, raw, rows):
+    portal.RequestHandlerClass = CuttingHandler
+    raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_rows_that_come_twice_from_a_portal_that_keeps_no_order_do_not_land(portal, api, raw):
+    answer = Portal.answer
+    portal.faults.append(
+        lambda url, headers: (
+            answer(portal, url.replace("order=%3Aid", "order=none"), headers) if "order" in url else None
+        )
+    )
+    with pytest.raises(FeedUnavailable, match="rows came more than once, and so others did not come, 3 times"):
+        raw.land(api, WEEK)
+    assert raw.manifest(WEEK) is None
+
+
+def test_rows_that_come_twice_but_once_are_asked_for_again(portal, api, raw, rows):
+    portal.faults.append(once(_page(portal, api, 0)))
+    raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_a_page_that_lacks_rows_is_asked_for_again(portal, api, raw, rows):
+    short = _page(portal, api, 500)
+    lines = short.body.splitlines(keepends=True)
+    portal.faults.append(once(short._replace(body=b"".join(lines[:-1]))))
+    raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_a_web_page_in_place_of_rows_leaves_what_was_there(portal, api, raw, rows):
+    raw.land(api, WEEK)
+    portal.correct(DATA_SET, 0, ridership="999.0")
+    portal.faults.append(always(Answer(200, "text/html", b"<html>Maintenance</html>"), "offset"))
+    with pytest.raises(BadFile, match="web page"):
+        raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_a_column_that_is_no_longer_there_is_named(rows, raw):
+    with (
+        serve(StumblingPortal({DATA_SET: rows.rename({"ridership": "riders"})})) as portal,
+        pytest.raises(FeedRefused, match="No such column: ridership"),
+    ):
+        raw.land(SodaApi(portal.url), WEEK)
+
+
+def test_a_correction_is_noticed_and_renews_the_week_it_is_in_alone(portal, api, raw, rows):
+    for week in (WEEK, NEXT_WEEK):
+        raw.land(api, week)
+    changed_before = api.changed_at(DATA_SET)
+    portal.correct(DATA_SET, 7, ridership="1000.0")
+    assert api.changed_at(DATA_SET) != changed_before
+    assert [raw.is_due(api, week) for week in (WEEK, NEXT_WEEK)] == [True, False]
+    manifest, is_new = raw.land(api, WEEK)
+    assert is_new
+    assert riders(raw) == of_week(rows)["ridership"].sum() - rows["ridership"][7] + 1000
+    assert {path.name for path in raw.path(WEEK).iterdir()} == {
+        "manifest.json",
+        *(page.object for page in manifest.pages),
+    }
+
+
+def test_a_correction_while_a_week_is_read_starts_it_anew(portal, api, raw, rows):
+    corrected = []
+
+    def correct_at_the_second_page(url: str, _: Mapping[str, str]) -> None:
+        if "offset=500" in url and not corrected:
+            corrected.append(portal.correct(DATA_SET, 0, ridership="1000.0"))
+
+    portal.faults.append(correct_at_the_second_page)
+    raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum() - rows["ridership"][0] + 1000
+
+
+def test_a_week_on_the_border_of_two_data_sets_is_taken_from_both(raw):
+    feed = SampleFeed(3, 12, BORDER)
+    rows = feed.hourly(BORDER)
+    in_2019 = pl.col("transit_timestamp").dt.year() == 2019
+    with serve(StumblingPortal({BEFORE: rows.filter(in_2019), DATA_SET: rows.filter(~in_2019)})) as portal:
+        manifest, _ = raw.land(SodaApi(portal.url), BORDER)
+    assert {part.data_set: part.rows for part in manifest.parts} == {
+        BEFORE: rows.filter(in_2019).height,
+        DATA_SET: rows.filter(~in_2019).height,
+    }
+    assert riders(raw, BORDER) == rows["ridership"].sum()
+
+
+def test_weeks_from_before_the_feed_are_not_published_and_nothing_is_asked(portal, api, raw):
+    with pytest.raises(NotPublished, match=r"week 2014-10-11.* no rows"):
+        raw.land(api, "2014-10-11")
+    assert portal.asked == []
+
+
+def test_a_page_that_is_damaged_on_disk_is_named_and_fetched_again(api, raw, rows):
+    manifest, _ = raw.land(api, WEEK)
+    (raw.path(WEEK) / manifest.pages[1].object).write_bytes(b"gone")
+    with pytest.raises(
+        DamagedRawFile, match=f"{manifest.pages[1].object}.*materialize raw/hourly_ridership for {WEEK}"
+    ):
+        raw.rows(manifest, WEEK)
+    raw.land(api, WEEK)
+    assert riders(raw) == of_week(rows)["ridership"].sum()
+
+
+def test_a_page_without_end_is_not_read_to_its_end(portal, api, raw, monkeypatch):
+    monkeypatch.setattr("mta_pipeline.soda.client.MAX_PAGE_BYTES", 10_000)
+    with pytest.raises(BadFile, match="more than 10,000 bytes"):
+        raw.land(api, WEEK)
+
+
+def _page(portal: Portal, api: SodaApi, offset: int) -> Answer:
+    """A page as the portal gives it."""
+    kept, portal.faults = portal.faults, []
+    body = api.page(DATA_SET, HOURLY_RIDERSHIP.fields, HOURLY_RIDERSHIP.where(WEEK), offset)
+    portal.faults = kept
+    return Answer(200, "text/csv", body)
