@@ -78,7 +78,7 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
         entries_register=pl.col("entries").cast(pl.Int64, strict=False),
         exits_register=pl.col("exits").cast(pl.Int64, strict=False),
     )
-    identified = pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!-~]+$"))
+    identified = _identified(candidates.frame)
     registers = pl.all_horizontal(pl.col("entries_register", "exits_register").ge(0).fill_null(value=False))
     in_window = pl.col("read_at").is_between(start, start + ONE_WEEK, closed="left")
     judged = typed.with_columns(
@@ -97,6 +97,13 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
     return judged.with_columns(
         reason=pl.when(on_top | repeated_header).then(pl.lit(RejectReason.JUNK_HEADER)).otherwise("reason")
     )
+
+
+def _identified(frame: pl.DataFrame) -> pl.Series:
+    """Whether each row names a turnstile; asked once where it is that of the row above."""
+    starts = frame.select(starts_turnstile()).to_series()
+    heads = frame.filter(starts).select(pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!-~]+$"))).to_series()
+    return heads.gather(starts.cum_sum() - 1)
 
 
 def _cut_short(candidates: Candidates) -> pl.Expr:
@@ -130,7 +137,8 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .then(pl.lit(RejectReason.SUPERSEDED))
         .otherwise(pl.lit(RejectReason.DUPLICATE))
     )
-    return ordered.filter(~pl.col("row").is_in(others["row"].implode())), others
+    kept = ordered.select("row", *TURNSTILE_READINGS.schema)
+    return kept.filter(~pl.col("row").is_in(others["row"].implode())), others
 
 
 def starts_turnstile() -> pl.Expr:
