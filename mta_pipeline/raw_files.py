@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
@@ -110,6 +109,8 @@ class RawFiles:
         Raises:
             DamagedRawFile: the object is missing, cannot be unpacked or has other contents than its manifest says.
         """
+        import pyarrow as pa  # noqa: PLC0415  # slow to import; to know what has landed goes without
+
         manifest = self.manifest(week)
         if manifest is None:
             return None
@@ -137,6 +138,8 @@ class RawFiles:
         Raises:
             whatever the feed raises; then nothing has changed.
         """
+        import pyarrow as pa  # noqa: PLC0415
+
         folder = self.path(week)
         # In this order: whoever writes the manifest after the first step is noticed.
         seen, before, others = generation(folder / MANIFEST), self._manifest_if_sound(week), files_in(folder)

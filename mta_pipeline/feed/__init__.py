@@ -19,7 +19,6 @@ from mta_pipeline.feed.interface import (
     NotPublished,
     PublishedFile,
 )
-from mta_pipeline.feed.web import WebFeed
 
 __all__ = [
     "BadFile",
@@ -33,7 +32,6 @@ __all__ = [
     "Listing",
     "NotPublished",
     "PublishedFile",
-    "WebFeed",
     "open_feed",
 ]
 
@@ -47,5 +45,7 @@ def open_feed(location: str, *, hurried: bool = False) -> Feed:
         ValueError: the location is none of these.
     """
     if urlsplit(location).scheme.lower() in ("http", "https"):
+        from mta_pipeline.feed.web import WebFeed  # noqa: PLC0415  # what it needs of the web is slow to import
+
         return WebFeed(location, hurried=hurried)
     return FilesystemFeed(location)
