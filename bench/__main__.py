@@ -22,10 +22,13 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.collector import collecting
-from bench.sample import TURNSTILES, make
+from bench.sample import make
 from bench.tables import SIDES, tables
 from mta_pipeline.partitions import weeks_between
 
+TURNSTILES = 5_000
+FEWEST_TURNSTILES = 12
+"""Weeks with next to nothing in them: what a run over them takes is Dagster's."""
 HERE = Path(__file__).parent
 YEAR = weeks_between("2018-01-06", "2018-12-29")
 LEGACY_YEAR = weeks_between("2012-01-07", "2012-12-29")
@@ -60,9 +63,8 @@ class Bench:
     folder: Path
     costs: dict[str, list[Cost]] = field(default_factory=dict)
 
-    @property
-    def feed(self) -> Path:
-        return self.folder / f"feed-{TURNSTILES}"
+    def feed(self, turnstiles: int) -> Path:
+        return self.folder / f"feed-{turnstiles}"
 
     def measure(self, name: str, runs: Iterable[Sequence[str]], out: Path | None = None, **environment: str) -> Cost:
         """Run the commands one after the other, and note what they took together."""
@@ -76,7 +78,8 @@ class Bench:
             )
             said = child.stdout.read()
             _, status, used = os.wait4(child.pid, 0)
-            if status:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode:
                 sys.exit(f"{name} failed:\n{said.decode()}")
             processor += used.ru_utime + used.ru_stime
             peak = max(peak, used.ru_maxrss / 1024)
@@ -91,14 +94,22 @@ class Bench:
         return cost
 
     def side(
-        self, name: str, side: str, weeks: Sequence[str], *, a_process_per_week: bool = False, **environment: str
+        self,
+        name: str,
+        side: str,
+        weeks: Sequence[str],
+        *,
+        turnstiles: int = TURNSTILES,
+        a_process_per_week: bool = False,
+        **environment: str,
     ) -> Path:
         """Measure a side over weeks; returns what it wrote, for the next to look at."""
         out = self.folder / "out" / name.replace(" ", "-")
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         spans = [(week, week) for week in weeks] if a_process_per_week else [(weeks[0], weeks[-1])]
-        self.measure(name, (["-m", "bench.sides", side, self.feed, out, *span] for span in spans), out, **environment)
+        runs = (["-m", "bench.sides", side, self.feed(turnstiles), out, *span] for span in spans)
+        self.measure(name, runs, out, **environment)
         return out
 
     def traced(self, weeks: Sequence[str]) -> None:
@@ -116,17 +127,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("data/bench"))
     asked = parser.parse_args()
-    bench, year = Bench(asked.folder), YEAR[: asked.weeks]
+    bench, year = Bench(asked.folder.absolute()), YEAR[: asked.weeks]
     history = HISTORY[-asked.weeks :] if asked.weeks > len(YEAR) else []
     few = year[:FEW]
+    shutil.rmtree(bench.folder / "out", ignore_errors=True)  # of a call that was broken off
     load = os.getloadavg()[1]
-    make(bench.feed, [*year, *(LEGACY_YEAR if history else ()), *history])
+    make(bench.feed(TURNSTILES), [*year, *(LEGACY_YEAR if history else ()), *history], TURNSTILES)
+    make(bench.feed(FEWEST_TURNSTILES), year, FEWEST_TURNSTILES)
     for nth in range(asked.rounds):
         outs = {side: bench.side(side, side, year) for side in SIDES if side != "traced"}
         bench.traced(year)
         if nth == 0:
             _must_be_equal(outs, year)
             layers = _layers(outs["pipeline"] / "lake")
+        bench.side("pipeline, few turnstiles", "pipeline", year, turnstiles=FEWEST_TURNSTILES)
         bench.side("pipeline, few weeks", "pipeline", few)
         bench.side("pipeline, a run per week", "pipeline", few, a_process_per_week=True)
         for name, code in IMPORTS.items():

@@ -1,19 +1,16 @@
-"""The sample that is measured on: full-size weeks, published as .gz, kept in data/bench between runs.
+"""The sample that is measured on: weeks of full size, published as .gz, kept in data/bench between runs.
 
-`python -m bench.sample FOLDER FIRST LAST` makes those that are not there yet, with all cores. Without the truth, which
-nothing here reads.
+Without the truth, which nothing here reads.
 """
 
 import gzip
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from mta_pipeline.partitions import FIRST_WEEK, file_name, weeks_between
+from mta_pipeline.partitions import FIRST_WEEK, file_name
 
-TURNSTILES = 5_000
 SEED = 0
 _AT_A_TIME = 8
 
@@ -23,26 +20,22 @@ def path(folder: Path, week: str) -> Path:
     return folder / f"{file_name(week)}.gz"
 
 
-def make(folder: Path, weeks: list[str]) -> None:
-    """Publish the weeks that are not in the folder yet. A file is there whole or not at all."""
+def make(folder: Path, weeks: list[str], turnstiles: int) -> None:
+    """Publish, with all cores, the weeks that are not in the folder yet. A file is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [week for week in weeks if not path(folder, week).exists()]
     stretches = [missing[n : n + _AT_A_TIME] for n in range(0, len(missing), _AT_A_TIME)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for n, _ in enumerate(pool.map(partial(_publish, folder), stretches)):
+        for n, _ in enumerate(pool.map(partial(_publish, folder, turnstiles), stretches)):
             print(f"\r{min((n + 1) * _AT_A_TIME, len(missing)):,} of {len(missing):,} sample weeks made", end="")
-    print(end="\n" if missing else "")
+    print(end="\n" if missing else "", flush=True)
 
 
-def _publish(folder: Path, weeks: list[str]) -> None:
+def _publish(folder: Path, turnstiles: int, weeks: list[str]) -> None:
     from mta_pipeline.sample import SampleFeed  # noqa: PLC0415  # in the workers alone
 
     # The first week of all is every sample's first, so that weeks made later go with those that are there.
-    for made in SampleFeed(seed=SEED, turnstiles=TURNSTILES, first_week=FIRST_WEEK).stream(weeks):
+    for made in SampleFeed(seed=SEED, turnstiles=turnstiles, first_week=FIRST_WEEK).stream(weeks):
         unfinished = folder / f".{made.week}.{os.getpid()}"
         unfinished.write_bytes(gzip.compress(made.text, compresslevel=4, mtime=0))
         unfinished.rename(path(folder, made.week))
-
-
-if __name__ == "__main__":
-    make(Path(sys.argv[1]), weeks_between(*sys.argv[2:]))

@@ -54,6 +54,7 @@ def tables(results: dict) -> Iterable[str]:
     yield "| other runs of the pipeline | weeks | processor s | s a week | wall s | peak MB | MB written | events |"
     yield "| --- | --: | --: | --: | --: | --: | --: | --: |"
     others = {
+        "one run, 12 turnstiles": ("pipeline, few turnstiles", weeks["sides"]),
         "one run": ("pipeline, few weeks", weeks["few"]),
         "a run, and a process, per week": ("pipeline, a run per week", weeks["few"]),
         "one run, legacy layout": ("pipeline, legacy weeks", weeks["legacy"]),
@@ -91,14 +92,16 @@ def _judged(results: dict) -> Iterable[str]:
     def judged(figure: str, goal: str, measured: str, met: bool) -> str:
         return f"| {figure} | {goal} | {measured} | {'met' if met else '**missed**'} |"
 
-    ours, bare, floor = (median(side, "processor") for side in ("pipeline", "functions", "floor"))
+    ours, floor = (median(side, "processor") for side in ("pipeline", "floor"))
     yield judged(
         "processor seconds to the floor's", "at most 2.5 times", f"{ours / floor:.2f} times", ours <= 2.5 * floor
     )
     pandas = median("pandas", "processor")
     yield judged("the same, to pandas'", "10 times faster", f"{pandas / ours:.1f} times as fast", pandas >= 10 * ours)
-    share = 1 - bare / ours
-    yield judged("Dagster's share and the checks'", "under 25 %", f"{share:.0%}", share < 0.25)
+    share = median("pipeline, few turnstiles", "processor") / ours
+    yield judged(
+        "Dagster's share: the same run over weeks of 12 turnstiles", "under 25 %", f"{share:.0%}", share < 0.25
+    )
     share = median("traced", "processor") / ours - 1
     yield judged("what traces add", "under 3 %", f"{share:.1%}", share < 0.03)
     base, built = (
