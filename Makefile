@@ -134,7 +134,7 @@ clean: ## Remove the virtual environment and the sample data
 	@touch $@
 
 .venv/.dev: .venv/.base
-	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --group dev
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --extra notify --group dev
 	@touch $@
 
 # 400 MB that most work does without.

@@ -11,6 +11,7 @@ from mta_pipeline.assets.report import report_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
+from mta_pipeline.automation.notify import notify_sensor
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.checks.feed import feed_checks
@@ -63,6 +64,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
+                *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=[

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SAMPLE_FEED = Path("data/sample/feed")
@@ -32,6 +32,12 @@ def _without_credentials(location: str) -> str:
     if "@" in urlsplit(location).netloc:
         raise ValueError("a URL must not hold a user or password, it gets shown and logged; keep them in ~/.netrc")
     return location
+
+
+def _web_address(address: str) -> str:
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise ValueError("an address starts with http:// or https://")
+    return _without_credentials(address.rstrip("/"))
 
 
 def _is_sample(feed: str) -> bool:
@@ -86,6 +92,12 @@ class Settings(BaseSettings):
 
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
     """Seconds between two looks of the sensor at the feed."""
+
+    notify: SecretStr | None = Field(default=None, alias="MTA_NOTIFY")
+    """Who is told what is wrong: Apprise URLs, with spaces between them, or a file with one a line."""
+
+    ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
+    """Where people reach Dagster's UI, for the links in notifications."""
 
     dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
     """Where Dagster keeps its records; without it, a run from the terminal keeps none."""
