@@ -124,6 +124,7 @@ class Faults(BaseModel):
         lasting: bool = True,
     ) -> None:
         """Something is wrong with these weeks in each of the parts; the latest cause and link stand."""
+        cause = " ".join(cause.split())
         cause = cause if len(cause) <= LONGEST_CAUSE else cause[: LONGEST_CAUSE - 1] + "…"
         fault = Fault(kind=kind, subject=subject, since=at, lasting=lasting, cause=cause, link=link)
         fault = self.known.setdefault(fault.key, fault)
