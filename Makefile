@@ -147,12 +147,12 @@ clean: ## Remove the virtual environment and the sample data
 	@touch $@
 
 .venv/.dev: .venv/.base
-	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --extra telemetry --group dev
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --extra notify --extra telemetry --group dev
 	@touch $@
 
 # 400 MB that most work does without.
 .venv/.spark: .venv/.dev
-	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --extra telemetry --extra spark --group dev
+	@$(INSTALL) --requirements pyproject.toml --extra gcp --extra docker --extra notify --extra telemetry --extra spark --group dev
 	@touch $@
 
 # BigQuery's emulator, apart from our own packages, which its versions do not go with. It is its own home, because DuckDB

@@ -12,6 +12,7 @@ from mta_pipeline.assets.report import report_asset
 from mta_pipeline.assets.staged import staged_assets
 from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
+from mta_pipeline.automation.notify import notify_sensor
 from mta_pipeline.automation.portal import changed_data_sets_sensor
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
@@ -83,6 +84,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
+                *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
                 # A portal is asked only by those who named one.
                 *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],

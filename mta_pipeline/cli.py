@@ -1,7 +1,4 @@
-"""The command line: `mta-pipeline run`, `sample`, `summary`, `status`, `metrics`, `catalogue`.
-
-What they do is in the modules they call.
-"""
+"""The command line: `mta-pipeline run`, `sample`, `summary` and so on. What they do is in the modules they call."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -173,6 +170,25 @@ def catalogue() -> None:
     from mta_pipeline.catalogue import catalogue as page  # noqa: PLC0415
 
     click.echo(page(), nl=False)
+
+
+@main.command()
+def notify() -> None:
+    """Send a message to everyone in MTA_NOTIFY, to see whether it arrives."""
+    from mta_pipeline.notifications.delivery import Receivers, ReceiversError  # noqa: PLC0415
+    from mta_pipeline.notifications.words import trial  # noqa: PLC0415
+
+    settings = _settings()
+    if settings.notify is None:
+        raise click.ClickException("MTA_NOTIFY is not set: it says who is told, by Apprise URLs or a file of them.")
+    try:
+        receivers = Receivers(settings.notify)
+    except ReceiversError as error:
+        raise click.ClickException(str(error)) from error
+    reasons = {receiver: receivers.send(receiver, trial(settings.ui)) for receiver in receivers.names}
+    for receiver, reason in reasons.items():
+        click.echo(f"receiver {receiver}: {f'not sent, {reason}' if reason else 'sent'}")
+    sys.exit(1 if any(reasons.values()) else 0)
 
 
 @contextmanager

@@ -31,10 +31,16 @@ def _location(text: str) -> str:
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
 
 
-def _without_credentials(location: str | None) -> str | None:
-    if location and "@" in urlsplit(location).netloc:
+def _without_credentials(location: str) -> str:
+    if "@" in urlsplit(location).netloc:
         raise ValueError("a URL must not hold a user or password, it gets shown and logged; keep them in ~/.netrc")
     return location
+
+
+def _web_address(address: str) -> str:
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise ValueError("an address starts with http:// or https://")
+    return _without_credentials(address.rstrip("/"))
 
 
 def _is_sample(feed: str) -> bool:
@@ -107,6 +113,12 @@ class Settings(BaseSettings):
     soda_token: SecretStr | None = Field(default=None, alias="MTA_SODA_TOKEN")
     """An app token of the portal: with one it allows more requests."""
 
+    notify: SecretStr | None = Field(default=None, alias="MTA_NOTIFY")
+    """Who is told what is wrong: Apprise URLs, with spaces between them, or a file with one a line."""
+
+    ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
+    """Where people reach Dagster's UI, for the links in notifications."""
+
     dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
     """Where Dagster keeps its records; without it, a run from the terminal keeps none."""
 
@@ -177,7 +189,7 @@ class TelemetrySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore")
 
-    endpoint: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
+    endpoint: Annotated[str, AfterValidator(_without_credentials)] | None = Field(
         default=None,
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )

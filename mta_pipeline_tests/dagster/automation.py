@@ -9,6 +9,7 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
 
+from mta_pipeline.assets.raw import FEED_KEY
 from mta_pipeline.automation.records import weeks_of
 from mta_pipeline.automation.sensors import SENSOR
 from mta_pipeline.build import LANDING_JOB
@@ -114,3 +115,12 @@ class Automation:
 def weeks_asked_for(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
     """The weeks of each request: one, or the first and last of a range."""
     return [tuple(tag for name, tag in request.tags.items() if "partition" in name) for request in requests]
+
+
+def standing(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
+    """The standing checks, by name."""
+    job = project.defs.resolve_job_def("__ASSET_JOB")
+    checks = [key for key in project.defs.resolve_asset_graph().asset_check_keys if key.asset_key == FEED_KEY]
+    subset = job.get_subset(asset_check_selection=set(checks), asset_selection=set())
+    result = subset.execute_in_process(instance=project.instance, run_config=QUIET)
+    return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}

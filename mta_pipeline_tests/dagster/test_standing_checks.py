@@ -8,19 +8,10 @@ import pytest
 from mta_pipeline.assets.raw import FEED_KEY
 from mta_pipeline.partitions import ONE_WEEK, file_name, week_after, week_start
 from mta_pipeline.settings import Settings
-from mta_pipeline_tests.dagster.automation import QUIET
+from mta_pipeline_tests.dagster.automation import standing
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 
 FIRST, SECOND, THIRD = WEEKS
-
-
-def standing(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
-    """The standing checks, by name."""
-    job = project.defs.resolve_job_def("__ASSET_JOB")
-    checks = [key for key in project.defs.resolve_asset_graph().asset_check_keys if key.asset_key == FEED_KEY]
-    subset = job.get_subset(asset_check_selection=set(checks), asset_selection=set())
-    result = subset.execute_in_process(instance=project.instance, run_config=QUIET)
-    return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
 
 
 def left_out(project: Project) -> list[tuple[str, str]]:

@@ -1,0 +1,107 @@
+"""Dagster's own daemons, turned by hand in this process: real ticks of real sensors, real retries of runs."""
+
+import contextlib
+import datetime as dt
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.scheduler.instigation import SensorInstigatorData
+from dagster._core.test_utils import (
+    InProcessTestWorkspaceLoadTarget,
+    create_test_daemon_workspace_context,
+    freeze_time,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._time import get_current_datetime
+
+from mta_pipeline.automation.records import range_tags
+from mta_pipeline.build import build_defs
+from mta_pipeline.settings import read_settings
+
+LOCATION = "mta_pipeline"
+DEATH = "Its process is gone"
+
+
+@dataclass
+class Daemons:
+    """The daemons of an instance, over the definitions that the environment's settings give."""
+
+    instance: dg.DagsterInstance
+    workspace: WorkspaceProcessContext
+    now: dt.datetime = field(default_factory=get_current_datetime)
+
+    @property
+    def repository(self):
+        location = self.workspace.create_request_context().get_code_location(LOCATION)
+        return next(iter(location.get_repositories().values()))
+
+    def turn_on(self, sensor: str) -> None:
+        self.instance.start_sensor(self.repository.get_sensor(sensor))
+
+    def set_cursor(self, sensor: str, cursor: str | None) -> None:
+        """Set what a sensor's last tick has left, as `dagster sensor cursor` does."""
+        remote = self.repository.get_sensor(sensor)
+        state = self.instance.get_instigator_state(remote.get_remote_origin_id(), remote.selector_id)
+        self.instance.update_instigator_state(
+            state.with_data(SensorInstigatorData(cursor=cursor, sensor_type=remote.sensor_type))
+        )
+
+    def tick(self, times: int = 1) -> None:
+        """Ticks of every sensor that is on, so far apart that each is due."""
+        for _ in range(times):
+            self.now += dt.timedelta(minutes=10)
+            with freeze_time(self.now):
+                list(execute_sensor_iteration(self.workspace, logging.getLogger("daemon"), None, None))
+
+    def retry(self) -> list[dg.DagsterRun]:
+        """Try the failed runs again that are to be tried again; returns the new runs, in the queue."""
+        before = {run.run_id for run in self.instance.get_runs()}
+        list(EventLogConsumerDaemon().run_iteration(self.workspace))
+        return [run for run in self.instance.get_runs() if run.run_id not in before]
+
+    def launch(self, job: str, *weeks: str) -> dg.DagsterRun:
+        """A run over these weeks that has been launched, and has done nothing yet."""
+        remote = self.repository.get_full_job(job)
+        run = self.instance.create_run_for_job(
+            self._job(job),
+            tags=range_tags((weeks[0], weeks[-1])),
+            remote_job_origin=remote.get_remote_origin(),
+            job_code_origin=remote.get_python_origin(),
+        )
+        self._report(run, dg.DagsterEventType.RUN_START)
+        return run
+
+    def die(self, run: dg.DagsterRun) -> None:
+        """The end of a run whose process was killed, as run monitoring tells it."""
+        self.instance.report_run_failed(run, DEATH)
+
+    def work(self, run: dg.DagsterRun) -> bool:
+        """Do a run that is in the queue, in this process; returns whether it succeeded."""
+        self._report(run, dg.DagsterEventType.RUN_STARTING)
+        starting = self.instance.get_run_by_id(run.run_id)
+        return execute_run(InMemoryJob(self._job(run.job_name)), starting, self.instance).success
+
+    def _job(self, name: str) -> dg.JobDefinition:
+        return build_defs(read_settings()).resolve_job_def(name)
+
+    def _report(self, run: dg.DagsterRun, what: dg.DagsterEventType) -> None:
+        self.instance.report_dagster_event(DagsterEvent(what.value, run.job_name), run.run_id)
+
+
+@contextlib.contextmanager
+def daemons(instance: dg.DagsterInstance) -> Iterator[Daemons]:
+    """The daemons over `mta_pipeline.definitions`, loaded anew."""
+    origin = InProcessCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="mta_pipeline.definitions"), location_name=LOCATION
+    )
+    with create_test_daemon_workspace_context(InProcessTestWorkspaceLoadTarget(origin), instance) as workspace:
+        yield Daemons(instance, workspace)

@@ -1,0 +1,329 @@
+"""What goes wrong is told once, with what a person needs, and once more when it is well again; nothing gets lost."""
+
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+from pydantic import SecretStr
+
+from mta_pipeline.automation.faults import TICKS_IN_A_ROW
+from mta_pipeline.automation.notify import NOTIFY_SENSOR
+from mta_pipeline.automation.sensors import SENSOR
+from mta_pipeline.build import LANDING_JOB, REFERENCE_JOB, build_defs
+from mta_pipeline.notifications.delivery import ReceiversError
+from mta_pipeline.partitions import file_name, week_after, weeks_between
+from mta_pipeline.settings import Settings
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.dagster.automation import Automation, standing
+from mta_pipeline_tests.dagster.daemons import DEATH, daemons
+from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.webhook import Got, Webhook, serve_webhook
+
+FIRST, SECOND, THIRD = WEEKS
+
+
+@dataclass
+class Told:
+    """A project whose faults are told to a webhook, tick by tick."""
+
+    project: Project
+    webhook: Webhook
+    cursor: str | None = None
+    words: list[str] = field(default_factory=list)
+
+    def tick(self) -> list[Got]:
+        """One tick of the sensor; returns the messages that came in."""
+        context = dg.build_sensor_context(
+            self.project.instance, self.cursor, definitions=self.project.defs, sensor_name=NOTIFY_SENSOR
+        )
+        sensor = self.project.defs.resolve_sensor_def(NOTIFY_SENSOR)
+        tick: SensorExecutionData = sensor.evaluate_tick(context)
+        self.cursor = tick.cursor
+        self.words.append(tick.skip_message or "")
+        return self.webhook.new()
+
+    def later(self, **passed: float) -> None:
+        """As if so much time had passed since the last word about each fault."""
+        cursor = json.loads(self.cursor)
+        for fault in cursor["look"]["faults"]["known"].values():
+            told = dt.datetime.fromisoformat(fault["told"]) - dt.timedelta(**passed)
+            fault["told"] = told.isoformat()
+        self.cursor = json.dumps(cursor)
+
+
+@pytest.fixture(scope="module")
+def webhook():
+    with serve_webhook() as server:
+        yield server
+
+
+@pytest.fixture
+def instance(tmp_path):
+    """Records in memory, but for those of ticks, which Dagster keeps in a file."""
+    with dg.DagsterInstance.ephemeral() as made:
+        made._schedule_storage = SqliteScheduleStorage.from_local(str(tmp_path / "ticks"))
+        made._schedule_storage.register_instance(made)
+        yield made
+
+
+@pytest.fixture
+def told(tmp_path, webhook, instance) -> Told:
+    """Three sound weeks on offer, the automation's `notify` on and nothing wrong yet."""
+    webhook.new()
+    webhook.status = 200
+    settings = Settings(
+        feed=str(tmp_path / "feed"),
+        lake_root=str(tmp_path / "lake"),
+        notify=webhook.url,
+        ui="https://dagster.example",
+    )
+    project = Project(tmp_path, settings=settings, instance=instance, has_reference_tables=False)
+    for n, week in enumerate(WEEKS):
+        project.publish(week, quiet_week(week, start=1_000 + n * 420))
+    made = Told(project, webhook)
+    assert made.tick() == []
+    return made
+
+
+# --- runs ---
+
+
+def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_more_when_it_is_well(told):
+    told.project.publish(SECOND, b"<html>Not here</html>")
+    failed = told.project.run(FIRST, THIRD, job=LANDING_JOB)
+    [word] = told.tick()
+    assert word.title == "mta_pipeline: job land_weeks: failed, and is not tried again by itself"
+    assert word.tone == "failure"
+    assert word.line("Weeks") == SECOND
+    assert word.line("Since").endswith("UTC")
+    assert file_name(SECOND) in word.line("Likely cause")
+    assert "web page" in word.line("Likely cause")
+    assert word.line("Look") == f"https://dagster.example/runs/{failed.run_id}"
+    assert "launch the same weeks again" in word.line("To do")
+    told.project.run(SECOND, job=LANDING_JOB)
+    assert told.tick() == []
+    told.project.publish(SECOND, quiet_week(SECOND))
+    told.project.run(FIRST, job=LANDING_JOB)
+    assert told.tick() == []
+    told.project.run(SECOND, job=LANDING_JOB)
+    [word] = told.tick()
+    assert word.title.startswith("mta_pipeline: well again: job land_weeks")
+    assert word.tone == "success"
+    assert told.tick() == []
+
+
+def test_a_week_that_another_job_brings_in_is_well_too(told):
+    told.project.publish(SECOND, b"")
+    told.project.run(SECOND, job=LANDING_JOB)
+    assert len(told.tick()) == 1
+    told.project.publish(SECOND, quiet_week(SECOND))
+    told.project.run(job=REFERENCE_JOB)
+    told.project.run(SECOND)
+    assert [word.tone for word in told.tick()] == ["success"]
+
+
+def test_a_backfill_that_fails_is_one_message_however_many_of_its_runs_fail(told):
+    weeks = weeks_between(FIRST, "2024-03-30")
+    for n, week in enumerate(weeks):
+        told.project.publish(week, b"")
+        told.project.run(week, job=LANDING_JOB, tags={BACKFILL_ID_TAG: "abcdefgh"})
+        if n == 2:
+            [word] = told.tick()
+    assert word.title.startswith("mta_pipeline: backfill abcdefgh: failed")
+    assert word.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
+    assert word.line("Look").endswith("/runs/b/abcdefgh")
+    assert told.tick() == []
+    told.later(days=1)
+    [word] = told.tick()
+    assert word.title.endswith("; more weeks")
+    assert word.line("Weeks") == f"2024-01-27 to 2024-03-30 ({len(weeks) - 3} weeks)"
+
+
+def test_what_stays_wrong_is_said_again_on_three_days_and_then_no_more(told):
+    told.project.publish(SECOND, b"")
+    told.project.run(SECOND, job=LANDING_JOB)
+    said = [[word.title.rpartition("; ")[2] for word in told.tick()]]
+    for _ in range(5):
+        told.later(days=1)
+        said.append([word.title.rpartition("; ")[2] for word in told.tick()])
+    assert [len(words) for words in said] == [1, 1, 1, 1, 0, 0]
+    assert said[1:4] == [["still so"]] * 3
+
+
+# --- checks ---
+
+
+def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_well_again(told):
+    late = week_after(THIRD)
+    told.project.publish(late, quiet_week(late))
+    for week in (FIRST, THIRD):
+        told.project.run(week, job=LANDING_JOB)
+    (told.project.feed / file_name(SECOND)).unlink()
+    standing(told.project)
+    newest, left_out = sorted(told.tick(), key=lambda word: word.title)
+    assert newest.title == "mta_pipeline: freshness missed: the newest week is not in the lake"
+    assert f"week {late} is on offer since" in newest.line("Likely cause")
+    assert newest.line("Look").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
+    assert left_out.title == "mta_pipeline: freshness missed: weeks are missing or failed"
+    standing(told.project)
+    assert told.tick() == []
+    (told.project.feed / file_name(late)).unlink()
+    told.project.run(job=REFERENCE_JOB)
+    told.project.run(FIRST)
+    told.project.run(THIRD)
+    standing(told.project)
+    assert [word.tone for word in told.tick()] == ["success", "success"]
+
+
+def test_a_feed_out_of_reach_is_told_when_the_sensor_says_so_and_when_it_is_back(told):
+    automation = Automation(told.project)
+    told.project.feed.rename(told.project.root / "away")
+    said = []
+    for _ in range(4):
+        automation.look()
+        said.append([word.title for word in told.tick()])
+    assert said == [[], [], ["mta_pipeline: the feed is out of reach"], []]
+    (told.project.root / "away").rename(told.project.feed)
+    automation.look()
+    assert [word.title for word in told.tick()] == ["mta_pipeline: well again: the feed is out of reach"]
+
+
+def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_again(told):
+    told.project.run(job=REFERENCE_JOB)
+    for n, week in enumerate(WEEKS):
+        told.project.publish(week, quiet_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
+    told.project.run(FIRST, THIRD)
+    [word] = told.tick()
+    assert word.title == "mta_pipeline: booths that nobody knows"
+    assert word.tone == "warning"
+    assert word.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
+    told.later(days=2)
+    assert told.tick() == []
+
+
+# --- receivers ---
+
+
+def test_while_a_receiver_does_not_answer_nothing_is_lost_ticks_fail_and_nothing_is_sent_twice(told):
+    told.webhook.status = 500
+    told.project.publish(SECOND, b"")
+    told.project.run(SECOND, job=LANDING_JOB)
+    assert told.tick() == []
+    assert told.words[-1].endswith("others wait for the next tick: receiver 1 (json): it answered 500")
+    for _ in range(2):
+        with pytest.raises(ReceiversError, match=r"^Messages wait .* receiver 1 \(json\): it answered 500$"):
+            told.tick()
+    told.webhook.status = 200
+    assert len(told.tick()) == 1
+    assert told.tick() == []
+
+
+def test_of_a_fault_that_is_well_before_its_message_could_be_sent_only_that_is_said(told):
+    told.webhook.status = 500
+    told.project.publish(SECOND, b"")
+    told.project.run(SECOND, job=LANDING_JOB)
+    told.tick()
+    told.project.publish(SECOND, quiet_week(SECOND))
+    told.project.run(SECOND, job=LANDING_JOB)
+    told.tick()
+    told.webhook.status = 200
+    assert [word.tone for word in told.tick()] == ["success"]
+
+
+def test_one_receiver_that_is_down_keeps_no_other_from_its_messages(told, tmp_path):
+    with serve_webhook() as other:
+        file = tmp_path / "receivers"
+        file.write_text(f"# ours\n{told.webhook.url}\n\n{other.url}\n")
+        told.project.defs = build_defs(told.project.settings.model_copy(update={"notify": SecretStr(str(file))}))
+        other.status = 503
+        told.project.publish(SECOND, b"")
+        told.project.run(SECOND, job=LANDING_JOB)
+        assert len(told.tick()) == 1
+        other.status = 200
+        assert told.tick() == []
+        assert len(other.new()) == 1
+
+
+def test_what_the_address_of_a_receiver_holds_is_in_no_message_log_or_record(told, caplog, capfd):
+    told.webhook.status = 500
+    told.project.publish(SECOND, b"")
+    told.project.run(SECOND, job=LANDING_JOB)
+    told.tick()
+    with pytest.raises(ReceiversError) as error:
+        told.tick()
+    told.webhook.status = 200
+    [word] = told.tick()
+    said = [str(error.value), caplog.text, *capfd.readouterr(), told.cursor, *told.words, word.title, word.body]
+    said += [repr(told.project.settings), repr(told.project.defs)]
+    assert "secret-word" in told.webhook.url
+    assert not any("secret-word" in text for text in said)
+
+
+def test_without_someone_to_tell_there_is_no_sensor_and_apprise_is_not_loaded(tmp_path):
+    quiet = build_defs(Settings(feed=str(tmp_path), lake_root=str(tmp_path)))
+    assert NOTIFY_SENSOR not in {sensor.name for sensor in quiet.sensors}
+
+
+# --- the daemon ---
+
+
+@pytest.fixture
+def driven(tmp_path, webhook, monkeypatch):
+    """The daemons over a project of the environment's, with `notify` on as it is by itself."""
+    webhook.new()
+    webhook.status = 200
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
+    for name, value in {"MTA_FEED": "feed", "LAKE_ROOT": "lake"}.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.setenv("MTA_NOTIFY", webhook.url)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance, daemons(instance) as driven:
+        driven.tick()
+        driven.retry()
+        yield driven
+
+
+def test_a_sensor_whose_ticks_keep_failing_is_told_once_and_when_it_works_again(driven, webhook):
+    driven.turn_on(SENSOR)
+    driven.set_cursor(SENSOR, "of another version")
+    driven.tick(TICKS_IN_A_ROW + 2)
+    [word] = webhook.new()
+    assert word.title == "mta_pipeline: sensor published_weeks: its ticks fail"
+    assert "3 ticks in a row" in word.line("Likely cause")
+    assert "Invalid JSON" in word.line("Likely cause")
+    assert word.line("Look") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
+    driven.set_cursor(SENSOR, None)
+    driven.tick(2)
+    assert [word.title for word in webhook.new()] == [
+        "mta_pipeline: well again: sensor published_weeks: its ticks fail"
+    ]
+
+
+def test_a_run_that_dies_and_succeeds_when_it_is_tried_again_is_no_message(driven, webhook, tmp_path):
+    (tmp_path / "feed" / file_name(FIRST)).write_bytes(quiet_week(FIRST))
+    driven.die(driven.launch(LANDING_JOB, FIRST))
+    driven.tick()
+    [again] = driven.retry()
+    driven.tick()
+    assert driven.work(again)
+    driven.tick()
+    assert webhook.new() == []
+
+
+def test_a_run_that_dies_as_often_as_it_is_tried_again_is_one_message(driven, webhook):
+    driven.die(driven.launch(LANDING_JOB, FIRST))
+    attempts = 1
+    while again := driven.retry():
+        attempts += 1
+        driven.tick()
+        driven.die(again[0])
+    driven.tick(2)
+    assert attempts == 3
+    [word] = webhook.new()
+    assert word.title.startswith("mta_pipeline: job land_weeks: failed")
+    assert (word.line("Weeks"), word.line("Likely cause")) == (FIRST, DEATH)
