@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
 """Around the change of layout: two legacy weeks and two modern ones."""
 SAMPLE_TURNSTILES = 300
+PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
 NEWEST = 8
 
 
@@ -115,6 +116,31 @@ def run(weeks: list[str] | None, again: bool) -> None:
 def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compression: str) -> None:
     """Make a sample feed in DIRECTORY: made-up weekly files whose true ridership is known."""
     _make_sample(directory, weeks, turnstiles, seed, compression)
+
+
+@main.command()
+@click.option("--weeks", type=Weeks(), default="...".join(PORTAL_WEEKS), show_default=True, help="FIRST...LAST.")
+@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="As many as the sample has.")
+@click.option("--seed", default=0, show_default=True, help="That of the sample.")
+@click.option("--port", default=8100, show_default=True, help="On 127.0.0.1.")
+@click.option("--too-many", default=0.0, show_default=True, help="The share of requests that are refused for a while.")
+def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
+    """Serve the hourly ridership of a sample as the MTA's portal does, until interrupted.
+
+    The riders are those of `mta-pipeline sample` with the same weeks, turnstiles and seed, and those who tap OMNY.
+    """
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
+    from mta_pipeline.sample.hourly import data_sets  # noqa: PLC0415
+    from mta_pipeline.sample.portal import Portal  # noqa: PLC0415
+
+    feed = SampleFeed(seed=seed, turnstiles=turnstiles, first_week=weeks[0])
+    try:
+        served = Portal(data_sets(feed.hourly(weeks)), too_many=too_many, seed=seed, port=port)
+    except (OSError, OverflowError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    with served, suppress(KeyboardInterrupt):
+        click.echo(f"MTA_SODA={served.url} has {weeks[0]} to {weeks[-1]}")
+        served.serve_forever()
 
 
 @main.command()

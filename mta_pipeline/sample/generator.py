@@ -81,10 +81,10 @@ class SampleFeed:
             yield SampleWeek(week, file.text, self._truth(week, file.kept, before), file.rejects)
             before = (week, file.kept)
 
-    def hourly(self, week: str) -> pl.DataFrame:
-        """What the portal publishes of a week's riders; see `hourly.published_hours`."""
-        _number(week)
-        return published_hours(week, self._roster, self._people, self.seed)
+    def hourly(self, weeks: Iterable[str]) -> pl.DataFrame:
+        """What the portal publishes of the riders of weeks; see `hourly.published_hours`."""
+        numbered = {week: _number(week) for week in weeks}
+        return pl.concat(published_hours(week, self._roster, self._people, self.seed) for week in numbered)
 
     def after_republishing(self, week: str) -> Self:
         """The feed after the MTA has published a week again, with corrected registers.

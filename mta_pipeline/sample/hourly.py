@@ -5,18 +5,20 @@ month. So an estimate from the registers and that share agrees with what is publ
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from mta_pipeline.hourly.contract import FIRST_OMNY_DAY, METROCARD, OMNY, SUBWAY
+from mta_pipeline.hourly.contract import FIRST_OMNY_DAY, HOURLY_RIDERSHIP, METROCARD, OMNY, SUBWAY
 from mta_pipeline.partitions import week_start
 from mta_pipeline.sample.audits import wall_clock
 from mta_pipeline.sample.chance import Chance, Ints
 from mta_pipeline.sample.people import EPOCH, WEEK, People
 from mta_pipeline.sample.turnstiles import HOUR, Turnstiles
 from mta_pipeline.soda.staging import hours_of
+from mta_pipeline.turnstile.complexes import station_complexes
 from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS
 
 _FARES: Final = {METROCARD: ("Metrocard - Full Fare", "Metrocard - Other"), OMNY: ("OMNY - Full Fare", "OMNY - Other")}
@@ -82,6 +84,39 @@ def published_hours(week: str, roster: Turnstiles, people: People, seed: int) ->
         )
         .sort("transit_timestamp", "station_complex_id", "fare_class_category")
     )
+
+
+def data_sets(hours: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+    """What a portal has, by data set: the rows of `published_hours` where the real one has them, and beside them the
+    days' riders and the stations, as far as the sample knows of either."""
+    day = pl.col("transit_timestamp").dt.date()
+    daily = hours.group_by(date=day).agg(subways_total_estimated_ridership=pl.col("ridership").sum()).sort("date")
+    unknown = (
+        "subways_of_comparable_pre_pandemic_day",
+        "buses_total_estimated_ridersip",
+        "bridges_and_tunnels_total_traffic",
+    )
+    borough = {"Manhattan": "M", "Bronx": "Bx", "Brooklyn": "Bk", "Queens": "Q", "Staten Island": "SI"}
+    stations = station_complexes().select(
+        pl.format("S{}", "complex_id").alias("gtfs_stop_id"),
+        pl.col("complex_id").alias("station_id"),
+        "complex_id",
+        *(pl.lit(None, pl.String).alias(name) for name in ("division", "line", "cbd")),
+        pl.col("name").alias("stop_name"),
+        pl.col("borough").replace_strict(borough),
+        "daytime_routes",
+        "structure",
+        pl.col("latitude").alias("gtfs_latitude"),
+        pl.col("longitude").alias("gtfs_longitude"),
+    )
+    return {
+        **{
+            source.id: hours.filter(day.is_between(source.first or dt.date.min, source.last or dt.date.max))
+            for source in HOURLY_RIDERSHIP.sources
+        },
+        "vxuj-8kew": daily.with_columns(pl.lit(None, pl.Int64).alias(name) for name in unknown),
+        "39hk-dx4f": stations,
+    }
 
 
 def omny_share_of(complex_id: pl.Series, month: pl.Series, seed: int) -> pl.Series:

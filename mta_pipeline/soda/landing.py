@@ -250,13 +250,14 @@ class SodaRaw:
         named = {page.object for page in made.pages}
 
         def nobody_else_landed() -> bool:
-            # A rival removes what it does not name before or after it is seen to have landed.
+            # Who landed meanwhile may have removed pages of ours.
             return self._manifest_if_sound(week) == before and named <= {file.path.name for file in files_in(folder)}
 
         with one_at_a_time(folder):
             payload = made.model_dump_json(indent=2).encode()
             write_atomically(folder / MANIFEST, payload, still=nobody_else_landed)
             for file in files_in(folder):
+                # Folders of weeks are of a data set that is taken whole now, and was not before.
                 if file.path.name not in (MANIFEST, *named) and not file.path.name.startswith("week="):
                     remove(file)
 

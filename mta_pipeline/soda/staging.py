@@ -59,14 +59,11 @@ def stage(texts: pl.DataFrame, data_set: SodaDataSet, week: str | None) -> Stage
         typed = typed.with_columns(
             fault=pl.when(beaten).then(_because(RejectReason.SUPERSEDED, None)).otherwise("fault")
         )
-    rejected = typed.filter(pl.col("fault").is_not_null())
-    raw = texts.select(raw_text=pl.struct(pl.all()).struct.json_encode()).to_series()
-    rejects = rejected.select("source_row", "row_id", "fault").unnest("fault")
+    rejects = typed.filter(pl.col("fault").is_not_null()).select("source_row", "row_id", "fault").unnest("fault")
+    raw = texts[rejects["source_row"].cast(pl.UInt32) - 1].select(raw_text=pl.struct(pl.all()).struct.json_encode())
     return StagedRows(
         typed.filter(pl.col("fault").is_null()).select(*data_set.staged.schema),
-        rejects.with_columns(raw_text=raw.gather(rejects["source_row"].cast(pl.UInt32) - 1)).select(
-            *data_set.rejects.schema
-        ),
+        rejects.hstack(raw).select(*data_set.rejects.schema),
     )
 
 

@@ -45,7 +45,7 @@ def feed() -> SampleFeed:
 
 @pytest.fixture(scope="module")
 def truth(feed) -> pl.DataFrame:
-    return pl.concat(feed.hourly(week) for week in WEEKS)
+    return feed.hourly(WEEKS)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def names(tmp_path_factory):
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere)
         outcome = run_weeks(settings, WEEKS, instance, console)
-        with serve(Portal({"wujg-7c2s": feed.hourly(BY_THE_HOUR)})) as portal:
+        with serve(Portal({"wujg-7c2s": feed.hourly([BY_THE_HOUR])})) as portal:
             defs = build_defs(settings, soda=SodaPortal(portal.url))
             job = defs.resolve_job_def(HOURLY_JOB)
             assert job.execute_in_process(instance=instance, partition_key=BY_THE_HOUR).success

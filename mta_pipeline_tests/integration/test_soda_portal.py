@@ -71,7 +71,7 @@ def _no_waiting() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def rows() -> pl.DataFrame:
     feed = SampleFeed(3, 12, WEEK)
-    return pl.concat(feed.hourly(week) for week in (WEEK, NEXT_WEEK))
+    return feed.hourly([WEEK, NEXT_WEEK])
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_a_correction_while_a_week_is_read_starts_it_anew(portal, api, raw, rows
 
 def test_a_week_on_the_border_of_two_data_sets_is_taken_from_both(raw):
     feed = SampleFeed(3, 12, BORDER)
-    rows = feed.hourly(BORDER)
+    rows = feed.hourly([BORDER])
     in_2019 = pl.col("transit_timestamp").dt.year() == 2019
     with serve(StumblingPortal({BEFORE: rows.filter(in_2019), DATA_SET: rows.filter(~in_2019)})) as portal:
         manifest, _ = raw.land(SodaApi(portal.url), BORDER)

@@ -11,6 +11,8 @@ VARIABLES = (
     "MTA_FEED",
     "LAKE_ROOT",
     "MTA_LAST_WEEK",
+    "MTA_SODA",
+    "MTA_SODA_TOKEN",
     "DAGSTER_HOME",
     "WAREHOUSE",
     "BIGQUERY_MAX_GIB",
@@ -123,3 +125,28 @@ def test_the_warehouse_is_a_file_beside_the_lake_or_another_or_bigquery(at_home,
 def test_places_that_cannot_be_used_are_told(monkeypatch, variables, told):
     with pytest.raises(SettingsError, match=told):
         settings(monkeypatch, **variables)
+
+
+def test_no_portal_is_set_unless_somebody_sets_one(monkeypatch):
+    assert (read_settings().soda, read_settings().soda_token) == (None, None)
+    assert settings(monkeypatch, MTA_SODA="https://data.ny.gov/").soda == "https://data.ny.gov"
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://data.ny.gov", "by https alone"),
+        ("https://somebody:secret@data.ny.gov", "must not hold a user or password"),
+        ("data.ny.gov", "a portal is https://host"),
+        ("https://data.ny.gov/?$$app_token=secret", "a portal is https://host"),
+    ],
+)
+def test_a_portal_that_cannot_be_used_is_refused(monkeypatch, address, told):
+    with pytest.raises(SettingsError, match=rf"MTA_SODA: .*{told}"):
+        settings(monkeypatch, MTA_SODA=address)
+
+
+def test_a_portal_s_token_is_not_shown(monkeypatch):
+    read = settings(monkeypatch, MTA_SODA="http://127.0.0.1:8100", MTA_SODA_TOKEN="not-for-eyes")
+    assert "not-for-eyes" not in f"{read!r} {read}"
+    assert read.soda_token.get_secret_value() == "not-for-eyes"
