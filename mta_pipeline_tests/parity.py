@@ -129,19 +129,23 @@ def _run(client, name: str) -> pl.DataFrame:
 
 
 def sample_lake(folder: Path) -> str:
-    """A lake made from a small sample feed by the real assets: four weeks, with a hole, and faults to find."""
+    """A lake made from a small sample feed by the real assets: four weeks, with a hole, and faults to find; and later
+    two more, of which the first lies in two months and is there as the MTA publishes it, too."""
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.run import run_weeks  # noqa: PLC0415
     from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
+    from mta_pipeline_tests.by_the_hour import take_hours  # noqa: PLC0415
 
-    weeks = ["2014-09-27", "2014-10-04", "2014-10-18", "2014-10-25"]
-    SampleFeed(seed=0, turnstiles=60, first_week=weeks[0]).write(folder / "feed", weeks)
+    weeks = ["2014-09-27", "2014-10-04", "2014-10-18", "2014-10-25", "2024-01-27", "2024-02-03"]
+    feed = SampleFeed(seed=0, turnstiles=60, first_week=weeks[0])
+    feed.write(folder / "feed", weeks)
     settings = Settings(feed=str(folder / "feed"), lake_root=str(folder / "lake"))
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         assert run_weeks(settings, weeks, instance, Console(file=nowhere)).success
+        take_hours(settings, feed, ["2024-01-27"], instance)
     return str(folder / "lake")
 
 

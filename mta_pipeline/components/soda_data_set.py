@@ -10,10 +10,6 @@ from types import ModuleType
 from typing import Any, Final
 
 import dagster as dg
-from dagster.components.component.component import Component
-from dagster.components.component_scaffolding import scaffold_component
-from dagster.components.core.component_tree import ComponentTreeException
-from dagster.components.scaffold.scaffold import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel
 
 from mta_pipeline import defs
@@ -31,12 +27,12 @@ class DeclarationError(ValueError):
     """A declaration that cannot be used."""
 
 
-class SodaDataSetScaffolder(Scaffolder[Any]):
+class SodaDataSetScaffolder(dg.Scaffolder[Any]):
     """Writes a defs.yaml that loads as it is, to be filled in."""
 
-    def scaffold(self, request: ScaffoldRequest[Any]) -> None:
+    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
         """Write the file."""
-        scaffold_component(
+        dg.scaffold_component(
             request,
             {
                 "table": request.target_path.name,
@@ -54,7 +50,7 @@ class SodaDataSetScaffolder(Scaffolder[Any]):
 
 
 @dg.scaffold_with(SodaDataSetScaffolder)
-class SodaDataSetComponent(Component):
+class SodaDataSetComponent(dg.Component):
     """One data set of the SODA portal (MTA_SODA): its pages as published, typed rows with rejects, and a table in the
     lake. With a time column it comes by weeks, on the calendar that all weekly tables share; without one it is taken
     whole."""
@@ -96,9 +92,9 @@ def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetCompone
             # About how Dagster itself reads YAML.
             warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
             return tree.get_all_components(of_type=SodaDataSetComponent)
-    except ComponentTreeException as error:
-        # Dagster tells where in the tree it was, and in the cause where in the file.
+    except Exception as error:
+        # Dagster tells where in the tree it was, and in the innermost cause where in the file.
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise DeclarationError(str(cause)) from error
+        raise DeclarationError(f"A data set in {folder.__name__} is not declared well: {cause}") from error

@@ -10,7 +10,6 @@ import dagster as dg
 import polars as pl
 import pytest
 import stamina
-from dagster.components.scaffold.scaffold import ScaffoldRequest
 
 from mta_pipeline.components import DeclarationError, SodaDataSetComponent, declared_data_sets
 from mta_pipeline.components.soda_data_set import SodaDataSetScaffolder
@@ -153,6 +152,17 @@ def test_a_declaration_that_is_wrong_is_told_with_file_line_and_what_was_expecte
     assert re.search(rf"daily/defs.yaml:{line}\b[^\n]*\n[^\n]*{re.escape(saying)}", str(wrong.value)), str(wrong.value)
 
 
+def test_a_declaration_that_is_no_yaml_is_told_with_file_and_line(tmp_path, monkeypatch):
+    folder = tmp_path / "no_yaml" / "defs" / "daily"
+    folder.mkdir(parents=True)
+    for package in folder.parents[:2]:
+        (package / "__init__.py").touch()
+    (folder / "defs.yaml").write_text(DAILY_YAML.read_text().replace("  description", "   description", 1))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DeclarationError, match=r'not declared well: mapping values.*\n.*daily/defs.yaml", line 5'):
+        declared_data_sets(importlib.import_module("no_yaml.defs"))
+
+
 def test_what_dg_scaffolds_is_found_by_it_and_loads(tmp_path, monkeypatch):
     dg_settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
     (registry,) = dg_settings["registry_modules"]
@@ -163,7 +173,7 @@ def test_what_dg_scaffolds_is_found_by_it_and_loads(tmp_path, monkeypatch):
         (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     SodaDataSetScaffolder().scaffold(
-        ScaffoldRequest(
+        dg.ScaffoldRequest(
             type_name=f"{registry}.SodaDataSetComponent",
             target_path=folder,
             scaffold_format="yaml",

@@ -11,15 +11,13 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from mta_pipeline.build import HOURLY_JOB, build_defs
 from mta_pipeline.catalogue import EXAMPLES, SETUP, catalogue
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
-from mta_pipeline.resources.soda import SodaPortal
 from mta_pipeline.run import make_answers, run_weeks
 from mta_pipeline.sample import SampleFeed
-from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
+from mta_pipeline_tests.by_the_hour import take_hours
 from mta_pipeline_tests.conftest import REPOSITORY
 
 WEEKS = ["2014-10-04", "2014-10-11", "2024-01-06", "2024-01-13"]
@@ -36,10 +34,7 @@ def names(tmp_path_factory):
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere)
         outcome = run_weeks(settings, WEEKS, instance, console)
-        with serve(Portal({"wujg-7c2s": feed.hourly([BY_THE_HOUR])})) as portal:
-            defs = build_defs(settings, soda=SodaPortal(portal.url))
-            job = defs.resolve_job_def(HOURLY_JOB)
-            assert job.execute_in_process(instance=instance, partition_key=BY_THE_HOUR).success
+        take_hours(settings, feed, [BY_THE_HOUR], instance)
         make_answers(settings, instance, console, outcome)
     assert outcome.success
     given: dict[str, object] = {}
