@@ -17,6 +17,7 @@ from mta_pipeline.assets.weeks import LEFT_ALONE, WEEKS_POOL, FailedWeeks, is_le
 from mta_pipeline.automation.conditions import follows_its_inputs, once_its_inputs_are_done
 from mta_pipeline.feed import BadFile, FeedRefused, NotPublished
 from mta_pipeline.io_managers.weekly import WeeklyFrames, WeekOutput
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.raw_files import DamagedRawFile
 from mta_pipeline.resources.soda import SodaPortal
 from mta_pipeline.soda.client import SodaApi
@@ -117,13 +118,17 @@ def staged_soda_assets(
                         rejects.append(WeekOutput(week, None, {"outcome": LEFT_ALONE}))
                         yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
                         continue
-                    made = stage(raw.rows(manifest, week), data_set, week)
+                    with span("week", table=data_set.table, week=week) as traced:
+                        with span("unpack"):
+                            rows_as_text = raw.rows(manifest, week)
+                        with span("parse"):
+                            made = stage(rows_as_text, data_set, week)
                 except (BadFile, DamagedRawFile) as error:
                     failed.add(context, week, error)
                     continue
                 origin = manifest.sha256, partial(_landed, raw, week)
                 rejects.append(WeekOutput(week, made.rejects, {"by_reason": made.rejects_by_reason}, *origin))
-                yield WeekOutput(week, made.rows, {"rejects": made.rejects_by_reason}, *origin)
+                yield WeekOutput(week, made.rows, {"rejects": made.rejects_by_reason}, *origin, traced)
             failed.raise_if_any()
 
         # Rows are all written before rejects are: those are few, and wait.

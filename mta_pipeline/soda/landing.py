@@ -17,6 +17,7 @@ from upath import UPath
 
 from mta_pipeline.buckets import ChangedMeanwhile
 from mta_pipeline.feed.interface import FeedUnavailable, NotPublished
+from mta_pipeline.observability.tracing import span
 from mta_pipeline.raw_files import MANIFEST, DamagedRawFile
 from mta_pipeline.soda.client import Snapshot, SodaApi
 from mta_pipeline.soda.declaration import ROW_ID, SodaDataSet
@@ -205,7 +206,9 @@ class SodaRaw:
                 stem = f"{asked.digest}-{part.data_set}-{offset:08d}."
                 expected = min(asked.page_rows, part.rows - offset)
                 landed = self._landed_page(folder, stem, there)
-                contents = landed or api.page(part.data_set, asked.fields, asked.where, offset)
+                with span("fetch") as traced:
+                    contents = landed or api.page(part.data_set, asked.fields, asked.where, offset)
+                    traced.add(bytes_in=0 if landed else len(contents))
                 rows = rows_of(contents, asked.fields, f"{self._subject(week, api)}, {part.data_set} row {offset + 1}")
                 if rows.height != expected:
                     raise _Misfit(f"{rows.height:,} rows came where {expected:,} should be")
