@@ -64,7 +64,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         warehouse = _warehouse(settings)
         hourly = hourly_assets(weeks, settings.lake_root)
         answers = [
-            omny_share_asset(),
+            omny_share_asset(settings.lake_root),
             warehouse_assets("bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"),
             mart_assets(),
             report_asset(settings.lake_root, is_sample=settings.is_sample),

@@ -13,6 +13,7 @@ from mta_pipeline.hourly import omny
 from mta_pipeline.hourly.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP, OMNY_SHARE
 from mta_pipeline.hourly.published import complex_hourly_published
 from mta_pipeline.io_managers.weekly import WeeklyInputs
+from mta_pipeline.storage import weeks_there
 
 GROUP: Final = "hourly"
 """Not with the layers' own groups: whoever materializes those wants turnstiles, and may have no portal."""
@@ -20,7 +21,6 @@ GROUP: Final = "hourly"
 
 def hourly_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[dg.AssetsDefinition]:
     """Everything of the feed that comes by weeks."""
-
     return [
         raw_soda_asset(HOURLY_RIDERSHIP, weeks, lake_root, GROUP),
         staged_soda_assets(HOURLY_RIDERSHIP, weeks, lake_root, GROUP),
@@ -36,7 +36,7 @@ def hourly_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[
     ]
 
 
-def omny_share_asset() -> dg.AssetsDefinition:
+def omny_share_asset(lake_root: str) -> dg.AssetsDefinition:
     """The share of OMNY by complex and month, from all weeks that are in the lake."""
 
     @dg.asset(
@@ -45,6 +45,8 @@ def omny_share_asset() -> dg.AssetsDefinition:
         ins={"published": dg.AssetIn(asset_key(COMPLEX_HOURLY_PUBLISHED))},
     )
     def omny_share(published: WeeklyInputs) -> pl.DataFrame:
-        return omny.omny_share(published[week] for week in published.weeks_there())
+        # By one listing: in a bucket, each week of the calendar would be a question.
+        there = weeks_there(lake_root, COMPLEX_HOURLY_PUBLISHED.layer, COMPLEX_HOURLY_PUBLISHED.name)
+        return omny.omny_share(published[week] for week in published.weeks if week in there)
 
     return omny_share

@@ -25,7 +25,7 @@ from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.storage import Found, files_in, location, part_path
-from mta_pipeline.tables import TABLES, WEEKLY
+from mta_pipeline.tables import REFERENCE, TABLES, WEEKLY
 from mta_pipeline.turnstile.contract import Table
 
 Storage = Literal["native", "external"]
@@ -377,12 +377,14 @@ class BigQueryWarehouse:
         if table in WEEKLY:
             return {path.parent.name.removeprefix("week="): one for path, one in sorted(found.items())}
         part = part_path(self.lake_root, table.layer, table.name)
-        if part not in found:
+        if part in found:
+            return {None: found[part]}
+        if table in REFERENCE:
             raise LakeIncompleteError(
                 f"{self._key(table)} is not in the lake: there is no {part}. Materialize it first: "
                 "run the job reference_tables."
             )
-        return {None: found[part]}
+        return {}
 
     def _other_kind(self, there: bigquery.Table) -> BigQueryError:
         return BigQueryError(
