@@ -14,6 +14,7 @@ from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
 from mta_pipeline.automation.notify import notify_sensor
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
+from mta_pipeline.checks.anomalies import anomaly_checks
 from mta_pipeline.checks.feed import feed_checks
 from mta_pipeline.checks.weekly import weekly_checks
 from mta_pipeline.io_managers.parquet import ParquetIOManager
@@ -60,7 +61,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         return dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *answers],
-            asset_checks=[*weekly_checks(weeks), feed_checks(settings.last_week)],
+            asset_checks=[*weekly_checks(weeks), *anomaly_checks(weeks), feed_checks(settings.last_week)],
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),

@@ -55,7 +55,7 @@ def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
 
 
 def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    accounted = _spec(
+    accounted = check_spec(
         weeks,
         TURNSTILE_READINGS,
         "every_line_accounted_for",
@@ -63,7 +63,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         against=[dg.AssetDep(asset_key(TURNSTILE_REJECTS))],
         blocking=True,
     )
-    known = _spec(
+    known = check_spec(
         weeks,
         TURNSTILE_READINGS,
         "booths_known",
@@ -74,7 +74,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
     @dg.multi_asset_check(
         name="check_turnstile_readings",
         specs=[accounted, known],
-        ins=_ins(TURNSTILE_READINGS, TURNSTILE_REJECTS, CONTROL_AREAS),
+        ins=check_ins(TURNSTILE_READINGS, TURNSTILE_REJECTS, CONTROL_AREAS),
     )
     def check(
         context: dg.AssetCheckExecutionContext,
@@ -109,13 +109,13 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
                     {"unknown": unknown.select("control_area", "unit", "station", "readings").to_dicts()},
                 )
 
-        yield from _results(context, turnstile_readings.weeks, [accounted, known], findings())
+        yield from results(context, turnstile_readings.weeks, [accounted, known], findings())
 
     return check
 
 
 def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    complete = _spec(
+    complete = check_spec(
         weeks,
         TURNSTILE_TRAFFIC,
         "an_interval_per_reading",
@@ -123,7 +123,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         against=[dg.AssetDep(asset_key(TURNSTILE_READINGS))],
         blocking=True,
     )
-    carried = _spec(
+    carried = check_spec(
         weeks,
         TURNSTILE_TRAFFIC,
         CARRY_IN_PRESENT,
@@ -133,7 +133,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
     @dg.multi_asset_check(
         name="check_turnstile_traffic",
         specs=[complete, carried],
-        ins=_ins(TURNSTILE_TRAFFIC, TURNSTILE_READINGS),
+        ins=check_ins(TURNSTILE_TRAFFIC, TURNSTILE_READINGS),
     )
     def check(
         context: dg.AssetCheckExecutionContext, turnstile_traffic: WeeklyInputs, turnstile_readings: WeeklyInputs
@@ -167,13 +167,13 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
                     else f"no readings of {week_before(week)} yet: materialize that week, then this one again",
                 )
 
-        yield from _results(context, turnstile_traffic.weeks, [complete, carried], findings())
+        yield from results(context, turnstile_traffic.weeks, [complete, carried], findings())
 
     return check
 
 
 def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetChecksDefinition:
-    kept = _spec(
+    kept = check_spec(
         weeks,
         table,
         "riders_kept",
@@ -216,12 +216,12 @@ def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetC
                     f"in traffic {of_traffic[0]:,} and {of_traffic[1]:,}",
                 )
 
-        yield from _results(context, sums.weeks, [kept], findings())
+        yield from results(context, sums.weeks, [kept], findings())
 
     return check
 
 
-def _spec(
+def check_spec(
     weeks: dg.WeeklyPartitionsDefinition,
     table: Table,
     name: str,
@@ -230,6 +230,7 @@ def _spec(
     against: Iterable[dg.AssetDep] = (),
     blocking: bool = False,
 ) -> dg.AssetCheckSpec:
+    """A check of a weekly table, with a result per week."""
     return dg.AssetCheckSpec(
         name,
         asset=asset_key(table),
@@ -240,11 +241,12 @@ def _spec(
     )
 
 
-def _ins(*tables: Table) -> dict[str, dg.AssetIn]:
+def check_ins(*tables: Table) -> dict[str, dg.AssetIn]:
+    """The tables as a check's inputs, by name."""
     return {table.name: dg.AssetIn(asset_key(table)) for table in tables}
 
 
-def _results(
+def results(
     context: dg.AssetCheckExecutionContext,
     weeks: Collection[str],
     checks: Sequence[dg.AssetCheckSpec],
