@@ -66,7 +66,7 @@ def _as_usual(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, raw_layer: RawLayer, complex_daily: WeeklyInputs
     ) -> Iterator[Any]:
-        judge = Judge(_figures(raw_layer.lake_root))
+        judge = Judge(figures_in(raw_layer.lake_root))
 
         def findings() -> Iterator[Finding]:
             for key in complex_daily.weeks_there():
@@ -107,7 +107,7 @@ def _in_time(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
     return check
 
 
-def _figures(lake_root: str) -> Callable[[str], WeekFigures | None]:
+def figures_in(lake_root: str) -> Callable[[str], WeekFigures | None]:
     """Reads the figures of a week from the lake; None if a table of it is not there."""
 
     def path(table: Table, week: str) -> Any:
@@ -134,7 +134,7 @@ def _of_week(check: dg.AssetCheckSpec, week: str, found: Judgement) -> Finding:
         "; ".join(map(_word, unusual)) or _ground(found),
         {
             "figures": [
-                {"figure": d.measure, "value": d.value, "usual": d.usual, "spreads": round(d.spreads, 1)}
+                {"figure": d.measure, "value": d.value, "usual": d.usual, "is_unusual": d.is_unusual}
                 for d in found.departures
             ],
             "compared_with": _ground(found),
@@ -166,7 +166,7 @@ def _word(departure: Departure) -> str:
     figures = f"{departure.value:,.3f}, usual {departure.usual:,.3f}"
     if departure.measure != "coverage":
         figures = f"{departure.value:,.0f}, usual {departure.usual:,.0f}"
-    return f"{departure.measure} {figures} ({abs(departure.spreads):.0f} spreads off)"
+    return f"{departure.measure} {figures}"
 
 
 def _ground(found: Judgement) -> str:

@@ -131,14 +131,22 @@ class Judge:
         self._departed: dict[str, dict[str, float] | None] = {}
 
     def judge(self, week: str) -> Judgement:
-        """What is unusual about a week, which must have figures."""
-        now, figures = self._system(week), self._figures(week)
-        if now is None or figures is None:
+        """What is unusual about a week.
+
+        Raises:
+            ValueError: the week has no figures.
+        """
+        figures = self._figures(week)
+        if figures is None:
             raise ValueError(f"there are no figures of week {week}")
         before = self._before(week)
         nobody = pl.DataFrame(schema=_COMPLEX_SCHEMA)
         if len(before) < LEAST_WEEKS:
             return Judgement(len(before), 0, [], nobody, nobody)
+        if self._system(week) is None:
+            usual = median(known.values["turnstiles"] for w in before if (known := self._known[w]) is not None)
+            gone = Departure("turnstiles", 0.0, usual, -math.inf, is_unusual=True)
+            return Judgement(len(before), 0, [gone], nobody, nobody)
         of_years = {other: d for other in _same_season(week) if (d := self._departures(other)) is not None}
         seasons = list(of_years.values()) if len(of_years) >= LEAST_OF_SEASON else []
         years = len({round((week_start(week) - week_start(other)) / _YEAR) for other in of_years}) if seasons else 0
@@ -244,8 +252,10 @@ def late_complexes(week: str, traffic: pl.LazyFrame) -> pl.DataFrame:
 
 def _known(figures: WeekFigures) -> _Known:
     days = figures.days
-    seconds, ok = days["turnstile_seconds"].sum(), days["ok_seconds"].sum()
-    by_day = {int(day): int(riders) for day, riders in days.group_by("day").agg(pl.col("riders").sum()).iter_rows()}
+    seconds, ok = (int(days[column].sum()) for column in ("turnstile_seconds", "ok_seconds"))
+    by_day: dict[int, int] = {
+        int(day): int(riders) for day, riders in days.group_by("day").agg(pl.col("riders").sum()).iter_rows()
+    }
     values = {
         "readings": float(figures.readings),
         "turnstiles": seconds / _SECONDS_A_WEEK,
@@ -307,12 +317,11 @@ def _ordinary_days(week: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _holidays(year: int) -> frozenset[dt.date]:
-    from pandas.tseries.holiday import USFederalHolidayCalendar  # noqa: PLC0415  # slow to import
+    import pandas as pd  # noqa: PLC0415  # slow to import
+    from pandas.tseries.holiday import USFederalHolidayCalendar  # noqa: PLC0415
 
-    # Days, not moments: the calendar knows no zones.
-    federal = {
-        day.date() for day in USFederalHolidayCalendar().holidays(dt.datetime(year, 1, 1), dt.datetime(year, 12, 31))
-    }
+    first, last = pd.Timestamp(year, 1, 1), pd.Timestamp(year, 12, 31)
+    federal = {day.date() for day in USFederalHolidayCalendar().holidays(first, last)}
     after_thanksgiving = {day + dt.timedelta(days=1) for day in federal if day.month == 11 and day.isoweekday() == 4}
     christmas = {dt.date(year, 12, day) for day in range(24, 32)} | {dt.date(year, 1, 1)}
     return frozenset(federal | after_thanksgiving | christmas)
