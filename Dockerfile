@@ -5,7 +5,7 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS wanted
 COPY pyproject.toml /
 RUN python -c "import json, tomllib; p = tomllib.load(open('/pyproject.toml', 'rb'))['project']; \
-    wanted = p['dependencies'] + [w for e in ('docker', 'gcp', 'telemetry') for w in p['optional-dependencies'][e]]; \
+    wanted = p['dependencies'] + [w for e in ('docker', 'gcp', 'notify', 'telemetry') for w in p['optional-dependencies'][e]]; \
     print('[project]\nname = \'wanted\'\nversion = \'0\'\ndependencies =', json.dumps(wanted))" >/wanted.toml
 
 FROM ${BASE_IMAGE} AS build

@@ -16,6 +16,7 @@ from mta_pipeline.automation.notify import notify_sensor
 from mta_pipeline.automation.portal import changed_data_sets_sensor
 from mta_pipeline.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
+from mta_pipeline.checks.anomalies import anomaly_checks
 from mta_pipeline.checks.feed import feed_checks
 from mta_pipeline.checks.reconciliation import reconciliation_checks
 from mta_pipeline.checks.soda import hourly_checks
@@ -77,6 +78,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
             asset_checks=[
                 *weekly_checks(weeks),
+                *anomaly_checks(weeks),
                 feed_checks(settings.last_week),
                 *hourly_checks(weeks),
                 reconciliation_checks(),

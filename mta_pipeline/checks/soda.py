@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.assets.catalogue import asset_key
-from mta_pipeline.checks.weekly import Finding, results, spec
+from mta_pipeline.checks.weekly import Finding, check_spec, results
 from mta_pipeline.hourly.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP
 from mta_pipeline.hourly.published import hours_missing, is_subway, unknown_complexes
 from mta_pipeline.io_managers.weekly import WeeklyInputs
@@ -20,7 +20,7 @@ from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
     """Every row accounted for (blocking), and what the declaration says."""
     of_weeks = weeks if data_set.is_weekly else None
-    accounted = spec(
+    accounted = check_spec(
         of_weeks,
         data_set.staged,
         "every_row_accounted_for",
@@ -29,8 +29,8 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
         blocking=True,
     )
     least, most = data_set.checks.rows_at_least, data_set.checks.rejects_at_most
-    enough = spec(of_weeks, data_set.staged, "enough_rows", f"There are at least {least} rows.")
-    sound = spec(
+    enough = check_spec(of_weeks, data_set.staged, "enough_rows", f"There are at least {least} rows.")
+    sound = check_spec(
         of_weeks,
         data_set.staged,
         "few_rejects",
@@ -78,7 +78,7 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
 
 def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
     """The checks of the hourly feed: those of any data set, and its own."""
-    kept = spec(
+    kept = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "published_riders_kept",
@@ -86,13 +86,13 @@ def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
         against=[dg.AssetDep(asset_key(HOURLY_RIDERSHIP.staged))],
         blocking=True,
     )
-    whole = spec(
+    whole = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "every_hour_published",
         "Somebody paid in every hour of the week: the MTA has published it wholly.",
     )
-    known = spec(
+    known = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "complexes_known",

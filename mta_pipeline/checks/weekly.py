@@ -73,7 +73,7 @@ def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
 
 
 def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    accounted = spec(
+    accounted = check_spec(
         weeks,
         TURNSTILE_READINGS,
         "every_line_accounted_for",
@@ -81,7 +81,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         against=[dg.AssetDep(asset_key(TURNSTILE_REJECTS))],
         blocking=True,
     )
-    known = spec(
+    known = check_spec(
         weeks,
         TURNSTILE_READINGS,
         "booths_known",
@@ -92,7 +92,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
     @dg.multi_asset_check(
         name="check_turnstile_readings",
         specs=[accounted, known],
-        ins=_ins(TURNSTILE_READINGS, TURNSTILE_REJECTS, CONTROL_AREAS),
+        ins=check_ins(TURNSTILE_READINGS, TURNSTILE_REJECTS, CONTROL_AREAS),
     )
     def check(
         context: dg.AssetCheckExecutionContext,
@@ -135,7 +135,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
 
 
 def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    complete = spec(
+    complete = check_spec(
         weeks,
         TURNSTILE_TRAFFIC,
         "an_interval_per_reading",
@@ -143,7 +143,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         against=[dg.AssetDep(asset_key(TURNSTILE_READINGS))],
         blocking=True,
     )
-    carried = spec(
+    carried = check_spec(
         weeks,
         TURNSTILE_TRAFFIC,
         CARRY_IN_PRESENT,
@@ -153,7 +153,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
     @dg.multi_asset_check(
         name="check_turnstile_traffic",
         specs=[complete, carried],
-        ins=_ins(TURNSTILE_TRAFFIC, TURNSTILE_READINGS),
+        ins=check_ins(TURNSTILE_TRAFFIC, TURNSTILE_READINGS),
     )
     def check(
         context: dg.AssetCheckExecutionContext, turnstile_traffic: WeeklyInputs, turnstile_readings: WeeklyInputs
@@ -193,7 +193,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
 
 
 def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetChecksDefinition:
-    kept = spec(
+    kept = check_spec(
         weeks,
         table,
         "riders_kept",
@@ -241,7 +241,7 @@ def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetC
     return check
 
 
-def spec(
+def check_spec(
     weeks: dg.WeeklyPartitionsDefinition | None,
     table: Table,
     name: str,
@@ -261,7 +261,8 @@ def spec(
     )
 
 
-def _ins(*tables: Table) -> dict[str, dg.AssetIn]:
+def check_ins(*tables: Table) -> dict[str, dg.AssetIn]:
+    """The tables as a check's inputs, by name."""
     return {table.name: dg.AssetIn(asset_key(table)) for table in tables}
 
 

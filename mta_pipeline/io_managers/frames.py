@@ -14,6 +14,7 @@ from mta_pipeline.storage import local_path, read_bytes
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
     from upath import UPath
 
 MADE_FROM: Final = "made_from"
@@ -86,15 +87,28 @@ def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
 
 def made_from(path: "UPath") -> str | None:
     """What the table in a Parquet file says it was made from; None if it does not say, or if there is no such file."""
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     try:
-        # It stands at the file's end: from a bucket, no more than that is read. Polars would read all of it.
-        with path.fs.open(path.path, "rb", block_size=1 << 16) as file:
-            said = (pq.read_metadata(file).metadata or {}).get(MADE_FROM.encode())
+        said = (_metadata(path).metadata or {}).get(MADE_FROM.encode())
     except FileNotFoundError:
         return None
     return None if said is None else said.decode()
+
+
+def row_count(path: "UPath") -> int:
+    """How many rows the table in a Parquet file has.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    return int(_metadata(path).num_rows)
+
+
+def _metadata(path: "UPath") -> "pq.FileMetaData":
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    # It stands at the file's end: from a bucket, no more than that is read. Polars would read all of it.
+    with path.fs.open(path.path, "rb", block_size=1 << 16) as file:
+        return pq.read_metadata(file)
 
 
 def scan(path: "UPath", *, in_place: bool) -> pl.LazyFrame:

@@ -45,6 +45,19 @@ _BY_CHECK: Final = {
         "the feed is out of reach",
         "If it is down, wait: it is asked again by itself. If it refuses, correct MTA_FEED.",
     ),
+    "week_as_usual": Advice(
+        "a week is unusual",
+        "Compare it with the news (storms, strikes, a pandemic) and with its rejects and coverage: if fewer turnstiles "
+        "or readings came in, the file may be incomplete. It blocks nothing.",
+    ),
+    "complexes_as_usual": Advice(
+        "station complexes have fallen silent, or doubled",
+        "Look whether the station was closed or an event was on; otherwise at its turnstiles in the week's traffic.",
+    ),
+    "complexes_read_in_time": Advice(
+        "station complexes whose turnstiles were all read late",
+        "Their riders come as one long interval, in no day's total. Nothing to do, unless it lasts.",
+    ),
     "booths_known": Advice(
         "booths that nobody knows", "Add them to control_areas; until then their traffic has no complex."
     ),

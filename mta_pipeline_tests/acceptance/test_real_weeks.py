@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from mta_pipeline.checks.anomalies import figures_in
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts import expression
 from mta_pipeline.marts.contract import AGREEMENT
@@ -19,6 +20,7 @@ from mta_pipeline.report.page import render
 from mta_pipeline.run import run_weeks
 from mta_pipeline.settings import Settings
 from mta_pipeline.summary import LakeSummary, summarize
+from mta_pipeline.turnstile.anomalies import Judge, late_complexes
 from mta_pipeline.turnstile.complexes import control_areas, station_complexes
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.parsing import count_data_lines
@@ -63,6 +65,16 @@ def test_a_real_week_has_the_contract_s_figures(summary, week):
 def test_every_rejected_line_of_the_real_weeks_is_a_superseded_twin(summary):
     assert {week: n for reason, week, n in summary.rejects.select("reason", "week", "rejects").rows()} == SUPERSEDED
     assert set(summary.rejects["reason"]) == {"superseded"}
+
+
+def test_no_real_week_is_unusual(lake):
+    judge = Judge(figures_in(str(lake)))
+    judged = [judge.judge(week) for week in CONTRACT]
+    assert [found.is_founded for found in judged] == [False, False, False, True, True]
+    for week, found in zip(CONTRACT, judged, strict=True):
+        traffic = pl.scan_parquet(lake / "lake" / "turnstile_traffic" / f"week={week}" / "part-0.parquet")
+        assert not any(departure.is_unusual for departure in found.departures)
+        assert [f.height for f in (found.silent, found.doubled, late_complexes(week, traffic))] == [0, 0, 0]
 
 
 def test_days_and_hours_hold_the_riders_of_ok_intervals(lake):

@@ -87,7 +87,9 @@ def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
     assert all(len(spec.description) > 25 for spec in specs)
     assert sorted((spec.asset_key.path[-1], spec.name, spec.blocking) for spec in specs) == [
+        ("complex_daily", "complexes_as_usual", False),
         ("complex_daily", "riders_kept", True),
+        ("complex_daily", "week_as_usual", False),
         ("complex_hourly", "riders_kept", True),
         ("complex_hourly_published", "complexes_known", False),
         ("complex_hourly_published", "every_hour_published", False),
@@ -108,6 +110,7 @@ def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
         ("turnstile_readings", "every_line_accounted_for", True),
         ("turnstile_traffic", "an_interval_per_reading", True),
         ("turnstile_traffic", "carry_in_present", False),
+        ("turnstile_traffic", "complexes_read_in_time", False),
     ]
 
 

@@ -93,7 +93,7 @@ def test_a_sample_goes_through_dagster_and_every_recoverable_rider_arrives(tmp_p
     assert result.success
     evaluations = result.get_asset_check_evaluations()
     assert [(e.check_name, e.partition) for e in evaluations if not e.passed] == [("carry_in_present", LEGACY)]
-    assert len(evaluations) == len(WEEKS) * 6
+    assert len(evaluations) == len(WEEKS) * 9
     assert_lake_is(project, truth)
     for week in WEEKS:
         assert_frame_equal(

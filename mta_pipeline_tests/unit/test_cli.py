@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline.cli import main
 from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+from mta_pipeline_tests.webhook import serve_webhook
 
 HEAVY = ("dagster", "polars", "pandas", "pyarrow", "requests", "rich")
 
@@ -18,7 +19,7 @@ HEAVY = ("dagster", "polars", "pandas", "pyarrow", "requests", "rich")
 @pytest.fixture(autouse=True)
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and an environment without any setting."""
-    for variable in ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "DAGSTER_HOME"):
+    for variable in ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "MTA_NOTIFY", "DAGSTER_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
@@ -191,3 +192,18 @@ def test_the_version_is_that_of_the_package():
     from importlib.metadata import version  # noqa: PLC0415
 
     assert typed("--version").output.strip().endswith(version("mta-pipeline"))
+
+
+def test_a_trial_message_arrives_or_its_receiver_is_named_without_its_secrets(tmp_path):
+    assert "MTA_NOTIFY is not set" in typed("notify").output
+    with serve_webhook() as webhook:
+        assert typed("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
+        assert [word.title for word in webhook.new()] == ["mta_pipeline: a trial"]
+        webhook.status = 403
+        refused = typed("notify", MTA_NOTIFY=webhook.url)
+        assert (refused.exit_code, refused.output) == (1, "receiver 1 (json): not sent, it answered 403\n")
+    for unusable in ("nonsense://secret-word", str(tmp_path / "secret-word")):
+        refused = typed("notify", MTA_NOTIFY=unusable)
+        assert refused.exit_code == 1
+        assert "MTA_NOTIFY: " in refused.output
+        assert "secret-word" not in refused.output

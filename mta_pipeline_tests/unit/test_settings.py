@@ -13,6 +13,8 @@ VARIABLES = (
     "MTA_LAST_WEEK",
     "MTA_SODA",
     "MTA_SODA_TOKEN",
+    "MTA_NOTIFY",
+    "MTA_UI",
     "DAGSTER_HOME",
     "WAREHOUSE",
     "BIGQUERY_MAX_GIB",
@@ -84,6 +86,15 @@ def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
 def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable(monkeypatch, value, told):
     with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{told}"):
         settings(monkeypatch, MTA_LAST_WEEK=value)
+
+
+def test_who_is_told_is_shown_nowhere_and_the_ui_has_a_web_address(monkeypatch):
+    read = settings(monkeypatch, MTA_NOTIFY="slack://token-a/token-b/token-c", MTA_UI="https://dagster.example/")
+    assert "token" not in f"{read!r} {read}"
+    assert read.ui == "https://dagster.example"
+    for address, told in (("dagster.example", "http:// or https://"), ("https://me:word@example", "user or password")):
+        with pytest.raises(SettingsError, match=f"MTA_UI: .*{told}"):
+            settings(monkeypatch, MTA_UI=address)
 
 
 def test_spark_runs_in_this_process_on_a_cluster_or_behind_spark_connect(monkeypatch):
