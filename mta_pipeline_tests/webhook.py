@@ -35,7 +35,7 @@ class Webhook(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"json://user:secret-word@127.0.0.1:{self.server_port}/hook"
+        return f"json://user:secret-word@127.0.0.1:{self.server_port}/hook/secret-word"
 
     def new(self) -> list[Got]:
         """What has come in since this was last asked."""

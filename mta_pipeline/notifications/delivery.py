@@ -92,12 +92,13 @@ class Receivers:
 
 
 def _apprise() -> Any:
-    """Apprise, with its log kept to itself: it may name what a URL holds."""
+    """Apprise, with its log kept to itself, and that of what it asks with: both may name what a URL holds."""
     try:
         import apprise  # noqa: PLC0415  # only when there is something to send
     except ImportError as error:
         raise ReceiversError("MTA_NOTIFY needs the extra `notify` (pip install 'mta-pipeline[notify]')") from error
     apprise.logger.propagate = False
+    logging.getLogger("urllib3").setLevel(logging.INFO)
     return apprise
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import logging
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -250,6 +251,7 @@ def test_one_receiver_that_is_down_keeps_no_other_from_its_messages(told, tmp_pa
 
 
 def test_what_the_address_of_a_receiver_holds_is_in_no_message_log_or_record(told, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
     told.webhook.status = 500
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
