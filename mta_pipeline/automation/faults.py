@@ -205,38 +205,45 @@ def _innermost(error: SerializableErrorInfo) -> str:
 def _checks(instance: dg.DagsterInstance, look: Look, checks: Collection[dg.AssetCheckKey]) -> None:
     """Failed results since the last look, of each check and week; passed ones heal."""
     since = look.checks
+    failed: dict[dg.AssetCheckKey, list[str]] = {}
     for result in instance.event_log_storage.get_asset_check_partition_info(list(checks), after_storage_id=since):
         # A week that was made anew is in the answer as well, though nothing was checked.
         if result.latest_check_event_storage_id <= since:
             continue
-        week = result.partition_key or NO_WEEK
-        subject = f"{result.check_key.asset_key.to_user_string()}: {result.check_key.name}"
+        week, subject = result.partition_key or NO_WEEK, _subject(result.check_key)
         if result.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
             look.faults.heal(Kind.CHECK, [subject], [week])
         elif result.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED:
-            _note_check(instance, look, subject, result.check_key, week)
+            failed.setdefault(result.check_key, []).append(week)
         look.checks = max(look.checks, result.latest_check_event_storage_id)
+    for key, weeks in failed.items():
+        _note_check(instance, look, key, weeks)
 
 
-def _note_check(instance: dg.DagsterInstance, look: Look, subject: str, key: dg.AssetCheckKey, week: str) -> None:
+def _note_check(instance: dg.DagsterInstance, look: Look, key: dg.AssetCheckKey, weeks: list[str]) -> None:
+    """Note the weeks, with what the check says of the last of them: of hundreds, one at a time would take too long."""
     [record] = instance.event_log_storage.get_asset_check_execution_history(
         key,
         limit=1,
         status={AssetCheckExecutionRecordStatus.FAILED},
-        partition_filter=PartitionKeyFilter(key=week or None),
+        partition_filter=PartitionKeyFilter(key=max(weeks) or None),
     )
     event = record.event.dagster_event if record.event else None
     evaluation = event.asset_check_evaluation_data if event else None
     look.faults.note(
         Kind.CHECK,
-        subject,
-        [subject],
-        [week],
+        _subject(key),
+        [_subject(key)],
+        weeks,
         at=dt.datetime.fromtimestamp(record.event.timestamp if record.event else record.create_timestamp, dt.UTC),
         cause=(evaluation.description if evaluation else None) or "the check says no more",
         link=f"/assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
         lasting=evaluation is None or evaluation.severity is dg.AssetCheckSeverity.ERROR,
     )
+
+
+def _subject(key: dg.AssetCheckKey) -> str:
+    return f"{key.asset_key.to_user_string()}: {key.name}"
 
 
 # --- ticks ---

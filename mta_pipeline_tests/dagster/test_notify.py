@@ -207,6 +207,21 @@ def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_aga
     assert told.tick() == []
 
 
+def test_an_unusual_week_of_a_range_is_told_as_a_warning_with_its_week_alone(told):
+    told.project.run(job=REFERENCE_JOB)
+    weeks = weeks_between(FIRST, "2024-02-10")
+    for n, week in enumerate(weeks):
+        riders = 2 if week == weeks[-1] else 10
+        told.project.publish(week, quiet_week(week, start=1_000 + n * 420, riders=riders))
+    result = told.project.run(weeks[0], weeks[-1])
+    judged = {week: passed for (name, week), passed in told.project.checks(result).items() if name == "week_as_usual"}
+    assert judged == {week: week != weeks[-1] for week in weeks}
+    [word] = told.tick()
+    assert (word.title, word.tone) == ("mta_pipeline: a week is unusual", "warning")
+    assert word.line("Weeks") == weeks[-1]
+    assert word.line("Likely cause").startswith("ridership 164, usual 820")
+
+
 # --- receivers ---
 
 
