@@ -89,8 +89,8 @@ def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable(monke
 
 
 def test_who_is_told_is_shown_nowhere_and_the_ui_has_a_web_address(monkeypatch):
-    read = settings(monkeypatch, MTA_NOTIFY="slack://token-a/token-b/token-c", MTA_UI="https://dagster.example/")
-    assert "token" not in f"{read!r} {read}"
+    read = settings(monkeypatch, MTA_NOTIFY="slack://secret-a/secret-b/secret-c", MTA_UI="https://dagster.example/")
+    assert "secret-" not in f"{read!r} {read}"
     assert read.ui == "https://dagster.example"
     for address, told in (("dagster.example", "http:// or https://"), ("https://me:word@example", "user or password")):
         with pytest.raises(SettingsError, match=f"MTA_UI: .*{told}"):
