@@ -1,6 +1,6 @@
 """A whole project in a temporary place: a feed to put files in, a lake, an instance, and runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -52,12 +52,17 @@ class Project:
         (self.feed / file_name(week)).write_bytes(contents)
 
     def run(
-        self, *weeks: str, job: str = RIDERSHIP_JOB, tags: Mapping[str, str] = MappingProxyType({})
+        self,
+        *weeks: str,
+        job: str = RIDERSHIP_JOB,
+        assets: Sequence[dg.AssetKey] | None = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
     ) -> dg.ExecuteInProcessResult:
-        """One run over the weeks, of which the first and last are given."""
+        """One run over the weeks, of which the first and last are given; of some assets of the job, or all."""
         return self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             tags={**(range_tags((weeks[0], weeks[-1])) if weeks else {}), **tags},
+            asset_selection=assets,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
