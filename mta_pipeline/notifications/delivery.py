@@ -98,6 +98,7 @@ def _apprise() -> Any:
     except ImportError as error:
         raise ReceiversError("MTA_NOTIFY needs the extra `notify` (pip install 'mta-pipeline[notify]')") from error
     apprise.logger.propagate = False
+    apprise.logger.setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.INFO)
     return apprise
 
