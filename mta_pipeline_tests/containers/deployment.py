@@ -303,12 +303,12 @@ class Deployment:
 
 
 def _contents(lake: Path) -> dict[str, object]:
-    """A file's sha256, so that what is different can be read; marts are for another job to make."""
+    """A file's sha256, so that what is different can be read; marts, and what they come from, are for another job to make."""
     return {
         # The feed has one address inside of the deployment and another one outside.
         path: {key: value for key, value in content.items() if key != "source"}
         if isinstance(content, dict)
         else hashlib.sha256(content).hexdigest()
         for path, content in contents(lake).items()
-        if not path.startswith(("marts/", "warehouse/"))
+        if not path.startswith(("marts/", "warehouse/", "lake/omny_share/"))
     }
