@@ -303,7 +303,7 @@ class Deployment:
 
 
 def _contents(lake: Path) -> dict[str, object]:
-    """A file's sha256, so that what is different can be read; marts, and what they come from, are for another job to make."""
+    """A file's sha256, so that what differs can be read; what the job `marts` makes is left out."""
     return {
         # The feed has one address inside of the deployment and another one outside.
         path: {key: value for key, value in content.items() if key != "source"}
