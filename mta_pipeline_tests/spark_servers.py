@@ -81,6 +81,11 @@ def _running(command: list[str], log: Path, port: int | None = None) -> Iterator
             yield
         finally:
             it.terminate()
+            # Where whoever started the tests ignores that signal, so does Java.
+            try:
+                it.wait(20)
+            except subprocess.TimeoutExpired:
+                it.kill()
 
 
 def _wait(process: subprocess.Popen, port: int, log: Path) -> None:

@@ -31,13 +31,18 @@ def nothing_is_lost(deployment):
     assert deployment.lake() == deployment.undisturbed()
 
 
-@pytest.fixture
-def run(deployment):
+def started(deployment):
     """A run over a week that is at work, in its container."""
     launched = deployment.launch(RIDERSHIP_JOB, WEEK)
     deployment.container_of(launched)
     wait_until(lambda: deployment.run(launched).status == "STARTED", "the run to start", every=0.05)
     return launched
+
+
+@pytest.fixture
+def run(deployment):
+    """A run that is at work."""
+    return started(deployment)
 
 
 def failure(deployment, **tags):
@@ -59,11 +64,17 @@ def test_a_run_whose_container_is_killed_is_tried_again_and_the_container_is_kep
     assert (container.status, container.attrs["State"]["ExitCode"]) == ("exited", 137)
 
 
-def test_a_run_that_runs_out_of_memory_says_so_and_is_tried_again(deployment, run):
+def test_a_run_that_runs_out_of_memory_says_so_and_is_tried_again(deployment):
     # Of all in the container the kernel ends the one that has volunteered, once something has used the memory up.
     volunteer = "open('/proc/1/oom_score_adj', 'w').write('1000'); hog = b'x' * (4 << 30)"
-    deployment.container_of(run).exec_run(["python", "-c", volunteer], detach=True)
-    assert deployment.wait_for_run(run).status == "FAILURE"
+    feed = deployment.part("feed")
+    feed.pause()  # the run waits for it, and is not over before its memory is
+    try:
+        run = started(deployment)
+        deployment.container_of(run).exec_run(["python", "-c", volunteer], detach=True)
+        assert deployment.wait_for_run(run).status == "FAILURE"
+    finally:
+        feed.unpause()
     assert "Out of memory: its container may use 2048 MiB" in deployment.web.log(run)
     assert deployment.wait_for_retry(run).status == "SUCCESS"
 
