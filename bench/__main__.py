@@ -210,7 +210,7 @@ def _machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "python": platform.python_version(),
-        "system": platform.platform(terse=True),
+        "system": platform.system(),
     }
 
 
