@@ -55,7 +55,6 @@ class RunUnderWay(NamedTuple):
     status: dg.DagsterRunStatus
     since: dt.datetime
     """When it was asked for."""
-    weeks: str
 
 
 class Daemon(NamedTuple):
@@ -86,7 +85,6 @@ class FailedCheck(NamedTuple):
     week: str | None
     severity: str
     description: str
-    since: dt.datetime
 
 
 class CheckCounts(NamedTuple):
@@ -108,13 +106,14 @@ class Weeks(NamedTuple):
     @property
     def unfinished(self) -> list[str]:
         """Landed, and not in every table."""
-        return [week for week in self.landed if week not in self.complete]
+        return sorted({*self.landed} - {*self.complete})
 
     @property
     def missing(self) -> list[str]:
         """On offer between the first and the last week in the lake, and not landed."""
-        known = [*self.landed, *self.complete]
-        return [week for week in self.on_offer if known and min(known) <= week <= max(known) and week not in known]
+        known = {*self.landed, *self.complete}
+        span = (min(known), max(known)) if known else ("", "")
+        return [week for week in self.on_offer if span[0] <= week <= span[1] and week not in known]
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class HealthReader:
     def _under_way(self) -> list[RunUnderWay]:
         records = self.instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), ascending=True)
         return [
-            RunUnderWay(run.run_id, run.job_name, run.status, record.create_timestamp, _span(weeks_of(run)))
+            RunUnderWay(run.run_id, run.job_name, run.status, record.create_timestamp)
             for record in records
             for run in [record.dagster_run]
         ]
@@ -259,7 +258,7 @@ class HealthReader:
         if latest is None or latest.event is None or latest.event.dagster_event is None:
             return None
         found = latest.event.dagster_event.asset_check_evaluation_data
-        return FailedCheck(key, week, found.severity.value, found.description or "", _moment(latest.create_timestamp))
+        return FailedCheck(key, week, found.severity.value, found.description or "")
 
     def _made_at(self) -> Iterator[tuple[str, dt.datetime]]:
         for record in self.instance.get_asset_records(list(self.tables)):
@@ -294,7 +293,3 @@ class HealthReader:
 
 def _moment(timestamp: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(timestamp, dt.UTC)
-
-
-def _span(weeks: Sequence[str]) -> str:
-    return "" if not weeks else weeks[0] if len(weeks) == 1 else f"{weeks[0]} to {weeks[-1]}"
