@@ -39,7 +39,7 @@ def troubles(health: Health) -> Iterator[Trouble]:
     for run in health.under_way:
         if run.status is dg.DagsterRunStatus.QUEUED and health.at - run.since > _LONG_IN_QUEUE:
             yield Trouble(
-                f"Run {run.run_id[:8]} of {run.job} waits since {_ago(run.since, health)}",
+                f"Run {run.run_id[:8]} of {run.job} waits, asked for {_ago(run.since, health)}",
                 "see what runs, and whether it hangs",
             )
     for ticks in health.ticks:
