@@ -5,6 +5,7 @@ What may be said of a data set stands in `soda.declaration`; its assets are thos
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -80,8 +81,9 @@ class SodaDataSetComponent(dg.Component):
         return self.on(calendar(settings.last_week), settings.lake_root)
 
 
+@cache
 def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetComponent]:
-    """The data sets that the package `defs` declares.
+    """The data sets that the package `defs` declares, read once by each process.
 
     Raises:
         DeclarationError: a defs.yaml is not valid; the message has its file and line, and what was expected there.

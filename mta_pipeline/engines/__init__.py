@@ -4,12 +4,12 @@ What a mart means is said in `marts`; this package knows engines, and files only
 Engines are slow to import, and imported when used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mta_pipeline.marts import VIEWS, expression
+from mta_pipeline.marts import expression
 from mta_pipeline.marts.contract import KEYS
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class OpenLake:
     """A lake's tables and its star's, by name, on an engine that is running."""
 
     tables: "Mapping[str, ir.Table]"
+    query: "Callable[[str], pa.Table]"
+    """A mart's rows by its name, in the contract's columns and types, in any order."""
 
     def mart(self, name: str) -> "ir.Table":
         """A mart as an Ibis table, to go on with: filter it, join it, execute it."""
@@ -32,8 +34,7 @@ class OpenLake:
     def to_pyarrow(self, name: str) -> "pa.Table":
         """A mart's rows, in the contract's columns and types, sorted by its key, nulls last."""
         keys: list[tuple[str, Literal["ascending", "descending"]]] = [(key, "ascending") for key in KEYS[name]]
-        rows: pa.Table = self.mart(name).to_pyarrow()
-        return rows.sort_by(keys)
+        return self.query(name).sort_by(keys)
 
 
 @contextmanager
@@ -52,17 +53,17 @@ def open_lake(lake_root: str, engine: EngineName = "duckdb", *, spark_master: st
         LakeIncompleteError: a reference table is not there; the message names it and says what to do.
         EngineMissingError: the engine is not installed; the message says how to.
     """
-    bound: AbstractContextManager[Mapping[str, ir.Table]]
+    opened: AbstractContextManager[OpenLake]
     if engine == "spark":
         from mta_pipeline.engines import spark  # noqa: PLC0415
 
-        bound = spark.lake_tables(lake_root, spark_master)
+        opened = spark.opened(lake_root, spark_master)
     else:
         from mta_pipeline.engines import duckdb  # noqa: PLC0415
 
-        bound = duckdb.lake_tables(lake_root)
-    with bound as tables:
-        yield OpenLake({**tables, **{view.name: expression(view.name, tables) for view in VIEWS}})
+        opened = duckdb.opened(lake_root)
+    with opened as lake:
+        yield lake
 
 
 def mart(lake_root: str, name: str) -> "pa.Table":

@@ -4,21 +4,23 @@ The file holds no data but the calendar: it is written whole and replaced in one
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import ibis
-import ibis.expr.types as ir
+import polars as pl
+import pyarrow as pa
 from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
+from mta_pipeline.engines import OpenLake
 from mta_pipeline.engines.lake_files import is_there, pattern, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
 from mta_pipeline.marts import VIEWS
-from mta_pipeline.marts.contract import DIM_DATE, MARTS
+from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.storage import local_path, location, part_path, write_atomically
 from mta_pipeline.tables import TABLES, WEEKLY
@@ -35,17 +37,16 @@ class WarehouseFileError(OSError):
 
 
 @contextmanager
-def lake_tables(lake_root: str) -> Iterator[Mapping[str, ir.Table]]:
-    """The lake's tables and dim_date, on a DuckDB of their own in memory. Raises LakeIncompleteError."""
+def opened(lake_root: str) -> Iterator[OpenLake]:
+    """The lake and its star, on a DuckDB of their own in memory. Raises LakeIncompleteError."""
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as spill:
         backend = ibis.duckdb.connect(temp_directory=spill)
         try:
             if local_path(root := location(lake_root)) is None:
                 backend.con.register_filesystem(root.fs)
-            for table in TABLES:
-                backend.raw_sql(f"CREATE VIEW {table.name} AS {_select(lake_root, table)}")
-            _create_calendar(backend.con, lake_root, DIM_DATE.name)
-            yield {name: backend.table(name) for name in (*(table.name for table in TABLES), DIM_DATE.name)}
+            _create_lake(backend.con, lake_root)
+            tables = {table.name: backend.table(table.name, database=table.layer) for table in (*TABLES, *WAREHOUSE)}
+            yield OpenLake(tables, lambda name: _rows(backend.con, name))
         finally:
             backend.disconnect()
 
@@ -68,30 +69,42 @@ def write_warehouse(lake_root: str, path: Path) -> None:
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {_quoted(str(file))} AS mta (STORAGE_VERSION '{_OLDEST_STORAGE}')")
             connection.execute("USE mta")
-            for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE, *MARTS)):
-                connection.execute(f"CREATE SCHEMA {layer}")
-            _create_calendar(connection, lake_root, _name(DIM_DATE))
-            for table in TABLES:
-                connection.execute(f"CREATE VIEW {_name(table)} AS {_select(lake_root, table)}")
-            for view in VIEWS:
-                connection.execute(f"CREATE VIEW {_name(view)} AS {sql(view.name, 'duckdb')}")
+            connection.begin()
+            _create_lake(connection, lake_root)
             for mart in MARTS:
                 connection.execute(f"CREATE VIEW {_name(mart)} AS {_select(lake_root, mart)}")
-            for table in (*TABLES, *VIEWS, *MARTS):
-                connection.execute(f"COMMENT ON VIEW {_name(table)} IS {_quoted(table.description)}")
-                for column in table.columns:
-                    connection.execute(
-                        f"COMMENT ON COLUMN {_name(table)}.{column.name} IS {_quoted(column.description)}"
-                    )
+            connection.execute(";".join(_comments()))
+            connection.commit()
             connection.execute("USE memory")
             connection.execute("DETACH mta")
         write_atomically(UPath(path), file.read_bytes())
 
 
-def _create_calendar(connection: duckdb.DuckDBPyConnection, lake_root: str, name: str) -> None:
+def _comments() -> Iterator[str]:
+    for table in (*TABLES, *VIEWS, *MARTS):
+        yield f"COMMENT ON VIEW {_name(table)} IS {_quoted(table.description)}"
+        for column in table.columns:
+            yield f"COMMENT ON COLUMN {_name(table)}.{column.name} IS {_quoted(column.description)}"
+
+
+def _create_lake(connection: duckdb.DuckDBPyConnection, lake_root: str) -> None:
+    """Make a schema per layer, a view per table of lake and star, and the calendar."""
+    for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE, *MARTS)):
+        connection.execute(f"CREATE SCHEMA {layer}")
     connection.register("calendar", dim_date(weeks_in_lake(lake_root)).to_arrow())
-    connection.execute(f"CREATE TABLE {name} AS FROM calendar")
+    connection.execute(f"CREATE TABLE {_name(DIM_DATE)} AS FROM calendar")
     connection.unregister("calendar")
+    for table in TABLES:
+        connection.execute(f"CREATE VIEW {_name(table)} AS {_select(lake_root, table)}")
+    for view in VIEWS:
+        connection.execute(f"CREATE VIEW {_name(view)} AS {sql(view.name, 'duckdb')}")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
+    """A mart's rows; DuckDB's sums of integers are of another type than the contract's."""
+    [mart] = [mart for mart in MARTS if mart.name == name]
+    rows: pa.Table = connection.sql(sql(name, "duckdb")).to_arrow_table()
+    return rows.cast(ibis.Schema.from_polars(pl.Schema(mart.schema)).to_pyarrow())
 
 
 def _select(lake_root: str, table: Table) -> str:

@@ -5,16 +5,17 @@ Java 17 or later is needed, too, except for Spark Connect, where only the server
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
-import ibis.expr.types as ir
 from upath import UPath
 
+from mta_pipeline.engines import OpenLake
 from mta_pipeline.engines.lake_files import EngineMissingError, is_there, schema, weeks_in_lake
+from mta_pipeline.marts import VIEWS, expression
 from mta_pipeline.marts.contract import DIM_DATE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.storage import local_path
@@ -39,8 +40,8 @@ _CONNECT: Final = "sc://"
 
 
 @contextmanager
-def lake_tables(lake_root: str, master: str) -> Iterator[Mapping[str, ir.Table]]:
-    """The lake's tables and dim_date, in a Spark session that ends with the block.
+def opened(lake_root: str, master: str) -> Iterator[OpenLake]:
+    """The lake and its star, in a Spark session that ends with the block.
 
     Raises:
         LakeIncompleteError: a reference table is not there.
@@ -53,7 +54,9 @@ def lake_tables(lake_root: str, master: str) -> Iterator[Mapping[str, ir.Table]]
             _read(session, lake_root, table).createOrReplaceTempView(table.name)
         calendar = dim_date(weeks_in_lake(lake_root))
         session.createDataFrame(calendar.to_arrow()).createOrReplaceTempView(DIM_DATE.name)
-        yield {name: backend.table(name) for name in (*(table.name for table in TABLES), DIM_DATE.name)}
+        tables = {name: backend.table(name) for name in (*(table.name for table in TABLES), DIM_DATE.name)}
+        tables |= {view.name: expression(view.name, tables) for view in VIEWS}
+        yield OpenLake(tables, lambda name: expression(name, tables).to_pyarrow())
     finally:
         session.stop()
 

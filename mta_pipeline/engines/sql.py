@@ -23,6 +23,7 @@ Dialect = Literal["duckdb", "bigquery", "pyspark"]
 _TABLES: Final = MappingProxyType({table.name: table for table in (*TABLES, *WAREHOUSE)})
 
 
+@cache
 def sql(name: str, dialect: Dialect, catalog: str | None = None, prefix: str = "") -> str:
     """The query of a mart, or of a view of the star, over tables of the lake and the star.
 
@@ -35,6 +36,7 @@ def sql(name: str, dialect: Dialect, catalog: str | None = None, prefix: str = "
     return str(ibis.to_sql(_expression(name, catalog, prefix), dialect=dialect))
 
 
+@cache
 def column_lineage(name: str) -> Mapping[str, frozenset[tuple[str, str]]]:
     """For each column of a mart or a view of the star, the (table, column)s that its values come from.
 
@@ -53,6 +55,7 @@ def column_lineage(name: str) -> Mapping[str, frozenset[tuple[str, str]]]:
     return MappingProxyType({column: sources(made, column) for column in made.schema.names})
 
 
+@cache
 def _expression(name: str, catalog: str | None = None, prefix: str = "") -> ir.Table:
     needed = (_TABLES[table] for table in inputs(name))
     unbound = {
