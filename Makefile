@@ -31,26 +31,46 @@ endif
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: .venv/.base home ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input)
+run: .venv/.base home ## The main job: weekly files become ridership (MTA_FEED, LAKE_ROOT and WEEKS choose the input) (1 min at first, then 15 s)
 	@.venv/bin/mta-pipeline run $(if $(WEEKS),--weeks $(WEEKS))
 
 .PHONY: dev
 dev: .venv/.base home ## Open the Dagster UI on the same data
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg dev
 
+# The tests of a file stay together, so that what they share is made once.
+TEST := .venv/bin/pytest --dist loadfile
+
 .PHONY: test
-test: .venv/.dev ## Run the tests
-	@.venv/bin/pytest -n auto $(PYTEST)
+test: .venv/.dev ## Run the fast tests (2 min)
+	@$(TEST) -n auto $(PYTEST)
+
+# Most of them wait for processes most of the time, so there are more of them at once than there are cores.
+.PHONY: test-slow
+test-slow: .venv/.spark .venv/.bqemulator ## Run the slow tests: daemon, engines, emulators, browser, full-size weeks (6 min)
+	@$(TEST) -n 3 -m slow $(PYTEST)
+
+.PHONY: test-all
+test-all: .venv/.spark .venv/.bqemulator ## Run both, and report how much of the code they reach (9 min)
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory test PYTEST="--cov --cov-report= $(PYTEST)"
+	@$(MAKE) --no-print-directory test-slow PYTEST="--cov --cov-append --cov-report= $(PYTEST)"
+	@.venv/bin/coverage report
+
+.PHONY: test-long
+test-long: .venv/.dev ## Run what repeats in length what other tests do in short: kills, chance (1 h)
+	@.venv/bin/pytest -m long $(PYTEST)
+	@.venv/bin/pytest -n auto -m "hypothesis and not slow" --hypothesis-profile long $(PYTEST)
 
 .PHONY: image
-image: ## Build the image that a deployment with Docker runs (MTA_IMAGE names it)
+image: ## Build the image that a deployment with Docker runs (MTA_IMAGE names it) (3 min at first)
 	@docker build $(DOCKER_BUILD) --build-arg UV_SYSTEM_CERTS --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(or $(MTA_IMAGE),mta-pipeline:local) .
 
 .PHONY: up
-up: .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker, a container per run, at http://127.0.0.1:3000
+up: .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker, a container per run, at http://127.0.0.1:3000 (4 min at first)
 	@$(COMPOSE) up --detach --remove-orphans
 	@for _ in $$(seq 60); do [ "$$(docker inspect --format '{{.State.Health.Status}}' $$($(COMPOSE) ps -q webserver) 2>/dev/null)" = healthy ] \
 		&& echo "Open http://$(or $(MTA_WEB),127.0.0.1:3000)" && exit; sleep 2; done; echo "No webserver yet; see make logs" >&2; exit 1
@@ -64,27 +84,27 @@ logs: ## Follow what the deployment's parts say
 	@$(COMPOSE) logs --follow --tail 100
 
 .PHONY: test-docker
-test-docker: .venv/.dev ## Run the tests that need a Docker engine: the image, a deployment, and what can break in it
+test-docker: .venv/.dev ## Run the tests that need a Docker engine: the image, a deployment, and what can break in it (8 min)
 	@.venv/bin/pytest -m docker $(PYTEST)
 
 .PHONY: drills
-drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk")
+drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk") (20 min)
 	@.venv/bin/python -m mta_pipeline_tests.drills $(DRILLS)
 
 .PHONY: parity
-parity: .venv/.spark ## Compare every mart on every engine at hand (LAKE chooses another lake than a small sample)
+parity: .venv/.spark ## Compare every mart on every engine at hand (LAKE chooses another lake than a small sample) (2 min)
 	@.venv/bin/python -m mta_pipeline_tests.parity $(LAKE)
 
 .PHONY: bench
-bench: .venv/.dev ## Measure the pipeline beside a bare floor, pandas and DuckDB; writes bench/README.md (WEEKS=735, BENCH="--rounds 1")
+bench: .venv/.dev ## Measure the pipeline beside a bare floor, pandas and DuckDB; writes bench/README.md (WEEKS=735, BENCH="--rounds 1") (15 min)
 	@.venv/bin/python -m bench $(if $(WEEKS),--weeks $(WEEKS)) $(BENCH)
 
 .PHONY: bench-marts
-bench-marts: .venv/.dev ## Measure the marts beside DuckDB SQL by hand
+bench-marts: .venv/.dev ## Measure the marts beside DuckDB SQL by hand (2 min)
 	@.venv/bin/python bench/marts.py
 
 .PHONY: lint
-lint: .venv/.dev ## Check style and types
+lint: .venv/.dev ## Check style and types (30 s)
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
@@ -98,7 +118,7 @@ lint-workflows: .venv/.dev ## Check the workflows for GitHub
 TFCHECK ?= ../shared/tools/tfcheck/tfcheck.py
 
 .PHONY: terraform-check
-terraform-check: .venv/.checkov ## Check the Terraform code: names and types (tfcheck), and rules of safety (checkov)
+terraform-check: .venv/.checkov ## Check the Terraform code: names and types (tfcheck), and rules of safety (checkov) (40 s)
 	@if [ -f $(TFCHECK) ]; then $(PYTHON) $(TFCHECK) -r terraform; \
 		else echo "tfcheck is left out: there is no $(TFCHECK) (TFCHECK says where it is)"; [ -z "$$CI" ]; fi
 	@.venv/checkov/bin/checkov --directory terraform --framework terraform --skip-download --quiet --compact
@@ -109,7 +129,7 @@ deployment: ## Pack what a machine on Google Cloud boots with: dist/deployment.t
 	@tar -czf dist/deployment.tar.gz compose.yaml deploy
 
 .PHONY: check
-check: .venv/.dev ## Check that the definitions load, as dg sees them
+check: .venv/.dev ## Check that the definitions load, as dg sees them (20 s)
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg list defs --json | .venv/bin/python -c \
 		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'
@@ -120,7 +140,7 @@ dashboard: .venv/.uv ## Write the dashboard for Grafana anew, deploy/monitoring/
 		python deploy/monitoring/dashboard.py > deploy/monitoring/grafana/dashboard.json
 
 .PHONY: catalogue
-catalogue: .venv/.base ## Write docs/catalogue.md anew from the contracts
+catalogue: .venv/.base ## Write docs/catalogue.md anew from the contracts (10 s)
 	@.venv/bin/mta-pipeline catalogue > docs/catalogue.md
 
 .PHONY: format
@@ -129,7 +149,7 @@ format: .venv/.dev ## Format the code
 	@.venv/bin/ruff format .
 
 .PHONY: lock
-lock: .venv/.uv ## Renew the lock
+lock: .venv/.uv ## Renew the lock (15 s)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
 		--no-emit-index-url --no-strip-extras --custom-compile-command "make lock" pyproject.toml --output-file $(LOCK)
 

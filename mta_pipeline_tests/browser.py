@@ -1,12 +1,9 @@
 """A page in a real Chromium, as on a phone and on a desk, and what is wrong with it there."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, sync_playwright
 
 PHONE, DESK = (390, 844), (1280, 900)
@@ -20,25 +17,14 @@ _FLAGS = (
 )
 
 
-def chromium() -> str:
-    """The browser's executable; without one, the test skips, but CI must have it."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        word = "There is no chromium on the PATH."
-        if os.environ.get("CI"):
-            pytest.fail(word)
-        pytest.skip(word)
-    return found
-
-
 @contextmanager
-def opened(file: Path, size: tuple[int, int]) -> Iterator[tuple[Page, list[str]]]:
-    """The file open in a window of that size, and a list that gets what a page should not do.
+def opened(executable: str, file: Path, size: tuple[int, int]) -> Iterator[tuple[Page, list[str]]]:
+    """The file open in a browser's window of that size, and a list that gets what a page should not do.
 
     That is: errors and warnings on its console, requests for anything but itself, dialogs, and to be wider than the
     window.
     """
-    executable, faults = chromium(), []
+    faults: list[str] = []
     width, height = size
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)

@@ -1,20 +1,168 @@
-"""What tests of every kind share."""
+"""What tests of every kind share: the tiers, and the real data.
 
+A test is fast unless it is marked `slow`, `docker` or `long`. What a test needs decides where it belongs: see
+SLOW_FIXTURES. A test in the wrong tier is refused when it is collected; a fast test that starts a process fails.
+"""
+
+import gc
 import os
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import sqlalchemy
+from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 REPOSITORY = Path(__file__).parents[1]
+
+SLOW_TIERS = ("slow", "docker", "long")
+
+SLOW_FIXTURES = {
+    "processes": "starts processes",
+    "many_runs": "carries out run after run",
+    "chromium": "opens a browser",
+    "gcs_server": "starts an emulator of Google Cloud Storage",
+    "bigquery_server": "starts an emulator of BigQuery",
+    "spark": "starts Spark",
+    "real_weeks": "reads full-size real weeks",
+    "real_hours": "reads full-size real hours",
+    "engine": "needs a Docker engine",
+}
+"""Fixtures that a fast test must not use, and why."""
+
+# How long an example takes says something of the machine, and nothing of the code.
+hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("here"), derandomize=True, print_blob=True)
+hypothesis_settings.register_profile("long", hypothesis_settings.get_profile("here"), max_examples=2_000)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+# Dagster's records in tests need not outlive a power cut.
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _do_not_sync(connection: object, _: object) -> None:
+    if type(connection).__module__.startswith("sqlite3"):
+        connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]
+
+
+# Each of Dagster's instances reads its hundred migrations anew; a process needs to do that once.
+_read_migrations = ScriptDirectory.from_config
+_migrations_in = cache(lambda location: {})
+
+
+def _migrations(config):  # type: ignore[no-untyped-def]
+    known = _migrations_in(config.get_main_option("script_location"))
+    if not known:
+        known["script"] = _read_migrations(config)
+    return known["script"]
+
+
+ScriptDirectory.from_config = staticmethod(_migrations)  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests that are in the wrong tier: they fail before they begin. (An error here would crash xdist.)"""
+    for item in items:
+        if fault := misplaced(item):
+            item.setup = partial(pytest.fail, fault, pytrace=False)  # type: ignore[method-assign]
+
+
+def misplaced(item: pytest.Item) -> str | None:
+    """Why a test is in the wrong tier, or None if it is not."""
+    tiers = [tier for tier in SLOW_TIERS if item.get_closest_marker(tier)]
+    # A parameter may ask for a fixture while the test runs: its mark names it.
+    asked = [name for tier in tiers for mark in item.iter_markers(tier) for name in mark.args]
+    reasons = [SLOW_FIXTURES[name] for name in (*getattr(item, "fixturenames", ()), *asked) if name in SLOW_FIXTURES]
+    if len(tiers) > 1:
+        return f"In the wrong tier: it is marked {' and '.join(tiers)}. Choose one."
+    if reasons and not tiers:
+        return f"In the wrong tier: it {reasons[0]}. Mark it slow."
+    if tiers and not reasons:
+        return f"In the wrong tier: it is marked {tiers[0]} and uses none of {', '.join(SLOW_FIXTURES)}. Unmark it."
+    return None
+
+
+class _Guard:
+    """Refuses to start processes while a fast test runs."""
+
+    running: str | None = None
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.running and event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"):
+            raise RuntimeError(
+                f"{self.running} is a fast test and starts a process: take the fixture `processes`, and mark it slow."
+            )
+
+
+# The collector of garbage would look at all of Dagster, again and again.
+gc.set_threshold(100_000, 50, 100)
+
+_guard = _Guard()
+sys.addaudithook(_guard)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let no fast test start a process."""
+    _guard.running = None if any(item.get_closest_marker(tier) for tier in SLOW_TIERS) else item.nodeid
+    try:
+        return (yield)
+    finally:
+        _guard.running = None
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
+    """Let no fast test ask for a slow fixture while it runs."""
+    if _guard.running and fixturedef.argname in SLOW_FIXTURES:
+        pytest.fail(f"{_guard.running} is a fast test and {SLOW_FIXTURES[fixturedef.argname]}.", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """Says that a test starts processes."""
+
+
+@pytest.fixture(scope="session")
+def many_runs() -> None:
+    """Says that a test carries out so many runs that they take seconds."""
+
+
+def absent(word: str) -> NoReturn:
+    """End a test that needs what is not there: in CI it fails, elsewhere it is skipped."""
+    if os.environ.get("CI"):
+        pytest.fail(word)
+    pytest.skip(word)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser's executable."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or absent("There is no chromium on the PATH; Debian has it as a package.")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The directory of real data: $MTA_SHARED_DATA, or shared/data beside the repository. CI must have it."""
+    """The directory of real data: $MTA_SHARED_DATA, or shared/data beside the repository."""
     directory = Path(os.environ.get("MTA_SHARED_DATA") or REPOSITORY.parent / "shared" / "data")
     if not directory.is_dir():
-        word = f"No real data at {directory}; MTA_SHARED_DATA says where it is."
-        if os.environ.get("CI"):
-            pytest.fail(word)
-        pytest.skip(word)
+        absent(f"No real data at {directory}; MTA_SHARED_DATA says where it is.")
     return directory
+
+
+@pytest.fixture(scope="session")
+def real_weeks(shared_data: Path) -> Path:
+    """The directory of five full-size weekly files."""
+    return shared_data / "turnstile"
+
+
+@pytest.fixture(scope="session")
+def real_hours(shared_data: Path) -> Path:
+    """A Parquet file of three full-size days of hourly ridership."""
+    return shared_data / "hourly" / "hourly_ridership_20240915_17.parquet"

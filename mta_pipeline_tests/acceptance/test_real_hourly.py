@@ -21,8 +21,8 @@ RIDERS, TRANSFERS, SUBWAY_RIDERS = 9_654_621, 405_285, 9_614_396
 
 
 @pytest.fixture(scope="module")
-def real(shared_data: Path) -> pl.DataFrame:
-    return pl.read_parquet(shared_data / "hourly" / "hourly_ridership_20240915_17.parquet")
+def real(real_hours: Path) -> pl.DataFrame:
+    return pl.read_parquet(real_hours)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def landed(real, tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProces
         yield project, project.run(WEEK, job=HOURLY_JOB)
 
 
+@pytest.mark.slow
 def test_all_233_979_rows_become_staged_ones_with_totals_kept_to_the_last_rider(landed, real):
     project, result = landed
     assert result.success
@@ -42,6 +43,7 @@ def test_all_233_979_rows_become_staged_ones_with_totals_kept_to_the_last_rider(
     assert project.table("staged", "hourly_ridership_rejects", WEEK).is_empty()
 
 
+@pytest.mark.slow
 def test_the_lake_has_every_subway_rider_of_the_424_complexes_by_hour(landed, real):
     project, _ = landed
     hours = project.table("lake", "complex_hourly_published", WEEK)
@@ -51,6 +53,7 @@ def test_the_lake_has_every_subway_rider_of_the_424_complexes_by_hour(landed, re
     assert hours["omny_ridership"].sum() == tapped
 
 
+@pytest.mark.slow
 def test_checks_tell_that_only_three_of_seven_days_are_published_and_that_all_else_holds(landed):
     project, result = landed
     assert project.checks(result) == {
@@ -61,6 +64,7 @@ def test_checks_tell_that_only_three_of_seven_days_are_published_and_that_all_el
     }
 
 
+@pytest.mark.slow
 def test_the_real_rows_hold_5_522_that_agree_in_every_column_with_another_and_all_count(real):
     assert real.is_duplicated().sum() == 5_522
 

@@ -43,10 +43,10 @@ SUPERSEDED = {"2023-12-30": 2, "2024-01-06": 20, "2024-01-13": 36, "2024-01-20":
 
 
 @pytest.fixture(scope="module")
-def lake(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lake(real_weeks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with the five real weeks, made by the real assets in one run."""
     root = tmp_path_factory.mktemp("real") / "lake"
-    settings = Settings(feed=str(shared_data / "turnstile"), lake_root=str(root))
+    settings = Settings(feed=str(real_weeks), lake_root=str(root))
     with dg.DagsterInstance.ephemeral() as instance, Path("/dev/null").open("w") as nowhere:
         assert run_weeks(settings, list(CONTRACT), instance, Console(file=nowhere)).success
     return root
@@ -57,16 +57,19 @@ def summary(lake: Path) -> LakeSummary:
     return summarize(str(lake), list(CONTRACT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("week", CONTRACT)
 def test_a_real_week_has_the_contract_s_figures(summary, week):
     assert summary.weeks.filter(week=week).drop("week").row(0) == CONTRACT[week]
 
 
+@pytest.mark.slow
 def test_every_rejected_line_of_the_real_weeks_is_a_superseded_twin(summary):
     assert {week: n for reason, week, n in summary.rejects.select("reason", "week", "rejects").rows()} == SUPERSEDED
     assert set(summary.rejects["reason"]) == {"superseded"}
 
 
+@pytest.mark.slow
 def test_no_real_week_is_unusual(lake):
     judge = Judge(figures_in(str(lake)))
     judged = [judge.judge(week) for week in CONTRACT]
@@ -77,6 +80,7 @@ def test_no_real_week_is_unusual(lake):
         assert [f.height for f in (found.silent, found.doubled, late_complexes(week, traffic))] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_days_and_hours_hold_the_riders_of_ok_intervals(lake):
     for week, figures in CONTRACT.items():
         for table in ("complex_daily", "complex_hourly"):
@@ -88,6 +92,7 @@ def test_days_and_hours_hold_the_riders_of_ok_intervals(lake):
             assert sums.row(0) == pytest.approx(figures[4:6])
 
 
+@pytest.mark.slow
 def test_the_system_s_days_hold_the_riders_of_ok_intervals(lake):
     with open_lake(str(lake)) as opened:
         system, stations = (
@@ -101,6 +106,7 @@ def test_the_system_s_days_hold_the_riders_of_ok_intervals(lake):
     assert [a + b for a, b in zip(at_stations, without_complex, strict=True)] == totals
 
 
+@pytest.mark.slow
 def test_people_leave_at_work_in_the_morning_and_at_home_in_the_evening(lake):
     with open_lake(str(lake)) as opened:
         peaks, places = (
@@ -132,10 +138,11 @@ def page_file(lake: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_the_report_of_the_real_weeks_opens_without_a_fault(page_file, size):
+def test_the_report_of_the_real_weeks_opens_without_a_fault(page_file, chromium, size):
     assert page_file.stat().st_size < 5_000_000
-    with opened(page_file, size) as (page, faults):
+    with opened(chromium, page_file, size) as (page, faults):
         assert page.locator(".places_marks path").locator("visible=true").count() == 424
         assert page.locator(".figures dd").first.inner_text() == "3,292,071"
     assert faults == []
@@ -179,6 +186,7 @@ def january_against_published(lake: Path, official: Path, booths: pl.DataFrame) 
     )
 
 
+@pytest.mark.slow
 def test_january_2024_agrees_with_what_the_mta_publishes(lake, shared_data):
     official = shared_data / "official" / "monthly_ridership_2024_01.csv"
     both = january_against_published(lake, official, control_areas())
@@ -189,6 +197,7 @@ def test_january_2024_agrees_with_what_the_mta_publishes(lake, shared_data):
     assert (round(ratio, 3), round(correlation, 4), within) == (1.005, 0.9997, 419)
 
 
+@pytest.mark.slow
 def test_the_five_complexes_that_are_off_by_more_than_a_tenth_are_these(lake, shared_data):
     both = january_against_published(lake, shared_data / "official" / "monthly_ridership_2024_01.csv", control_areas())
     ratio = (pl.col("estimate") / pl.col("published")).round(2)
@@ -203,6 +212,7 @@ def test_the_five_complexes_that_are_off_by_more_than_a_tenth_are_these(lake, sh
     ]
 
 
+@pytest.mark.slow
 def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_not(lake, shared_data):
     published = pl.read_csv(
         shared_data / "official" / "monthly_ridership_2024_01.csv", schema_overrides={"complex_id": pl.Int32}
@@ -222,12 +232,14 @@ def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_
     assert own == {160: 1.005, 273: 1.005}
 
 
+@pytest.mark.slow
 def test_nineteen_complexes_of_twenty_agree_as_closely_as_the_error_band_says(lake, shared_data):
     both = january_against_published(lake, shared_data / "official" / "monthly_ridership_2024_01.csv", control_areas())
     off = both.select((pl.col("estimate") / pl.col("published") - 1).abs()).to_series()
     assert off.quantile(0.95) == pytest.approx(AGREEMENT, abs=0.001)
 
 
+@pytest.mark.slow
 def test_the_contract_s_1_004_is_that_of_the_booths_without_the_new_one(lake, shared_data):
     official = shared_data / "official" / "monthly_ridership_2024_01.csv"
     both = january_against_published(lake, official, control_areas().filter(pl.col("control_area") != "R533A"))

@@ -30,13 +30,15 @@ def decisions() -> pl.DataFrame:
     return pl.read_csv(DECISIONS, infer_schema=False)
 
 
-def test_the_shipped_files_are_what_the_lists_give(shared_data: Path):
+@pytest.mark.slow
+def test_the_shipped_files_are_what_the_lists_give(processes, shared_data: Path):
     run = subprocess.run(
         [sys.executable, COMPILER, shared_data / "reference", "--check"], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "word"),
     [
@@ -46,7 +48,9 @@ def test_the_shipped_files_are_what_the_lists_give(shared_data: Path):
     ],
     ids=["another spelling", "a dispute without a reason", "a booth that no rule places"],
 )
-def test_the_check_fails_when_a_list_says_otherwise(shared_data: Path, tmp_path: Path, place: str, word: str):
+def test_the_check_fails_when_a_list_says_otherwise(
+    processes, shared_data: Path, tmp_path: Path, place: str, word: str
+):
     for source in (shared_data / "reference").glob("*.csv"):
         text = source.read_text(encoding="utf-8-sig")
         (tmp_path / source.name).write_text(text.replace("A002,R051,59 ST,NQR456W,BMT\n", f"A002,R051,{place},BMT\n"))
@@ -77,8 +81,9 @@ def test_every_decision_holds_in_the_shipped_table():
     assert held.filter(pl.col.value.ne_missing(pl.col.shipped)).is_empty()
 
 
-def test_every_booth_of_the_five_weeks_has_a_complex_or_is_known_to_have_none(shared_data: Path):
-    weeks = sorted((shared_data / "turnstile").glob("turnstile_24*.gz"))
+@pytest.mark.slow
+def test_every_booth_of_the_five_weeks_has_a_complex_or_is_known_to_have_none(real_weeks: Path):
+    weeks = sorted(real_weeks.glob("turnstile_24*.gz"))
     assert len(weeks) == 5
     booths = pl.concat(booths_in(week) for week in weeks).unique()
     assert booths.height > 700

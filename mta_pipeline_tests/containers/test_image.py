@@ -19,8 +19,6 @@ from detect_secrets.settings import default_settings
 
 from mta_pipeline_tests.containers.deployment import absent, free_port, wait_until
 
-pytestmark = pytest.mark.docker
-
 MEGABYTE = 1_000_000
 
 
@@ -77,6 +75,7 @@ def source_of(compiled):
     return str(path.parent.parent / f"{path.name.split('.')[0]}.py")
 
 
+@pytest.mark.docker
 def test_no_secret_is_in_a_layer_or_in_what_the_image_says_of_itself(contents, tmp_path):
     ours = {path for path in contents.texts if path.startswith(("opt/mta_pipeline/mta_pipeline/", "opt/dagster/"))}
     assert len(ours) > 70
@@ -119,6 +118,7 @@ def test_the_scan_finds_a_secret_that_is_there(tmp_path):
         assert [secret.type for secret in scan_file(str(leaked))] == ["Secret Keyword"]
 
 
+@pytest.mark.docker
 def test_nothing_is_in_the_image_that_does_not_run(contents):
     paths = contents.hashes
     assert not [path for path in paths if Path(path).name in (".env", ".git", "pip.conf", ".netrc", "uv.toml")]
@@ -126,6 +126,7 @@ def test_nothing_is_in_the_image_that_does_not_run(contents):
     assert not [path for path in paths if "/site-packages/pyspark/" in path or "mta_pipeline_tests" in path]
 
 
+@pytest.mark.docker
 def test_what_runs_in_it_is_not_root_writes_nothing_and_compiles_nothing(engine, image):
     script = "id -u; for tool in cc gcc g++ make uv; do command -v $tool; done; touch /opt/dagster/x /lake/x; echo $?"
     said = (
@@ -134,6 +135,7 @@ def test_what_runs_in_it_is_not_root_writes_nothing_and_compiles_nothing(engine,
     assert said == ["1000", "1"]
 
 
+@pytest.mark.docker
 def test_a_run_needs_no_more_than_a_lake_and_a_place_for_temporary_files(engine, image):
     said = engine.containers.run(
         image,
@@ -148,6 +150,7 @@ def test_a_run_needs_no_more_than_a_lake_and_a_place_for_temporary_files(engine,
     assert "2014-10-18" in said
 
 
+@pytest.mark.docker
 def test_the_image_says_what_it_is_and_how_to_ask_after_its_health(engine, image):
     attributes = engine.images.get(image).attrs
     labels = attributes["Config"]["Labels"]
@@ -158,11 +161,13 @@ def test_the_image_says_what_it_is_and_how_to_ask_after_its_health(engine, image
     assert attributes["Config"]["User"] == "mta"
 
 
+@pytest.mark.docker
 def test_the_image_is_no_larger_than_it_was(engine, image):
     sizes = [layer["Size"] for layer in engine.images.get(image).history() if "COPY" in layer["CreatedBy"]]
     assert sum(sizes) < 960 * MEGABYTE
 
 
+@pytest.mark.docker
 def test_dependencies_stay_when_only_the_code_changes(engine, image):
     """New code is a small layer over those that are there."""
     sizes = [layer["Size"] for layer in engine.images.get(image).history() if "COPY" in layer["CreatedBy"]]
@@ -196,6 +201,7 @@ def answers(address):
         return False
 
 
+@pytest.mark.docker
 def test_the_image_comes_back_from_a_registry_as_it_was(engine, image, registry):
     name = f"{registry}/owner/mta-pipeline"
     local = engine.images.get(image)

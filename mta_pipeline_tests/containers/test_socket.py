@@ -18,8 +18,6 @@ from mta_pipeline.containers.launcher import ContainerRunLauncher
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.containers.deployment import wait_until
 
-pytestmark = pytest.mark.docker
-
 STAYS = ["sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"]
 """A run's container that goes on until it is told to end."""
 
@@ -60,6 +58,7 @@ def container_of(engine, run):
     return engine.containers.get(run.tags["docker/container_id"])
 
 
+@pytest.mark.docker
 def test_a_container_that_is_told_to_end_and_one_that_dies_ask_for_nothing_else(
     instance, engine, launch, allowed, caplog
 ):
@@ -102,6 +101,7 @@ def test_the_proxy_lets_through_no_more_than_that(allowed):
         assert not allowed(method, path), (method, path)
 
 
+@pytest.mark.docker
 def test_containers_of_other_deployments_are_left_alone(instance, engine, launch, tmp_path):
     _, run = launch(["true"])
     container = container_of(engine, run)

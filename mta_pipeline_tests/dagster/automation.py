@@ -1,6 +1,6 @@
 """The automation of a project, driven tick by tick: looks at the feed, conditions, and the runs they ask for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -16,6 +16,7 @@ from mta_pipeline.build import LANDING_JOB
 from mta_pipeline_tests.dagster.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+TURNSTILE_GROUPS = ("feed", "raw", "staged", "lake", "warehouse", "marts", "report")
 LAYERS = ("raw", "staged", "lake")
 
 
@@ -24,6 +25,8 @@ class Automation:
     """Ticks of a project's sensors, and the runs they ask for, carried out at once as the daemon would."""
 
     project: Project
+    groups: Sequence[str] | None = TURNSTILE_GROUPS
+    """The assets whose conditions are asked, by group; None for all. Each costs its time at each tick."""
     sensor_cursor: str | None = None
     conditions_cursor: AutomationConditionCursor | None = None
     reasons: list[str] = field(default_factory=list)
@@ -61,7 +64,14 @@ class Automation:
     def due(self) -> list[dg.RunRequest]:
         """One tick of the automation conditions; returns what they ask for."""
         defs = self.project.defs
-        result = dg.evaluate_automation_conditions(defs, self.project.instance, cursor=self.conditions_cursor)
+        everything = dg.AssetSelection.all(include_sources=True)
+        result = dg.evaluate_automation_conditions(
+            defs,
+            self.project.instance,
+            (everything if self.groups is None else dg.AssetSelection.groups(*self.groups))
+            | dg.AssetSelection.all_asset_checks(),
+            cursor=self.conditions_cursor,
+        )
         self.conditions_cursor = result.cursor
         return list(build_run_requests(result._requested_subsets, defs.resolve_asset_graph(), {}, False))
 

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline import partitions
+from mta_pipeline_tests.dagster.project import WEEKS, Project, sound_week
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def short_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calendar that begins a few weeks before those of the tests: each tick and run goes through all of it."""
+    monkeypatch.setattr(partitions, "FIRST_WEEK", "2023-12-02")
+
+
+@pytest.fixture
+def project(short_calendar: None, tmp_path: Path) -> Project:
     """A project whose feed offers three sound weeks in which registers go on from week to week."""
     made = Project(tmp_path)
-    for n, week in enumerate(WEEKS):
-        made.publish(week, quiet_week(week, start=1_000 + n * 420))
+    for week in WEEKS:
+        made.publish(week, sound_week(week))
     return made

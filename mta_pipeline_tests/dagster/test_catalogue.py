@@ -153,9 +153,10 @@ def sampled(tmp_path) -> Project:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weeks", [[LAST], [FIRST, LAST]], ids=["one week", "a range"])
 @pytest.mark.parametrize("command", [MATERIALIZE, LAUNCH], ids=["dagster asset materialize", "dg launch"])
-def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(sampled, tmp_path, command, weeks):
+def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(processes, sampled, tmp_path, command, weeks):
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").symlink_to(REPOSITORY / "dagster.yaml")

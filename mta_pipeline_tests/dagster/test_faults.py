@@ -16,11 +16,11 @@ import pytest
 import stamina
 
 from mta_pipeline.feed import site as asking
-from mta_pipeline.partitions import file_name
+from mta_pipeline.partitions import file_name, weeks_between
 from mta_pipeline.raw_files import RawFiles
 from mta_pipeline.resources.feed import TurnstileFeed
 from mta_pipeline.sample import Faults, SampleFeed
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
 from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, a_worker
 from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
 from mta_pipeline_tests.published import legacy_file, legacy_group, legacy_line, modern_file, modern_line
@@ -37,13 +37,13 @@ def temporaries(lake: Path) -> list[Path]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Project, FeedServer]]:
+def site(many_runs: None, tmp_path: Path) -> Iterator[tuple[Project, FeedServer]]:
     """A project that takes three sound weeks from a web site, without waiting between attempts."""
     (tmp_path / "feed").mkdir()
     with serve_feed(tmp_path / "feed") as server, stamina.set_testing(True, attempts=3):
         project = Project(tmp_path, {"feed": TurnstileFeed(location=server.listing_url)})
-        for n, week in enumerate(WEEKS):
-            project.publish(week, quiet_week(week, start=1_000 + n * 420))
+        for week in WEEKS:
+            project.publish(week, sound_week(week))
         yield project, server
 
 
@@ -56,6 +56,7 @@ PASSING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
 def test_a_site_that_stumbles_gives_the_weeks_all_the_same(site, monkeypatch, fault):
     project, server = site
@@ -79,6 +80,7 @@ LASTING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "told"), LASTING.values(), ids=LASTING.keys())
 def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_running_again_heals(
     site, monkeypatch, fault, told
@@ -104,6 +106,7 @@ def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_ru
     assert temporaries(project.lake) == []
 
 
+@pytest.mark.slow
 def test_a_week_the_site_does_not_have_is_skipped_with_a_word(site):
     project, server = site
     result = project.run("2024-01-27")
@@ -113,6 +116,7 @@ def test_a_week_the_site_does_not_have_is_skipped_with_a_word(site):
     assert not (project.lake / "raw").exists()
 
 
+@pytest.mark.slow
 def test_weeks_that_landed_before_the_site_broke_down_are_kept_and_recorded(site):
     project, server = site
     server.fail(file_name(THIRD), Fault(status=503), times=3)
@@ -161,12 +165,21 @@ KNOWN_BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def known_bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dg.ExecuteInProcessResult]:
+    """A project, and one run over all the weeks that are bad as the known ones."""
+    project = Project(tmp_path_factory.mktemp("known"))
+    for week, lines, _ in KNOWN_BAD.values():
+        last = legacy_line(legacy_group(f"{week} 08", 120, 70), legacy_group(f"{week} 12", 130, 80))
+        whole = legacy_file(*lines[:-1], last, lines[-1]) if "USE" in lines else legacy_file(*lines, last)
+        project.publish(week, whole)
+    weeks = sorted(week for week, _, _ in KNOWN_BAD.values())
+    return project, project.run(weeks[0], weeks[-1])
+
+
 @pytest.mark.parametrize(("week", "lines", "rejects"), KNOWN_BAD.values(), ids=KNOWN_BAD.keys())
-def test_files_bad_as_the_four_known_ones_complete_with_every_line_accounted_for(tmp_path, week, lines, rejects):
-    project = Project(tmp_path)
-    last = legacy_line(legacy_group(f"{week} 08", 120, 70), legacy_group(f"{week} 12", 130, 80))
-    project.publish(week, legacy_file(*lines[:-1], last, lines[-1]) if "USE" in lines else legacy_file(*lines, last))
-    result = project.run(week)
+def test_files_bad_as_the_four_known_ones_complete_with_every_line_accounted_for(known_bad, week, lines, rejects):
+    project, result = known_bad
     assert result.success
     assert project.checks(result)["every_line_accounted_for", week]
     found = project.table("staged", "turnstile_rejects", week)
@@ -176,30 +189,49 @@ def test_files_bad_as_the_four_known_ones_complete_with_every_line_accounted_for
     assert traffic["exits"].sum() == 30
 
 
-SOUND = [modern_line(f"2024-01-06 {hour:02}", 100 + hour, 50 + hour) for hour in (0, 4, 8)]
+def three_lines(week: str) -> list[str]:
+    """Sound lines of a turnstile that nobody has seen the week before, with eight entries."""
+    booth = f"A002,R051,02-00-{week[-2:]}"
+    return [modern_line(f"{week} {hour:02}", 100 + hour, 50 + hour, booth=booth) for hour in (0, 4, 8)]
+
+
+def among(week: str, odd: str) -> bytes:
+    *before, after = three_lines(week)
+    return modern_file(*before, odd, after)
+
+
 NUL_LINE = modern_line("2024-01-06 06", 1, 1).replace("02-00-00", "02-\0-00")
 ODD = {
-    "CRLF": (modern_file(*SOUND, end="\r\n"), []),
-    "byte order mark": (b"\xef\xbb\xbf" + modern_file(*SOUND), []),
-    "Latin-1": (modern_file(*SOUND).replace(b"59 ST", b"59 \xd1T"), []),
-    "NUL in a name": (modern_file(*SOUND).replace(b"59 ST", b"59\0ST"), []),
-    "NUL in an identity": (modern_file(*SOUND[:2], NUL_LINE, SOUND[2]), [NUL_LINE]),
-    "only NUL in a line": (modern_file(*SOUND[:2], "\0" * 100, SOUND[2]), ["\0" * 100]),
-    "a line of a megabyte": (modern_file(*SOUND[:2], "x" * 2**20, SOUND[2]), ["x" * 2**20]),
-    "a new DESC": (modern_file(*SOUND[:2], SOUND[2].replace("REGULAR", "LOGON")), []),
+    "CRLF": (lambda week: modern_file(*three_lines(week), end="\r\n"), []),
+    "byte order mark": (lambda week: b"\xef\xbb\xbf" + modern_file(*three_lines(week)), []),
+    "Latin-1": (lambda week: modern_file(*three_lines(week)).replace(b"59 ST", b"59 \xd1T"), []),
+    "NUL in a name": (lambda week: modern_file(*three_lines(week)).replace(b"59 ST", b"59\0ST"), []),
+    "NUL in an identity": (lambda week: among(week, NUL_LINE), [NUL_LINE]),
+    "only NUL in a line": (lambda week: among(week, "\0" * 100), ["\0" * 100]),
+    "a line of a megabyte": (lambda week: among(week, "x" * 2**20), ["x" * 2**20]),
+    "a new DESC": (lambda week: modern_file(*three_lines(week)).replace(b"REGULAR", b"LOGON  "), []),
 }
+ODD_WEEKS = dict(zip(ODD, weeks_between("2024-01-06", "2024-02-24"), strict=True))
 
 
-@pytest.mark.parametrize(("published", "rejected"), ODD.values(), ids=ODD.keys())
-def test_odd_bytes_change_no_rider_and_are_kept_where_they_are_rejected(project, published, rejected):
-    project.publish(FIRST, published)
-    result = project.run(FIRST)
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dg.ExecuteInProcessResult]:
+    """A project, and one run over a week for each kind of odd bytes."""
+    project = Project(tmp_path_factory.mktemp("odd"))
+    for kind, week in ODD_WEEKS.items():
+        project.publish(week, ODD[kind][0](week))
+    return project, project.run(*ODD_WEEKS.values())
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_bytes_change_no_rider_and_are_kept_where_they_are_rejected(odd, kind):
+    (project, result), week, (published, rejected) = odd, ODD_WEEKS[kind], ODD[kind]
     assert result.success
-    assert project.checks(result)["every_line_accounted_for", FIRST]
-    assert project.raw.read(FIRST) == published
-    rejects = project.table("staged", "turnstile_rejects", FIRST)
+    assert project.checks(result)["every_line_accounted_for", week]
+    assert project.raw.read(week) == published(week)
+    rejects = project.table("staged", "turnstile_rejects", week)
     assert rejects.select("reason", "raw_text").rows() == [("field_count", text) for text in rejected]
-    assert project.table("lake", "turnstile_traffic", FIRST)["entries"].sum() == 8
+    assert project.table("lake", "turnstile_traffic", week)["entries"].sum() == 8
 
 
 # --- machines ---
@@ -211,7 +243,7 @@ WRITES = 2 + len(SAMPLE_WEEKS) * 7
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
+def worker(processes: None) -> Iterator[Worker]:
     with a_worker() as made:
         yield made
 
@@ -247,6 +279,7 @@ def whole_files(lake: Path) -> dict[str, bytes]:
     return {str(path.relative_to(lake)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [1, 4, 8, 11, WRITES])
 def test_a_run_killed_in_the_middle_of_a_write_leaves_whole_files_and_running_again_gives_the_same_as_ever(
     worker, sample, tmp_path, write
@@ -262,12 +295,14 @@ def test_a_run_killed_in_the_middle_of_a_write_leaves_whole_files_and_running_ag
     assert over(sample.feed, tmp_path) == sample.lake
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_killed_has_as_many_writes_as_we_think(worker, sample, tmp_path):
     """Or else the last one above would kill nobody."""
     answer = worker.run(Order(sample.feed, str(tmp_path / "lake"), SAMPLE_WEEKS, killed_in_write=WRITES + 1))
     assert (answer.codes, answer.failures) == ([0], [[]])
 
 
+@pytest.mark.slow
 def test_the_same_weeks_by_two_processes_at_once_give_the_same_files(worker, sample, tmp_path):
     lake = tmp_path / "lake"
     answer = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, children=2))
@@ -276,6 +311,7 @@ def test_the_same_weeks_by_two_processes_at_once_give_the_same_files(worker, sam
     assert temporaries(lake) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("writes", "table"),
     [

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import os
 import re
 import shutil
 import socket
@@ -34,7 +33,7 @@ from mta_pipeline.build import RIDERSHIP_JOB
 from mta_pipeline.observability.health import HealthReader
 from mta_pipeline.observability.server import HealthServer
 from mta_pipeline.observability.status import figures, page, terminal, troubles
-from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.conftest import REPOSITORY, absent
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 from mta_pipeline_tests.drills.ground import wait_until
@@ -222,10 +221,10 @@ def test_dashboard_and_alerts_name_only_metrics_that_there_are(served, project):
 
 
 @pytest.fixture
-def prometheus(served, tmp_path):
+def prometheus(processes, served, tmp_path):
     """A real Prometheus that asks the served metrics every second, with the alerts of the deployment."""
     if shutil.which("prometheus") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("There is no prometheus; Debian has it as a package.")
+        absent("There is no prometheus; Debian has it as a package.")
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / "rules.yml")]
@@ -248,6 +247,7 @@ def asked(prometheus: str, expression: str) -> list[object]:
     return result
 
 
+@pytest.mark.slow
 def test_a_real_prometheus_reads_the_metrics_and_answers_what_the_dashboard_asks(prometheus):
     def has_metrics() -> bool:
         with suppress(urllib.error.URLError):
@@ -262,9 +262,10 @@ def test_a_real_prometheus_reads_the_metrics_and_answers_what_the_dashboard_asks
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
 
 
-def test_alerts_are_said_when_they_should_be_and_not_before():
+@pytest.mark.slow
+def test_alerts_are_said_when_they_should_be_and_not_before(processes):
     if shutil.which("promtool") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("There is no promtool; Debian's prometheus has it.")
+        absent("There is no promtool; Debian's prometheus has it.")
     told = subprocess.run(
         ["promtool", "test", "rules", "rules_test.yml"], cwd=MONITORING, capture_output=True, text=True, check=False
     )

@@ -32,7 +32,7 @@ def file(project: Project, layer: str, table: str, week: str):
 
 def test_every_week_is_due_until_it_is_in_the_lake_and_none_afterwards(project):
     assert due(project) == list(WEEKS)
-    project.run(FIRST, SECOND)
+    project.have(SECOND)
     assert due(project) == [THIRD]
     project.run(THIRD)
     assert due(project) == []
@@ -42,7 +42,7 @@ def test_every_week_is_due_until_it_is_in_the_lake_and_none_afterwards(project):
 
 @pytest.mark.parametrize(("layer", "table"), TABLES)
 def test_a_week_that_lacks_any_table_is_due_alone(project, layer, table):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     file(project, layer, table, SECOND).unlink()
     assert due(project) == [SECOND]
 
@@ -59,7 +59,7 @@ def test_other_contents_make_their_week_due_and_the_week_after_and_no_other(proj
 
 
 def test_a_week_whose_week_before_was_renewed_alone_is_out_of_date(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     assert weeks_out_of_date(WEEKS, str(project.lake)) == []
     project.publish(SECOND, quiet_week(SECOND, start=1_421))
     project.run(SECOND)
@@ -67,7 +67,7 @@ def test_a_week_whose_week_before_was_renewed_alone_is_out_of_date(project):
 
 
 def test_a_table_of_older_contents_over_newer_ones_is_found(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     older = file(project, "staged", "turnstile_rejects", SECOND).read_bytes()
     project.publish(SECOND, quiet_week(SECOND, start=1_421))
     project.run(SECOND, THIRD)
@@ -91,7 +91,7 @@ def test_a_week_whose_file_is_bad_stays_due(project):
 
 
 def test_a_file_says_which_published_contents_it_was_made_from(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     first, second = project.raw.manifest(FIRST).sha256, project.raw.manifest(SECOND).sha256
     assert pl.read_parquet_metadata(file(project, *TABLES[0], SECOND))["made_from"] == second
     assert pl.read_parquet_metadata(file(project, *TABLES[2], FIRST))["made_from"] == f"nothing {first}"

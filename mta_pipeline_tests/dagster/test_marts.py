@@ -6,6 +6,7 @@ import sys
 import dagster as dg
 import duckdb
 import polars as pl
+import pytest
 
 from mta_pipeline.assets.report import REPORT_KEY
 from mta_pipeline.build import MARTS_JOB
@@ -24,7 +25,7 @@ def read(project: Project, name: str) -> pl.DataFrame:
 
 
 def test_marts_hold_the_riders_of_the_weeks_in_the_lake(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     assert project.run(job=MARTS_JOB).success
     assert read(project, "system_daily")["entries"].sum() == (3 * 42 - 1) * 10
     assert read(project, "station_daily")["exits"].sum() == (3 * 42 - 1) * 10
@@ -32,7 +33,7 @@ def test_marts_hold_the_riders_of_the_weeks_in_the_lake(project):
 
 
 def test_what_was_written_is_what_an_open_lake_computes(project):
-    project.run(FIRST)
+    project.have(FIRST)
     project.run(job=MARTS_JOB)
     with open_lake(str(project.lake)) as lake:
         for mart in MARTS:
@@ -42,7 +43,7 @@ def test_what_was_written_is_what_an_open_lake_computes(project):
 
 
 def test_a_renewed_week_is_renewed_in_marts_and_warehouse(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     project.run(job=MARTS_JOB)
     (project.feed / "turnstile_240120.txt").write_bytes(
         (project.feed / "turnstile_240120.txt").read_bytes()[: 131 * 20]
@@ -64,7 +65,7 @@ def test_an_empty_lake_gives_empty_marts_and_a_report_with_a_word(project):
 
 
 def test_the_report_is_made_with_the_marts_and_shows_its_charts_in_the_catalogue(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     result = project.run(job=MARTS_JOB)
     [made] = [event for event in result.get_asset_materialization_events() if event.asset_key == REPORT_KEY]
     shown = made.materialization.metadata
@@ -134,7 +135,8 @@ def asked(requests: list[dg.RunRequest]) -> set[str]:
     return {key.to_user_string() for request in requests for key in request.asset_selection or ()}
 
 
-def test_nothing_slow_is_imported_to_load_the_definitions():
+@pytest.mark.slow
+def test_nothing_slow_is_imported_to_load_the_definitions(processes):
     slow = (
         "any(name in sys.modules for name in ('ibis', 'duckdb', 'pyspark', 'jinja2.environment', 'vl_convert', 'PIL'))"
     )

@@ -22,7 +22,7 @@ from mta_pipeline.settings import Settings
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.automation import Automation, standing
 from mta_pipeline_tests.dagster.daemons import DEATH, daemons
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
 from mta_pipeline_tests.webhook import Got, Webhook, serve_webhook
 
 FIRST, SECOND, THIRD = WEEKS
@@ -84,8 +84,8 @@ def told(tmp_path, webhook, instance) -> Told:
         ui="https://dagster.example",
     )
     project = Project(tmp_path, settings=settings, instance=instance, has_reference_tables=False)
-    for n, week in enumerate(WEEKS):
-        project.publish(week, quiet_week(week, start=1_000 + n * 420))
+    for week in WEEKS:
+        project.publish(week, sound_week(week))
     made = Told(project, webhook)
     assert made.tick() == []
     return made

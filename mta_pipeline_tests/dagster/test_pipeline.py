@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from mta_pipeline import partitions
 from mta_pipeline.io_managers.parquet import ParquetIOManager
 from mta_pipeline.partitions import week_before
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
@@ -73,7 +74,7 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("contents", BAD_FILES.values(), ids=BAD_FILES.keys())
 def test_a_bad_file_fails_by_name_while_the_other_weeks_land_and_what_was_good_stays(project, contents):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     before = project.files()
     project.publish(SECOND, contents)
     project.publish(THIRD, quiet_week(THIRD, start=2_000))
@@ -157,6 +158,7 @@ def test_a_week_without_its_reference_tables_says_what_to_materialize(tmp_path):
 
 
 def test_the_calendar_begins_with_a_week_that_has_none_before(project):
-    project.publish("2010-05-01", quiet_week("2010-05-01"))
-    assert project.run("2010-05-01").success
+    first = partitions.FIRST_WEEK
+    project.publish(first, quiet_week(first))
+    assert project.run(first).success
     assert week_before("2010-05-01") not in project.landed()

@@ -22,7 +22,7 @@ def left_out(project: Project) -> list[tuple[str, str]]:
 
 
 def test_all_is_well_when_all_weeks_are_in_the_lake(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     checks = standing(project)
     assert all(check.passed for check in checks.values())
     assert checks["no_week_left_out"].description == f"{FIRST} to {THIRD}: 3 weeks complete"
@@ -33,7 +33,7 @@ def test_an_empty_lake_leaves_nothing_out(project):
 
 
 def test_a_week_on_offer_that_has_not_landed_is_missing_and_one_that_is_not_on_offer_is_not(project):
-    project.run(FIRST)
+    project.have(FIRST)
     project.run(THIRD)
     assert left_out(project) == [(SECOND, "missing")]
     (project.feed / file_name(SECOND)).unlink()
@@ -54,13 +54,13 @@ def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
 
 
 def test_a_week_that_landed_and_has_no_ridership_is_failed(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
     assert left_out(project) == [(SECOND, "failed")]
 
 
 def test_a_feed_out_of_reach_fails_its_check_and_hides_no_failed_week(project):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
     project.feed.rename(project.feed.with_name("away"))
     checks = standing(project)
@@ -86,7 +86,7 @@ def fresh_week(project) -> str:
 
 
 def test_a_new_week_has_a_day_to_land(project, fresh_week):
-    project.run(FIRST, THIRD)
+    project.have(THIRD)
     seen(project, fresh_week)
     assert standing(project)["newest_week_landed"].passed
     project.run(fresh_week)

@@ -140,7 +140,8 @@ def job_of_many_processes():
     ).resolve_job_def("many_processes")
 
 
-def test_the_processes_of_a_run_share_a_trace(collector, project, records, monkeypatch):
+@pytest.mark.slow
+def test_the_processes_of_a_run_share_a_trace(processes, collector, project, records, monkeypatch):
     monkeypatch.setenv("MTA_FEED", str(project.feed))
     monkeypatch.setenv("LAKE_ROOT", str(project.lake))
     with dg.execute_job(
@@ -157,7 +158,8 @@ def test_the_processes_of_a_run_share_a_trace(collector, project, records, monke
     }
 
 
-def test_of_a_killed_run_there_is_what_had_ended_and_who_finds_it_says_so(collector, project, records):
+@pytest.mark.slow
+def test_of_a_killed_run_there_is_what_had_ended_and_who_finds_it_says_so(processes, collector, project, records):
     with serve_feed(project.feed) as feed:
         feed.fail(file_name(WEEKS[1]), Fault(hang=60))
         environment = {**os.environ, "MTA_FEED": feed.bare_url, "LAKE_ROOT": str(project.lake)}
@@ -192,7 +194,8 @@ def test_a_run_does_not_wait_for_a_collector_that(fault, collector, project):
     assert collector.requests == (0 if fault == "is not there" else 1)
 
 
-def test_without_an_endpoint_there_are_no_spans_and_opentelemetry_is_not_loaded(tmp_path):
+@pytest.mark.slow
+def test_without_an_endpoint_there_are_no_spans_and_opentelemetry_is_not_loaded(processes):
     code = (
         "import sys; from mta_pipeline.observability import tracing\n"
         "with tracing.span('week') as s: s.add(rows_in=1); s.note(week='x')\n"

@@ -1,16 +1,18 @@
 """A short form of the drills (`make drills` runs all of them), and proof that a verdict tells what is wrong."""
 
+import random
 import shutil
-import time
 
 import pytest
 
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 from mta_pipeline_tests.drills import daemon, terminal
+from mta_pipeline_tests.drills.__main__ import DRILLS
+from mta_pipeline_tests.drills.__main__ import WEEKS as WEEKS_OF_A_DRILL
 from mta_pipeline_tests.drills.ground import ground
 from mta_pipeline_tests.drills.verdict import Verdict, judge
 
-DRILLS = {
+SHORT = {
     "a run is killed": lambda place: terminal.killed(place, 1),
     "the disk fills up": terminal.disk_full,
     "every second request fails": terminal.every_second_request_fails,
@@ -18,13 +20,22 @@ DRILLS = {
 }
 
 
-@pytest.mark.parametrize("drill", DRILLS.values(), ids=DRILLS.keys())
-def test_afterwards_the_lake_is_as_if_nothing_had_happened_when(drill):
-    seed = time.time_ns() % 10_000
-    print(f"seed {seed}")
-    with ground(weeks=3, seed=seed) as place:
+@pytest.mark.slow
+@pytest.mark.parametrize("drill", SHORT.values(), ids=SHORT.keys())
+def test_afterwards_the_lake_is_as_if_nothing_had_happened_when(drill, processes):
+    with ground(weeks=3, seed=0) as place:
         verdict = drill(place)
     assert verdict == Verdict(weeks=3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("drill", DRILLS.values(), ids=DRILLS.keys())
+def test_afterwards_a_lake_of_many_weeks_is_as_if_nothing_had_happened_when(drill, processes):
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    with ground(WEEKS_OF_A_DRILL, seed) as place:
+        verdict = drill(place)
+    assert verdict == Verdict(weeks=verdict.weeks)
 
 
 def lose(lake, week):

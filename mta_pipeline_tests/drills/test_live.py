@@ -10,9 +10,11 @@ from mta_pipeline_tests.drills.deployment import Deployment
 from mta_pipeline_tests.drills.ground import Ground, ground, wait_until
 from mta_pipeline_tests.feed_server import FeedServer, serve_feed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
-def place():
+def place(processes):
     with ground(weeks=4, seed=0) as place:
         yield place
 

@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from rich.console import Console
 
 from mta_pipeline.run import answers_are_due, make_answers, run_weeks
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
 from mta_pipeline.storage import read_bytes, report_path
+
+pytestmark = pytest.mark.slow
 
 pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
 

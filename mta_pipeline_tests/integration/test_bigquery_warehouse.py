@@ -30,6 +30,7 @@ from mta_pipeline.storage import part_path, read_bytes
 from mta_pipeline.tables import TABLES
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_TRAFFIC, Table
 from mta_pipeline_tests import bigquery_emulator
+from mta_pipeline_tests.conftest import absent
 from mta_pipeline_tests.parity import difference, sample_lake
 from mta_pipeline_tests.small_lake import SmallLake, interval
 
@@ -72,34 +73,35 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery_emulator.Session]:
+def bigquery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery_emulator.Session]:
     if word := bigquery_emulator.missing():
-        pytest.fail(word) if os.environ.get("CI") else pytest.skip(word)
+        absent(word)
     root = tmp_path_factory.mktemp("bucket")
     with bigquery_emulator.running(root) as address:
         yield bigquery_emulator.Session(address, root)
 
 
-def uploaded(directory: str, bucket: str, emulator: bigquery_emulator.Session) -> Cloud:
+def uploaded(directory: str, bucket: str, bigquery: bigquery_emulator.Session) -> Cloud:
     fsspec.filesystem("gs").put(directory, f"{bucket}/lake", recursive=True)
-    emulator.sent.clear()
-    client = bigquery_emulator.client(emulator.address, emulator)
-    return Cloud(BigQueryWarehouse(client, f"{bucket}/lake", f"t{bucket[-8:]}_"), emulator, directory)
+    bigquery.sent.clear()
+    client = bigquery_emulator.client(bigquery.address, bigquery)
+    return Cloud(BigQueryWarehouse(client, f"{bucket}/lake", f"t{bucket[-8:]}_"), bigquery, directory)
 
 
 @pytest.fixture
-def cloud(small, gcs_bucket, emulator) -> Cloud:
-    return uploaded(small, gcs_bucket, emulator)
+def cloud(small, gcs_bucket, bigquery_server) -> Cloud:
+    return uploaded(small, gcs_bucket, bigquery_server)
 
 
 @pytest.fixture
-def sample_cloud(sample, gcs_bucket, emulator) -> Cloud:
-    return uploaded(sample, gcs_bucket, emulator)
+def sample_cloud(sample, gcs_bucket, bigquery_server) -> Cloud:
+    return uploaded(sample, gcs_bucket, bigquery_server)
 
 
 def quiet(_: str) -> None: ...
 
 
+@pytest.mark.slow
 def test_star_and_marts_hold_what_duckdb_has(sample_cloud):
     sample_cloud.warehouse.publish(quiet)
     for mart in MARTS:
@@ -114,6 +116,7 @@ def test_star_and_marts_hold_what_duckdb_has(sample_cloud):
             assert difference(pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name))), theirs) is None, mart.name
 
 
+@pytest.mark.slow
 def test_tables_have_the_contract_s_types_and_words_and_are_cut_by_week_and_complex(cloud):
     cloud.warehouse.publish(quiet)
     table = cloud.warehouse.client.get_table(f"{cloud.warehouse.prefix}lake.{TURNSTILE_TRAFFIC.name}")
@@ -127,6 +130,7 @@ def test_tables_have_the_contract_s_types_and_words_and_are_cut_by_week_and_comp
     assert (types["week"], types["started_at"], types["entries"]) == ("DATE", "DATETIME", "INT64")
 
 
+@pytest.mark.slow
 def test_a_week_is_loaded_by_one_job_that_replaces_its_partition_from_the_lake_s_own_file(cloud):
     cloud.warehouse.publish(quiet)
     [job] = [
@@ -151,6 +155,7 @@ def test_a_week_is_loaded_by_one_job_that_replaces_its_partition_from_the_lake_s
     }
 
 
+@pytest.mark.slow
 def test_publishing_again_loads_nothing_and_changes_nothing(cloud):
     assert cloud.warehouse.publish(quiet)["files_loaded"] == len(cloud.session.loads())
     before = {table.name: cloud.rows(table) for table in TABLES}
@@ -161,6 +166,7 @@ def test_publishing_again_loads_nothing_and_changes_nothing(cloud):
         assert_frame_equal(before[table.name], cloud.rows(table), check_row_order=False)
 
 
+@pytest.mark.slow
 def test_a_renewed_week_is_loaded_alone_in_place_of_what_was_there(cloud):
     cloud.warehouse.publish(quiet)
     before = cloud.rows(COMPLEX_DAILY)
@@ -180,6 +186,7 @@ class Killed(BaseException):
     """Stands for a process that ends here and now."""
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_upload_and_load_or_between_load_and_note_changes_nothing_in_the_end(cloud, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(BigQueryWarehouse, "_load", lambda *_: (_ for _ in ()).throw(Killed))
@@ -206,6 +213,7 @@ def test_a_run_killed_between_upload_and_load_or_between_load_and_note_changes_n
     assert cloud.warehouse.publish(quiet)["files_loaded"] == 0
 
 
+@pytest.mark.slow
 def test_a_table_that_somebody_dropped_is_loaded_again(cloud):
     cloud.warehouse.publish(quiet)
     cloud.warehouse.client.delete_table(f"{cloud.warehouse.prefix}lake.{COMPLEX_DAILY.name}")
@@ -213,6 +221,7 @@ def test_a_table_that_somebody_dropped_is_loaded_again(cloud):
     assert len(cloud.rows(COMPLEX_DAILY)) > 0
 
 
+@pytest.mark.slow
 def test_every_query_has_a_limit_and_a_mart_is_estimated_before_it_is_run(cloud):
     cloud.warehouse.publish(quiet)
     cloud.session.sent.clear()
@@ -225,6 +234,7 @@ def test_every_query_has_a_limit_and_a_mart_is_estimated_before_it_is_run(cloud)
     assert set(facts) == {"bigquery_table", "bytes_scanned_estimate", "cost_estimate_usd", "bytes_billed"}
 
 
+@pytest.mark.slow
 def test_a_mart_that_would_scan_too_much_is_not_run_and_the_estimate_says_what_it_costs(cloud, monkeypatch):
     cloud.warehouse.publish(quiet)
     monkeypatch.setattr(bigquery.QueryJob, "total_bytes_processed", 1 << 40)
@@ -236,6 +246,7 @@ def test_a_mart_that_would_scan_too_much_is_not_run_and_the_estimate_says_what_i
     assert [query["configuration"].get("dryRun") for query in cloud.session.queries()] == [True]
 
 
+@pytest.mark.slow
 def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, monkeypatch):
     created: list[dict[str, object]] = []
     monkeypatch.setattr(bigquery.Client, "create_table", lambda self, table, **_: created.append(table.to_api_repr()))
@@ -253,6 +264,7 @@ def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, mo
     assert cloud.lake(storage="external")._as(MARTS[0], "VIEW").startswith("CREATE OR REPLACE VIEW ")
 
 
+@pytest.mark.slow
 def test_native_tables_with_rows_are_not_taken_for_external_ones(cloud):
     cloud.warehouse.publish(quiet)
     with pytest.raises(BigQueryError, match="BIGQUERY_STORAGE=external does not go with"):
@@ -260,6 +272,7 @@ def test_native_tables_with_rows_are_not_taken_for_external_ones(cloud):
     assert len(cloud.rows(COMPLEX_DAILY)) > 0
 
 
+@pytest.mark.slow
 def test_a_lake_without_reference_tables_is_told_so(cloud):
     empty = BigQueryWarehouse(cloud.warehouse.client, f"{cloud.warehouse.lake_root}-elsewhere", "empty_")
     with pytest.raises(LakeIncompleteError, match=r"lake\.control_areas is not in the lake"):
@@ -278,6 +291,7 @@ class OnTheEmulator(resources.BigQueryWarehouse):
 CLIENTS: dict[str, bigquery.Client] = {}
 
 
+@pytest.mark.slow
 def test_the_job_marts_publishes_in_bigquery_and_the_catalogue_says_what_that_costs(sample_cloud):
     cloud = sample_cloud
     CLIENTS[cloud.warehouse.prefix] = cloud.warehouse.client
@@ -311,7 +325,8 @@ def test_the_client_is_dagster_s_with_the_application_s_own_credentials(monkeypa
         assert (client.project, client.location) == ("my-project", "us-central1")
 
 
-def test_definitions_over_the_cloud_load_without_its_libraries():
+@pytest.mark.slow
+def test_definitions_over_the_cloud_load_without_its_libraries(processes):
     script = (
         "import sys; from mta_pipeline.definitions import defs; defs();"
         "print([name for name in sys.modules if name.startswith(('google.cloud.', 'dagster_gcp', 'gcsfs'))])"

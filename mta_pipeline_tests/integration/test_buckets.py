@@ -25,6 +25,8 @@ from mta_pipeline.storage import files_in, location, part_path, read_bytes, remo
 from mta_pipeline_tests.dagster.project import quiet_week
 from mta_pipeline_tests.published import WEEK
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
 
 OLD, NEW = (quiet_week(WEEK, start=n * 1_000) for n in (1, 2))

@@ -63,7 +63,10 @@ def _no_waiting() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["directory", "memory", "gs", "index page", "listing", "no index"])
+BUCKET = pytest.param("gs", marks=pytest.mark.slow("gcs_server"))
+
+
+@pytest.fixture(params=["directory", "memory", BUCKET, "index page", "listing", "no index"])
 def feed_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[dict[str, bytes]], Feed]]:
     """Makes a feed of the parametrized kind from file names and contents."""
 
@@ -148,7 +151,7 @@ def test_a_week_that_was_not_published_is_an_outcome_of_its_own(feed_of):
     refused(feed, NotPublished, "is not published", ABSENT_WEEK)
 
 
-@pytest.mark.parametrize("feed_of", ["directory", "memory", "gs", "index page", "listing"], indirect=True)
+@pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET, "index page", "listing"], indirect=True)
 def test_weeks_on_offer_are_the_regular_weekly_files_in_order(feed_of):
     others = ["turnstile_100505.txt", "turnstile_240114.txt", "readme.txt", NAME + ".bak"]
     feed = feed_of(dict.fromkeys([NEXT_NAME + ".gz", NAME, NAME + ".zip", *others], b"x"))
@@ -273,6 +276,7 @@ def test_a_full_disk_is_not_blamed_on_the_feed(tmp_path):
         open_feed(str(tmp_path)).fetch(WEEK, sink)
 
 
+@pytest.mark.slow
 def test_a_feed_that_is_not_there_is_unavailable_and_not_empty(tmp_path, gcs_bucket):
     for location in [str(tmp_path / "missing"), "memory://missing", f"{gcs_bucket}/missing", "gs://no-such-bucket"]:
         feed = open_feed(location)
@@ -314,6 +318,7 @@ def test_a_directory_by_the_name_of_a_week_is_no_file(tmp_path):
     assert fetch(feed) == CONTENTS
 
 
+@pytest.mark.slow
 def test_a_store_that_forbids_reading_is_a_refusal(gcs_server, gcs_bucket, monkeypatch):
     fsspec.filesystem("gs").pipe_file(f"{gcs_bucket}/{NAME}", CONTENTS)
     feed = open_feed(gcs_bucket)

@@ -19,6 +19,8 @@ from mta_pipeline.sample import Faults, SampleFeed
 from mta_pipeline.settings import Settings
 from mta_pipeline.summary import summarize
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
 
 WEEKS = LEGACY, MODERN = ("2014-10-04", "2014-10-11")

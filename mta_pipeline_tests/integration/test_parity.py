@@ -1,22 +1,26 @@
 """Marts are the same rows on every engine, floats included."""
 
-import os
-
 import pytest
 
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS
+from mta_pipeline_tests.conftest import absent
 from mta_pipeline_tests.parity import difference, missing, on, sample_lake
 from mta_pipeline_tests.small_lake import SmallLake
 
 
-def at_hand(engine: str) -> None:
-    """Skip where an engine is not at hand, and say what it lacks. CI must have Spark."""
-    word = missing(engine)
-    if word and os.environ.get("CI") and engine == "spark":
-        pytest.fail(word)
-    if word:
-        pytest.skip(word)
+@pytest.fixture(scope="session")
+def spark() -> None:
+    """Spark, in this process."""
+    if word := missing("spark"):
+        absent(word)
+
+
+@pytest.fixture(scope="session")
+def bigquery_server() -> None:
+    """BigQuery's emulator."""
+    if word := missing("bigquery"):
+        absent(word)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +28,9 @@ def lake(tmp_path_factory):
     return sample_lake(tmp_path_factory.mktemp("parity"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["spark", "bigquery"])
-def test_every_mart_is_the_same_rows_as_on_duckdb(engine, lake):
-    at_hand(engine)
+def test_every_mart_is_the_same_rows_as_on_duckdb(engine, lake, spark, bigquery_server):
     with on("duckdb", lake) as ours, on(engine, lake) as theirs:
         for mart in MARTS:
             rows = ours(mart.name)
@@ -34,8 +38,8 @@ def test_every_mart_is_the_same_rows_as_on_duckdb(engine, lake):
             assert difference(rows, theirs(mart.name)) is None, mart.name
 
 
-def test_an_empty_lake_is_empty_on_spark_too(tmp_path):
-    at_hand("spark")
+@pytest.mark.slow
+def test_an_empty_lake_is_empty_on_spark_too(tmp_path, spark):
     lake = SmallLake(tmp_path)
     with open_lake(str(lake.root), "spark", spark_master="local[1]") as opened:
         assert opened.to_pyarrow("station_daily").num_rows == 0

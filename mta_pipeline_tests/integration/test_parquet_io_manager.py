@@ -35,7 +35,7 @@ with_carry_in = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
 READINGS, TRAFFIC = dg.AssetKey(["staged", "readings"]), dg.AssetKey(["lake", "traffic"])
 
 
-@pytest.fixture(params=["directory", "bucket"])
+@pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.slow("gcs_server"))])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The root of an empty lake."""
     return str(tmp_path / "lake") if request.param == "directory" else f"{request.getfixturevalue('gcs_bucket')}/lake"

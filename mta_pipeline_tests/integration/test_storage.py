@@ -119,7 +119,10 @@ def test_a_missing_file_is_a_file_not_found_error(path: UPath) -> None:
         read_bytes(path)
 
 
-def test_a_writer_killed_in_the_middle_leaves_what_was_good_and_the_next_write_clears_up(path: UPath) -> None:
+@pytest.mark.slow
+def test_a_writer_killed_in_the_middle_leaves_what_was_good_and_the_next_write_clears_up(
+    processes: None, path: UPath
+) -> None:
     write_atomically(path, OLD)
     with running(STALLED_WRITER, path) as writer:
         writer.send_signal(signal.SIGKILL)
@@ -132,7 +135,8 @@ def test_a_writer_killed_in_the_middle_leaves_what_was_good_and_the_next_write_c
     assert files_beside(path) == {"part-0.parquet"}
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_file(path: UPath) -> None:
+@pytest.mark.slow
+def test_a_writer_killed_at_any_moment_leaves_a_whole_file(processes: None, path: UPath) -> None:
     write_atomically(path, b"a" * 4_000_000)
     for pause in (0.001, 0.004, 0.01, 0.03):
         with running(BUSY_WRITER, path, "b", 1000) as writer:
@@ -144,7 +148,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(path: UPath) -> None:
     assert files_beside(path) == {"part-0.parquet"}
 
 
-def test_clearing_up_leaves_a_living_writer_alone(path: UPath) -> None:
+@pytest.mark.slow
+def test_clearing_up_leaves_a_living_writer_alone(processes: None, path: UPath) -> None:
     with running(STALLED_WRITER, path) as writer:
         for week in range(3):
             write_atomically(path, b"%d" % week)
@@ -155,7 +160,8 @@ def test_clearing_up_leaves_a_living_writer_alone(path: UPath) -> None:
     assert files_beside(path) == {"part-0.parquet"}
 
 
-def test_of_two_processes_at_once_one_wins_and_the_file_is_always_whole(path: UPath) -> None:
+@pytest.mark.slow
+def test_of_two_processes_at_once_one_wins_and_the_file_is_always_whole(processes: None, path: UPath) -> None:
     whole = {b"a" * 4_000_000, b"b" * 4_000_000}
     write_atomically(path, b"a" * 4_000_000)
     with running(BUSY_WRITER, path, "a", 40) as one, running(BUSY_WRITER, path, "b", 40) as other:
@@ -165,7 +171,8 @@ def test_of_two_processes_at_once_one_wins_and_the_file_is_always_whole(path: UP
     assert files_beside(path) == {"part-0.parquet"}
 
 
-def test_writers_to_one_folder_do_not_sweep_each_other(path: UPath) -> None:
+@pytest.mark.slow
+def test_writers_to_one_folder_do_not_sweep_each_other(processes: None, path: UPath) -> None:
     paths = [path.with_name(f"part-{n}.parquet") for n in range(4)]
     busy = BUSY_WRITER.replace("4_000_000", "10")
     with (
@@ -178,14 +185,16 @@ def test_writers_to_one_folder_do_not_sweep_each_other(path: UPath) -> None:
     assert files_beside(path) == {path.name for path in paths}
 
 
-def test_a_write_that_the_system_breaks_off_names_the_file_and_keeps_the_old_one(path: UPath) -> None:
+@pytest.mark.slow
+def test_a_write_that_the_system_breaks_off_names_the_file_and_keeps_the_old_one(processes: None, path: UPath) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
     script = limit + textwrap.dedent(REFUSED_WRITER)
     said = subprocess.check_output([sys.executable, "-c", script, str(path)], text=True)
     assert re.match(rf"{errno.EFBIG} .*Not written, what was there stays.*{re.escape(str(path))}", said)
 
 
-def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(processes: None, tmp_path: Path) -> None:
     disk = [
         "unshare",
         "--user",
@@ -210,6 +219,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         write_atomically(path, NEW)
 
 
+@pytest.mark.slow
 def test_a_bucket_takes_and_gives_back_a_file_of_any_size(gcs_bucket: str) -> None:
     path = part_path(f"{gcs_bucket}/lake", "staged", "turnstile_readings", "2024-01-06")
     with pytest.raises(FileNotFoundError):
@@ -220,6 +230,7 @@ def test_a_bucket_takes_and_gives_back_a_file_of_any_size(gcs_bucket: str) -> No
     assert path.fs.find(gcs_bucket) == [path.path]
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_named(gcs_bucket: str) -> None:
     path = part_path(f"{gcs_bucket}-elsewhere", "raw", "turnstile_file")
     with pytest.raises(OSError, match=re.escape(str(path))):

@@ -65,7 +65,8 @@ print(connection.execute("SELECT sum(entries) FROM warehouse.fact_turnstile").fe
 """
 
 
-def test_a_client_that_has_the_file_open_for_writing_stops_nobody_and_goes_on(lake, file):
+@pytest.mark.slow
+def test_a_client_that_has_the_file_open_for_writing_stops_nobody_and_goes_on(processes, lake, file):
     client = [sys.executable, "-c", CLIENT, file]
     with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "open\n"

@@ -48,7 +48,8 @@ def test_help_names_every_command_option_and_variable(words, told):
     assert [word for word in told if word.strip() not in help_text] == []
 
 
-def test_help_is_quick_since_nothing_heavy_is_imported_for_it():
+@pytest.mark.slow
+def test_help_is_quick_since_nothing_heavy_is_imported_for_it(processes):
     script = f"""
 import sys
 from mta_pipeline.cli import main

@@ -1,7 +1,6 @@
 """What recovery relies on in Dagster, so that an upgrade fails here and not after a power cut."""
 
 import os
-import time
 
 import dagster as dg
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
@@ -42,6 +41,4 @@ def test_with_pools_counted_by_the_step_a_waiting_step_never_sleeps() -> None:
 def test_with_pools_counted_by_the_run_no_step_waits() -> None:
     with dg.instance_for_test(overrides={"concurrency": {"pools": {"granularity": "run"}}}) as instance:
         instance.event_log_storage.set_concurrency_slots("one", 0)
-        start = time.monotonic()
         assert pooled_job.execute_in_process(instance=instance).success
-    assert time.monotonic() - start < 5
