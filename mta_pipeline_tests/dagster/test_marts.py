@@ -42,7 +42,8 @@ def test_what_was_written_is_what_an_open_lake_computes(project):
             assert dict(written.schema) == dict(mart.schema)
 
 
-def test_a_renewed_week_is_renewed_in_marts_and_warehouse(project):
+@pytest.mark.slow
+def test_a_renewed_week_is_renewed_in_marts_and_warehouse(many_runs, project):
     project.have(THIRD)
     project.run(job=MARTS_JOB)
     (project.feed / "turnstile_240120.txt").write_bytes(
@@ -121,7 +122,8 @@ def test_the_catalogue_knows_columns_units_and_where_they_come_from(project):
     }
 
 
-def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(project):
+@pytest.mark.slow
+def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(many_runs, project):
     automation = Automation(project)
     project.run(FIRST, SECOND)
     project.run(job=MARTS_JOB)

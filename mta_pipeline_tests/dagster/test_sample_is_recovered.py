@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -53,7 +53,7 @@ def any_feed() -> st.SearchStrategy[SampleFeed]:
     )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings.default.max_examples // 5)
 @given(any_feed())
 def test_pure_functions_recover_the_truth_whatever_is_wrong_with_the_files(feed):
     assert_recovered(list(feed.stream(WEEKS)))

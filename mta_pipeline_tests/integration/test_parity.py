@@ -1,5 +1,6 @@
 """Marts are the same rows on every engine, floats included."""
 
+import polars as pl
 import pytest
 
 from mta_pipeline.engines import open_lake
@@ -29,7 +30,7 @@ def lake(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["spark", "bigquery"])
+@pytest.mark.parametrize("engine", ["spark", "standalone", "connect", "bigquery"])
 def test_every_mart_is_the_same_rows_as_on_duckdb(engine, lake, spark, bigquery_server):
     with on("duckdb", lake) as ours, on(engine, lake) as theirs:
         for mart in MARTS:
@@ -45,9 +46,10 @@ def test_an_empty_lake_is_empty_on_spark_too(tmp_path, spark):
         assert opened.to_pyarrow("station_daily").num_rows == 0
 
 
-def test_a_difference_is_found_and_said(lake):
-    with on("duckdb", lake) as rows:
-        daily = rows("system_daily")
+def test_a_difference_is_found_and_said():
+    daily = pl.DataFrame(
+        {"service_date": ["2014-10-04", "2014-10-05", "2014-10-06", "2014-10-07"], "exits": [1, 4, 3, 2]}
+    )
     other = daily.with_columns(exits=daily["exits"] + (daily["exits"] == daily["exits"].max()).cast(int))
     assert difference(daily, daily) is None
     assert difference(daily, other).startswith("exits differs in 1 rows")

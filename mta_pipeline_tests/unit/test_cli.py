@@ -9,6 +9,7 @@ import pytest
 import stamina
 from click.testing import CliRunner, Result
 
+from mta_pipeline import cli
 from mta_pipeline.cli import main
 from mta_pipeline_tests.published import WEEK, modern_file, modern_line
 from mta_pipeline_tests.webhook import serve_webhook
@@ -52,6 +53,7 @@ def test_help_names_every_command_option_and_variable(words, told):
 def test_help_is_quick_since_nothing_heavy_is_imported_for_it(processes):
     script = f"""
 import sys
+from mta_pipeline import cli
 from mta_pipeline.cli import main
 for words in ([], ["run"], ["sample"], ["summary"]):
     main([*words, "--help"], standalone_mode=False)
@@ -114,7 +116,8 @@ def test_a_sample_does_not_go_over_real_files(at_home):
 # --- run and summary ---
 
 
-def test_without_a_feed_a_sample_is_made_run_and_shown_next_to_its_truth(at_home):
+def test_without_a_feed_a_sample_is_made_run_and_shown_next_to_its_truth(at_home, monkeypatch):
+    monkeypatch.setattr(cli, "SAMPLE_TURNSTILES", 12)
     result = typed("run", "--weeks", "2014-10-11")
     assert (result.exit_code, result.exception and str(result.exception)) == (0, None)
     assert f"week 2014-10-11, from the sample feed at {at_home}/data/sample/feed" in result.output

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta_pipeline.sample import Faults, SampleFeed, SampleWeek
@@ -144,7 +144,7 @@ def any_faults() -> st.SearchStrategy[Faults]:
     return st.builds(Faults, **{f.name: kinds[type(f.default)](f.name) for f in fields(Faults)})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings.default.max_examples // 5)
 @given(
     seed=st.integers(0, 2**32),
     turnstiles=st.integers(1, 12),

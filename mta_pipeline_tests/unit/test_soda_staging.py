@@ -5,7 +5,7 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mta_pipeline.feed import BadFile
@@ -145,7 +145,6 @@ TEXTS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(DAILY.fields, TEXTS)), max_size=12))
 def test_every_row_ends_as_a_row_or_as_a_reject_and_never_as_both(rows):
     made = staged(*rows, data_set=DAILY)
@@ -155,7 +154,6 @@ def test_every_row_ends_as_a_row_or_as_a_reject_and_never_as_both(rows):
     assert made.rows["day"].is_unique().all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**6)), min_size=1, max_size=30))
 def test_riders_are_kept_to_the_last(numbers):
     rows = [
