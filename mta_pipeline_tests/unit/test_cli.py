@@ -53,7 +53,6 @@ def test_help_names_every_command_option_and_variable(words, told):
 def test_help_is_quick_since_nothing_heavy_is_imported_for_it(processes):
     script = f"""
 import sys
-from mta_pipeline import cli
 from mta_pipeline.cli import main
 for words in ([], ["run"], ["sample"], ["summary"]):
     main([*words, "--help"], standalone_mode=False)
