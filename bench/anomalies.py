@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mta_pipeline.partitions import weeks_between
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.turnstile.anomalies import LEAST_WEEKS, Judge, WeekFigures, late_complexes, week_figures
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.ridership import complex_daily
+from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2023-09-09", "2023-11-04")
 TURNSTILES = 1_000

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from mta_pipeline.partitions import FIRST_WEEK, file_name
+from mta_pipeline.weeks import FIRST_WEEK, file_name
 
 SEED = 0
 _AT_A_TIME = 8

@@ -9,15 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.turnstile.contract import (
-    CONTROL_AREAS,
-    STATION_COMPLEXES,
-    TURNSTILE_TRAFFIC,
-    Column,
-    RejectReason,
-    Status,
-    Table,
-)
+from mta_pipeline.schema import Column, Table
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES, TURNSTILE_TRAFFIC, RejectReason, Status
 
 _ENTRIES: Final = "through entry registers; leaves out OMNY taps"
 _EXITS: Final = "through exit registers"

@@ -10,9 +10,9 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.hourly.agreement import by_week, worst
-from mta_pipeline.partitions import ONE_WEEK
+from mta_pipeline.hourly_ridership.agreement import by_week, worst
 from mta_pipeline.turnstile.contract import RejectReason, Status
+from mta_pipeline.weeks import ONE_WEEK
 
 REGISTERS: Final = ("exits", "entries")
 """Exits first: they count riders however they paid."""

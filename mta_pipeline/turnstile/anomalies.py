@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from mta_pipeline.partitions import ONE_WEEK, week_start
 from mta_pipeline.turnstile.ridership import is_subway
+from mta_pipeline.weeks import ONE_WEEK, week_start
 
 WEEKS_BEFORE: Final = 8
 """Weeks before that a week is compared with, the newest of the last LOOK_BACK."""

@@ -1,18 +1,13 @@
-"""The contract of every table in the lake, in code: layer, grain, columns with types and meaning.
+"""The contracts of the turnstile tables: layer, grain, and columns with types and meaning.
 
-The asset catalogue, the checks and the writers all read it from here. How a table is computed or stored
-is not said here.
+The rules that they refer to are in docs/data-contract.md.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import polars as pl
 
-WALL_CLOCK: Final = pl.Datetime("us")
-"""New York wall-clock time, without zone."""
+from mta_pipeline.schema import WALL_CLOCK, Column, Table
 
 SUBWAY_DIVISIONS: Final = ("BMT", "IRT", "IND")
 """The divisions that subway figures count; PTH, SRT, RIT and JFK are other carriers."""
@@ -52,37 +47,6 @@ class Status:
     OK: Final = "ok"
     ALL: Final = (FIRST, RESET, IMPLAUSIBLE, LONG_GAP, OK)
     IN_TOTALS: Final = (OK, LONG_GAP)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its name, Polars type and meaning, units included."""
-
-    name: str
-    dtype: pl.DataType
-    description: str
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of the lake."""
-
-    layer: str
-    name: str
-    grain: str
-    description: str
-    columns: tuple[Column, ...]
-
-    @cached_property
-    def schema(self) -> Mapping[str, pl.DataType]:
-        """Column names to Polars types, in order."""
-        return {column.name: column.dtype for column in self.columns}
-
-    @cached_property
-    def required(self) -> tuple[str, ...]:
-        """The columns that never hold null."""
-        return tuple(column.name for column in self.columns if not column.nullable)
 
 
 _CONTROL_AREA = Column("control_area", pl.String(), "Control area (booth), C/A in the file, such as A002.")

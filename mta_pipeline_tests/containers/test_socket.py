@@ -13,8 +13,8 @@ from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.test_utils import create_run_for_test
 
-from mta_pipeline.containers.caretaker import tend
-from mta_pipeline.containers.launcher import ContainerRunLauncher
+from mta_pipeline.run_launchers.docker import ContainerRunLauncher
+from mta_pipeline.run_launchers.reaper import tend
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.containers.deployment import wait_until
 

@@ -29,14 +29,14 @@ from dagster_shared.error import SerializableErrorInfo
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from mta_pipeline.build import RIDERSHIP_JOB
-from mta_pipeline.observability.health import HealthReader
-from mta_pipeline.observability.server import HealthServer
-from mta_pipeline.observability.status import figures, page, terminal, troubles
+from mta_pipeline.monitoring.health import HealthReader
+from mta_pipeline.monitoring.server import HealthServer
+from mta_pipeline.monitoring.status import figures, page, terminal, troubles
+from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
 from mta_pipeline_tests.conftest import REPOSITORY, absent
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.fault_injection.sandbox import wait_until
 
 REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pipeline"), "__repository__")
 

@@ -12,17 +12,16 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG as RANGE_EN
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG as RANGE_START
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
-from mta_pipeline.automation.portal import SENSOR
-from mta_pipeline.build import HOURLY_JOB, MARTS_JOB
-from mta_pipeline.partitions import weeks_between
-from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.orchestration.automation.portal import SENSOR
+from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, HOURLY_JOB, LEAVE, MARTS_JOB
+from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.sample import Faults, SampleFeed
 from mta_pipeline.sample.hourly import omny_share_of
 from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline.settings import Settings
+from mta_pipeline.weeks import weeks_between
 from mta_pipeline_tests.dagster.project import Project, failure_of
-from mta_pipeline_tests.published import moment
+from mta_pipeline_tests.support.published_files import moment
 
 RAW = dg.AssetKey(["raw", "hourly_ridership"])
 FIRST, LAST = "2024-01-27", "2024-02-24"

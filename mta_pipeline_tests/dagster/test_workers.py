@@ -10,8 +10,9 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
-from mta_pipeline.observability.workers import WatchedRunLauncher, end_dead_runs
-from mta_pipeline.run import WEEKLY_KEYS, record_complete
+from mta_pipeline.cli.run import record_complete
+from mta_pipeline.orchestration.keys import WEEKLY_KEYS
+from mta_pipeline.run_launchers.local import WatchedRunLauncher, end_dead_runs
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import WEEKS
 

@@ -15,22 +15,14 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.feed import (
-    BadFile,
-    Feed,
-    FeedRefused,
-    FeedUnavailable,
-    NotPublished,
-    PublishedFile,
-    delivery,
-    open_feed,
-)
-from mta_pipeline.feed.delivery import deliver, receive
-from mta_pipeline.partitions import file_name
-from mta_pipeline.resources.feed import TurnstileFeed
-from mta_pipeline_tests.feed_server import serve_feed
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, open_feed, unpacking
+from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.feed_server import serve_feed
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 WEEK, NEXT_WEEK, ABSENT_WEEK = "2024-01-06", "2024-01-13", "2024-01-20"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
@@ -203,7 +195,7 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
 def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(
     tmp_path, monkeypatch, suffix, contents, saying
 ):
-    monkeypatch.setattr(delivery, "ALWAYS_ALLOWED_BYTES", 2**20)
+    monkeypatch.setattr(unpacking, "ALWAYS_ALLOWED_BYTES", 2**20)
     (tmp_path / (NAME + suffix)).write_bytes(contents)
 
     refused(open_feed(str(tmp_path)), BadFile, saying)
@@ -238,7 +230,7 @@ def test_what_a_copy_is_packed_with_is_told_by_its_bytes_and_not_by_its_name(tmp
 
 
 def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(delivery, "MAX_PUBLISHED_BYTES", len(CONTENTS) - 1)
+    monkeypatch.setattr(unpacking, "MAX_PUBLISHED_BYTES", len(CONTENTS) - 1)
     (tmp_path / NAME).write_bytes(CONTENTS)
     refused(open_feed(str(tmp_path)), BadFile, "too large")
 

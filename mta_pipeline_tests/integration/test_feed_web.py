@@ -15,9 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished, open_feed, site, web
-from mta_pipeline.partitions import file_name
-from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
+from mta_pipeline.sources import http
+from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.turnstile_files import open_feed, web
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
 
 WEEK, NEXT_WEEK = "2024-01-06", "2024-01-13"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
@@ -59,7 +61,7 @@ def server(tmp_path: Path) -> Iterator[FeedServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the answers that never come; the others are given all the time they need."""
-    monkeypatch.setattr(site, "READ_TIMEOUT", 0.5)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.5)
 
 
 def asked_for(server: FeedServer, name: str) -> list[str]:
@@ -108,7 +110,7 @@ def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, imp
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying):
-    server.fail(NAME, fault, times=site.MAX_REDIRECTS + 1)
+    server.fail(NAME, fault, times=http.MAX_REDIRECTS + 1)
     sink = io.BytesIO()
 
     with pytest.raises(outcome, match=saying) as raised:
@@ -117,7 +119,7 @@ def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying)
     assert WEEK in str(raised.value)
     assert not raised.value.retryable
     assert sink.getvalue() == b""
-    assert len(asked_for(server, NAME)) == (site.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
+    assert len(asked_for(server, NAME)) == (http.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
 
 
 def test_retry_after_is_waited_for_within_reason(server):
@@ -239,7 +241,7 @@ def test_an_index_page_without_a_version_is_read_every_time(server):
 
 
 def test_a_hurried_feed_asks_once_and_does_not_wait_for_what_comes_slowly(server, monkeypatch):
-    monkeypatch.setattr(site, "HURRIED", 0.3)
+    monkeypatch.setattr(http, "HURRIED", 0.3)
     feed = open_feed(server.index_url, hurried=True)
     with stamina.set_testing(False):
         server.fail("turnstile.html", Fault(status=503))

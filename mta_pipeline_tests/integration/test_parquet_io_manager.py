@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from upath import UPath
 
-from mta_pipeline.io_managers.frames import to_parquet, to_polars
-from mta_pipeline.io_managers.parquet import NO_DATA, ParquetIOManager
-from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
-from mta_pipeline.partitions import week_after, week_before, week_start, weeks_between
-from mta_pipeline.storage import part_path, read_bytes
+from mta_pipeline.lake.parquet import to_parquet, to_polars
+from mta_pipeline.lake.storage import part_path, read_bytes
+from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.weeks import week_after, week_before, week_start, weeks_between
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 WEEKS = weeks_between("2023-12-30", "2024-01-27")
 FIRST, SECOND, THIRD = WEEKS[:3]

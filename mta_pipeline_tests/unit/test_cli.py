@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
-from mta_pipeline_tests.published import WEEK, modern_file, modern_line
-from mta_pipeline_tests.webhook import serve_webhook
+from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
+from mta_pipeline_tests.support.webhook import serve_webhook
 
 HEAVY = ("dagster", "polars", "pandas", "pyarrow", "requests", "rich")
 
@@ -53,7 +53,6 @@ def test_help_names_every_command_option_and_variable(words, told):
 def test_help_is_quick_since_nothing_heavy_is_imported_for_it(processes):
     script = f"""
 import sys
-from mta_pipeline import cli
 from mta_pipeline.cli import main
 for words in ([], ["run"], ["sample"], ["summary"]):
     main([*words, "--help"], standalone_mode=False)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.partitions import file_name, stretches, week_after, week_before, week_of_file, weeks_between
+from mta_pipeline.weeks import file_name, stretches, week_after, week_before, week_of_file, weeks_between
 
 
 def test_a_week_and_its_file_name_the_same_saturdays():

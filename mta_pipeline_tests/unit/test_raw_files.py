@@ -11,12 +11,13 @@ from typing import BinaryIO
 import pyarrow as pa
 import pytest
 
-from mta_pipeline import raw_files
-from mta_pipeline.feed import BadFile, Fetched, FilesystemFeed, NotPublished
-from mta_pipeline.partitions import file_name
-from mta_pipeline.raw_files import DamagedRawFile, RawFiles
-from mta_pipeline.storage import Found
-from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+from mta_pipeline.lake import raw_files
+from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.lake.storage import Found
+from mta_pipeline.sources.errors import BadFile, NotPublished
+from mta_pipeline.sources.turnstile_files import Fetched, FilesystemFeed
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 
 NAME = file_name(WEEK)
 OLD, NEW, NEWER = (modern_file(modern_line("2024-01-06 03", 100 + n, 50 + n)) for n in range(3))

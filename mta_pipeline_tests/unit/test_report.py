@@ -12,7 +12,7 @@ from PIL import Image
 from mta_pipeline.report import charts, figures
 from mta_pipeline.report.page import Report, Sources, render
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval, sources_of
+from mta_pipeline_tests.support.small_lake import STATIONS, SmallLake, interval, sources_of
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
 NOON = dt.datetime(2024, 2, 1, 12, tzinfo=dt.UTC)
