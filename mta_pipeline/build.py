@@ -26,10 +26,10 @@ from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
     HOURLY_JOB,
     LANDING_JOB,
-    LEAVE,
     MARTS_JOB,
     REFERENCE_JOB,
     RIDERSHIP_JOB,
+    SKIP,
 )
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
@@ -99,7 +99,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     description="Weeks from the feed to the lake: one, or a range in a single run. Weeks that are "
                     "complete in the lake, from the contents the feed offers now, are left as they are; to do them "
                     "again, materialize the assets.",
-                    tags={COMPLETE_WEEKS: LEAVE},
+                    tags={COMPLETE_WEEKS: SKIP},
                 ),
                 dg.define_asset_job(
                     LANDING_JOB,
@@ -116,7 +116,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     selection=dg.AssetSelection.assets(*hourly),
                     description="Weeks of the hourly feed, from the portal (MTA_SODA) to the lake: one, or a range in "
                     "a single run. Of weeks that the portal has not changed since, nothing is fetched or made again.",
-                    tags={COMPLETE_WEEKS: LEAVE},
+                    tags={COMPLETE_WEEKS: SKIP},
                 ),
                 dg.define_asset_job(
                     MARTS_JOB,

@@ -57,7 +57,7 @@ def weeks_between(first: str, last: str) -> list[str]:
     return [(week_start(first) + n * ONE_WEEK).isoformat() for n in range(days // 7 + 1)]
 
 
-def stretches(weeks: "Iterable[str]", *, at_most: int | None = None) -> list[tuple[str, str]]:
+def contiguous_ranges(weeks: "Iterable[str]", *, at_most: int | None = None) -> list[tuple[str, str]]:
     """The first and last week of each stretch of consecutive weeks, in order; of `at_most` weeks each if given."""
     found: list[list[str]] = []
     for week in sorted(weeks):

@@ -87,7 +87,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     except ValueError as error:
         raise click.ClickException(f"MTA_FEED: {error}") from error
     try:
-        weeks = weeks or list(feed.weeks_on_offer())[-NEWEST:]
+        weeks = weeks or list(feed.available_weeks())[-NEWEST:]
         if not weeks:
             raise click.ClickException(
                 f"No weekly files at {feed.location}: nothing there is named turnstile_YYMMDD.txt."
@@ -160,14 +160,14 @@ def status() -> None:
     """Show how the pipeline is doing: what is wrong, what to do about it, and key figures."""
     from rich.console import Console  # noqa: PLC0415
 
-    from mta_pipeline.monitoring.status import terminal, troubles  # noqa: PLC0415
+    from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
 
     with _health() as reader:
         health = reader.read()
     console = Console(soft_wrap=True, highlight=False)
     for part in terminal(health):
         console.print(part)
-    sys.exit(1 if any(troubles(health)) else 0)
+    sys.exit(1 if any(problems(health)) else 0)
 
 
 @main.command()

@@ -18,7 +18,7 @@ from upath import UPath
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
-from mta_pipeline.lake.storage import location, one_at_a_time, report_path, sweep
+from mta_pipeline.lake.storage import folder_lock, location, remove_stale_temp_files, report_path
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
@@ -30,7 +30,7 @@ from mta_pipeline.orchestration.keys import (
     WEEKLY_KEYS,
 )
 from mta_pipeline.orchestration.run_records import range_tags
-from mta_pipeline.run_launchers.local import end_dead_runs
+from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.telemetry.progress import read_progress
@@ -41,7 +41,7 @@ from mta_pipeline.turnstile.contract import (
     TURNSTILE_REJECTS,
     TURNSTILE_TRAFFIC,
 )
-from mta_pipeline.weeks import stretches, week_after
+from mta_pipeline.weeks import contiguous_ranges, week_after
 
 # Dagster's own lines would drown the progress; they are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -77,13 +77,13 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         FeedError: the feed does not say what it offers.
         RecordsError: Dagster's records cannot be written.
     """
-    sweep(settings.lake_root)
+    remove_stale_temp_files(settings.lake_root)
     due = list(weeks) if again else weeks_due(weeks, settings.lake_root, feed)
     if len(due) < len(weeks):
         console.print(f"{len(due)} to do, the others are complete in the lake (--again does all again)")
     try:
         with _records(settings) as instance:
-            end_dead_runs(instance)
+            fail_dead_runs(instance)
             record_complete(instance, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
             if not outcome.failures and (again or answers_are_due(settings.lake_root)):
@@ -102,7 +102,7 @@ def _records(settings: Settings) -> dg.DagsterInstance:
     if settings.dagster_home is None:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # Whoever opens a new home makes its tables; of two at once, one would fail.
-    with one_at_a_time(UPath(settings.dagster_home)):
+    with folder_lock(UPath(settings.dagster_home)):
         return with_open_connections(dg.DagsterInstance.get())
 
 
@@ -118,14 +118,14 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
     with _shown(console) as show:
         run = _Runner(defs, instance, show, outcome)
         run(REFERENCE_JOB)
-        pending = stretches(weeks)
+        pending = contiguous_ranges(weeks)
         while pending and not outcome.failures:
             stretch = pending.pop(0)
             failed = run(RIDERSHIP_JOB, stretch)
             if failed:
                 outcome.failed_weeks |= failed
                 left = [week for week in weeks if stretch[0] <= week <= stretch[1] and week not in failed]
-                pending = stretches(left) + pending
+                pending = contiguous_ranges(left) + pending
     return outcome
 
 

@@ -53,12 +53,12 @@ def weeks_due(weeks: Sequence[str], lake_root: str, feed: Feed) -> list[str]:
     """
     raw = RawFiles(lake_root)
     due: list[str] = []
-    on_offer: dict[str, str | None] = {}
+    available: dict[str, str | None] = {}
     for week in weeks:
         before = week_before(week)
-        carried = on_offer[before] if before in on_offer else _made_from(lake_root, TURNSTILE_READINGS, before)
-        on_offer[week] = _on_offer(raw, feed, week)
-        if not _is_complete(lake_root, week, carried, on_offer[week]):
+        carried = available[before] if before in available else _made_from(lake_root, TURNSTILE_READINGS, before)
+        available[week] = _available(raw, feed, week)
+        if not _is_complete(lake_root, week, carried, available[week]):
             due.append(week)
     return due
 
@@ -74,10 +74,10 @@ def weeks_out_of_date(weeks: Sequence[str], lake_root: str) -> list[str]:
     ]
 
 
-def _on_offer(raw: RawFiles, feed: Feed, week: str) -> str | None:
+def _available(raw: RawFiles, feed: Feed, week: str) -> str | None:
     """The sha256 of the contents on offer if they have landed, None if there is no such week."""
     try:
-        version = raw.version_on_offer(feed, week)
+        version = raw.available_version(feed, week)
         landed = version and raw.manifest(week)
     except (BadFile, DamagedRawFile):
         return _OTHER

@@ -17,24 +17,24 @@ from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedSlow
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
 
-QUESTIONS_PER_LOOK: Final = 100
+MAX_PROBES_PER_TICK: Final = 100
 """Weeks that a look asks the feed about one by one; the rest wait for the next look."""
 
-SECONDS_PER_LOOK: Final = 20.0
+SECONDS_PER_TICK: Final = 20.0
 """After so long a look asks no more; Dagster ends a tick at 60 s."""
 
 FIRST_WAIT: Final = dt.timedelta(hours=1)
 LONGEST_WAIT: Final = dt.timedelta(days=1)
 
 
-class Asked(NamedTuple):
+class RequestedVersion(NamedTuple):
     """Which version of a week was asked for, and how many times. Kept until the lake has what the feed offers."""
 
     version: str
     times: int
 
 
-class Cursor(BaseModel):
+class DiscoveryCursor(BaseModel):
     """What a look leaves to the next one."""
 
     feed: str = ""
@@ -44,7 +44,7 @@ class Cursor(BaseModel):
     """The version of the feed's list once all that is new in it was asked for."""
     looked_at: str = ""
     """Landed weeks are looked at in turn; the last one that was."""
-    asked: dict[str, Asked] = {}
+    asked: dict[str, RequestedVersion] = {}
     failed_looks: int = 0
     """How many looks in a row the feed did not answer."""
 
@@ -57,22 +57,22 @@ class Attempt(NamedTuple):
     """Why the week's file cannot be used, if it cannot: other contents must come first."""
 
 
-class Find(NamedTuple):
+class DueWeek(NamedTuple):
     """A week to ask for: what the feed says of it, and why it is asked for."""
 
     file: PublishedFile
-    asked: Asked
+    asked: RequestedVersion
     landed_before: bool
 
 
 @dataclass
-class Look:
+class Discovery:
     """What one look found: the weeks that are due, by key."""
 
-    cursor: Cursor
-    due: dict[str, Find] = field(default_factory=dict)
+    cursor: DiscoveryCursor
+    due: dict[str, DueWeek] = field(default_factory=dict)
     fault: FeedError | None = None
-    on_offer: int | None = None
+    available: int | None = None
     """How many weeks the feed lists; None if its list has not changed since the last look."""
     questions: int = 0
 
@@ -80,37 +80,37 @@ class Look:
 def look(
     feed: Feed,
     raw: RawFiles,
-    cursor: Cursor,
+    cursor: DiscoveryCursor,
     *,
     landed: Collection[str],
     calendar: Collection[str],
-    under_way: Collection[str],
+    in_progress: Collection[str],
     last_attempts: Callable[[Collection[str]], Mapping[str, Attempt]],
     now: dt.datetime,
-) -> Look:
-    """Find the weeks that are on offer and have not landed, or have with other contents; in order.
+) -> Discovery:
+    """DueWeek the weeks that are on offer and have not landed, or have with other contents; in order.
 
     Args:
-        feed: a hurried one.
+        feed: a fail_fast one.
         raw: what has landed.
         cursor: what the last look left.
         landed: the weeks that have landed, and are known to have.
         calendar: the weeks that may be asked for.
-        under_way: weeks that a run is about to land.
+        in_progress: weeks that a run is about to land.
         last_attempts: how the last run over each of these weeks ended, leaving out those without one.
         now: the time, with a zone.
     """
     if cursor.feed != feed.location:
-        cursor = Cursor(feed=feed.location)
+        cursor = DiscoveryCursor(feed=feed.location)
     known = cursor.listing if len(landed) >= cursor.landed else None
-    found = Look(cursor.model_copy(update={"asked": dict(cursor.asked), "landed": len(landed), "listing": known}))
-    here = sorted(set(landed) - set(under_way))
+    found = Discovery(cursor.model_copy(update={"asked": dict(cursor.asked), "landed": len(landed), "listing": known}))
+    here = sorted(set(landed) - set(in_progress))
     try:
         listing = feed.listing_unless(known)
         offered = {} if listing is None else {week: file for week, file in listing.weeks.items() if week in calendar}
-        found.on_offer = None if listing is None else len(offered)
+        found.available = None if listing is None else len(offered)
         questions = _Questions(feed, raw, found, last_attempts(cursor.asked) if cursor.asked else {}, now)
-        new = sorted((offered.keys() | cursor.asked.keys()) - set(landed) - set(under_way))
+        new = sorted((offered.keys() | cursor.asked.keys()) - set(landed) - set(in_progress))
         complete = questions.about_new(new, offered)
         if listing is not None:
             found.cursor.listing = listing.version if complete and len(offered) == len(listing.weeks) else None
@@ -126,10 +126,10 @@ class _Questions:
     """Asks the feed about single weeks, until it has asked enough for one look."""
 
     def __init__(
-        self, feed: Feed, raw: RawFiles, found: Look, attempts: Mapping[str, Attempt], now: dt.datetime
+        self, feed: Feed, raw: RawFiles, found: Discovery, attempts: Mapping[str, Attempt], now: dt.datetime
     ) -> None:
         self._feed, self._raw, self._found, self._attempts, self._now = feed, raw, found, attempts, now
-        self._until = time.monotonic() + SECONDS_PER_LOOK
+        self._until = time.monotonic() + SECONDS_PER_TICK
 
     def about_new(self, weeks: Iterable[str], offered: Mapping[str, PublishedFile]) -> bool:
         """Ask for weeks that have not landed; returns whether it came to the end of them."""
@@ -159,7 +159,7 @@ class _Questions:
 
     def _enough(self) -> bool:
         """Count one question more, unless that would be too many."""
-        if self._found.questions == QUESTIONS_PER_LOOK or time.monotonic() > self._until:
+        if self._found.questions == MAX_PROBES_PER_TICK or time.monotonic() > self._until:
             return True
         self._found.questions += 1
         return False
@@ -178,11 +178,11 @@ class _Questions:
             if not _again(before, self._attempts.get(file.week), self._now):
                 return
             times = before.times + 1
-        self._found.cursor.asked[file.week] = Asked(version, times)
-        self._found.due[file.week] = Find(file, Asked(version, times), landed_before)
+        self._found.cursor.asked[file.week] = RequestedVersion(version, times)
+        self._found.due[file.week] = DueWeek(file, RequestedVersion(version, times), landed_before)
 
 
-def _again(asked: Asked, attempt: Attempt | None, now: dt.datetime) -> bool:
+def _again(asked: RequestedVersion, attempt: Attempt | None, now: dt.datetime) -> bool:
     """Whether to ask for the same version of a week again: unless it was refused, after ever longer waits."""
     if attempt is None:
         return True

@@ -20,7 +20,7 @@ NOTHING: Final = 0
 """The generation of an object that is not there."""
 
 
-class ChangedMeanwhile(Exception):
+class ConcurrentWriteError(Exception):
     """Not written: what was to be replaced, or what was to be written, is no longer what it was when it was read."""
 
 
@@ -67,7 +67,7 @@ def write(path: "UPath", payload: bytes | memoryview, seen: int | None = None) -
         seen: the generation that is to be replaced; None replaces any.
 
     Raises:
-        ChangedMeanwhile: the object is not the one that was seen, and does not hold the payload either.
+        ConcurrentWriteError: the object is not the one that was seen, and does not hold the payload either.
     """
     from google.cloud.exceptions import PreconditionFailed  # noqa: PLC0415
     from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
@@ -87,7 +87,7 @@ def write(path: "UPath", payload: bytes | memoryview, seen: int | None = None) -
     except PreconditionFailed as error:
         # Of a request that was tried again, the first may have got through without our hearing of it.
         if not _holds(path, contents):
-            raise ChangedMeanwhile(f"{path} was written by another run meanwhile") from error
+            raise ConcurrentWriteError(f"{path} was written by another run meanwhile") from error
 
 
 def remove(path: "UPath", seen: int) -> None:

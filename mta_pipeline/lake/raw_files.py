@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from mta_pipeline.lake.gcs import ChangedMeanwhile
+from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.storage import (
     files_in,
+    folder_lock,
     generation,
     location,
-    one_at_a_time,
     read_bytes,
     remove,
     weeks_there,
@@ -40,7 +40,7 @@ _CODEC: Final = "zstd"
 MANIFEST: Final = "manifest.json"
 
 
-class Manifest(BaseModel):
+class FileManifest(BaseModel):
     """What was published: where it came from, its sha256 and size unpacked, and what the feed said of it."""
 
     model_config = ConfigDict(frozen=True)
@@ -62,7 +62,7 @@ class Manifest(BaseModel):
         """What the feed says of the file without sending it."""
         return self.etag, self.last_modified
 
-    def seen_as(self, file: "PublishedFile") -> "Manifest":
+    def seen_as(self, file: "PublishedFile") -> "FileManifest":
         """The manifest of the same contents, of which the feed now says something else."""
         return self.model_copy(update={"etag": file.etag, "last_modified": file.last_modified})
 
@@ -84,7 +84,7 @@ class RawFiles:
 
     lake_root: str
 
-    def manifest(self, week: str) -> Manifest | None:
+    def manifest(self, week: str) -> FileManifest | None:
         """The manifest of a week, or None if the week has not landed.
 
         Raises:
@@ -92,7 +92,7 @@ class RawFiles:
         """
         path = self.path(week) / MANIFEST
         try:
-            return Manifest.model_validate_json(read_bytes(path))
+            return FileManifest.model_validate_json(read_bytes(path))
         except FileNotFoundError:
             return None
         except ValidationError as error:
@@ -129,7 +129,7 @@ class RawFiles:
             )
         return Landed(published, manifest.sha256)
 
-    def land(self, feed: "Feed", week: str) -> tuple[Manifest, bool]:
+    def land(self, feed: "Feed", week: str) -> tuple[FileManifest, bool]:
         """Fetch a week and keep it; returns its manifest and whether its contents are new.
 
         The same contents leave the manifest as it was, so that a repeat changes nothing; only if the feed has another
@@ -148,7 +148,7 @@ class RawFiles:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
             traced.add(bytes_in=fetched.size)
         name = file_name(week)
-        manifest = Manifest(
+        manifest = FileManifest(
             file=name,
             object=f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}.txt.zst",
             source=fetched.file.url,
@@ -167,22 +167,22 @@ class RawFiles:
             return generation(folder / MANIFEST) == seen and self._manifest_if_sound(week) == before
 
         try:
-            with span("write") as traced, one_at_a_time(folder):
+            with span("write") as traced, folder_lock(folder):
                 traced.add(bytes=len(packed.getvalue()))
                 # Its name says its contents, so whoever else writes it writes the same.
                 write_atomically(folder / kept.object, memoryview(packed.getvalue()))
                 if leftovers or kept != before:
                     # Written anew before anything goes: a rival between its object and its manifest now fails.
-                    self._write(week, kept, still=nobody_else_landed)
+                    self._write(week, kept, precondition=nobody_else_landed)
                 elif not nobody_else_landed():
-                    raise ChangedMeanwhile(f"{folder}: another version has landed meanwhile")
+                    raise ConcurrentWriteError(f"{folder}: another version has landed meanwhile")
                 for other in leftovers:
                     remove(other)
-        except ChangedMeanwhile:
+        except ConcurrentWriteError:
             return self.land(feed, week)
         return kept, not same
 
-    def version_on_offer(self, feed: "Feed", week: str) -> str | None:
+    def available_version(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
 
         The contents are only fetched if etag and modification time do not already say that nothing changed. If they
@@ -198,12 +198,12 @@ class RawFiles:
             fetched = feed.fetch(week, nowhere)
         if fetched.sha256 == manifest.sha256:
             # Who looks may not be allowed to write, and who lands the week knows better.
-            with suppress(OSError, ChangedMeanwhile), one_at_a_time(self.path(week)):
+            with suppress(OSError, ConcurrentWriteError), folder_lock(self.path(week)):
                 noted = manifest.seen_as(fetched.file)
-                self._write(week, noted, still=lambda: self._manifest_if_sound(week) == manifest)
+                self._write(week, noted, precondition=lambda: self._manifest_if_sound(week) == manifest)
         return fetched.sha256
 
-    def manifest_if_unchanged(self, feed: "Feed", week: str) -> Manifest | None:
+    def manifest_if_unchanged(self, feed: "Feed", week: str) -> FileManifest | None:
         """The manifest of a landed week of which the feed says what it said then, or that it no longer has."""
         manifest = self._manifest_if_sound(week)
         if manifest is None:
@@ -215,8 +215,8 @@ class RawFiles:
         return manifest if any(signature) and signature == manifest.signature else None
 
     def is_current(self, feed: "Feed", week: str) -> bool:
-        """Whether a week has landed with the contents that the feed offers now. Raises as `version_on_offer` does."""
-        version = self.version_on_offer(feed, week)
+        """Whether a week has landed with the contents that the feed offers now. Raises as `available_version` does."""
+        version = self.available_version(feed, week)
         manifest = self._manifest_if_sound(week)
         return manifest is not None and manifest.sha256 == version
 
@@ -228,10 +228,12 @@ class RawFiles:
         """The folder that holds a week's file and manifest."""
         return location(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
 
-    def _write(self, week: str, manifest: Manifest, *, still: Callable[[], bool]) -> None:
-        write_atomically(self.path(week) / MANIFEST, manifest.model_dump_json(indent=2).encode(), still=still)
+    def _write(self, week: str, manifest: FileManifest, *, precondition: Callable[[], bool]) -> None:
+        write_atomically(
+            self.path(week) / MANIFEST, manifest.model_dump_json(indent=2).encode(), precondition=precondition
+        )
 
-    def _manifest_if_sound(self, week: str) -> Manifest | None:
+    def _manifest_if_sound(self, week: str) -> FileManifest | None:
         try:
             return self.manifest(week)
         except DamagedRawFile:

@@ -15,12 +15,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from mta_pipeline.lake.gcs import ChangedMeanwhile
+from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.raw_files import MANIFEST, DamagedRawFile
 from mta_pipeline.lake.storage import (
     files_in,
+    folder_lock,
     location,
-    one_at_a_time,
     read_bytes,
     remove,
     weeks_there,
@@ -60,7 +60,7 @@ class Part(BaseModel):
     updated_at: str | None
 
 
-class Manifest(BaseModel):
+class PagesManifest(BaseModel):
     """What came: from where, which rows, in which pages."""
 
     model_config = ConfigDict(frozen=True)
@@ -121,7 +121,7 @@ class SodaRaw:
         """The weeks that have landed."""
         return weeks_there(self.lake_root, RAW, self.data_set.table, MANIFEST)
 
-    def manifest(self, week: str | None) -> Manifest | None:
+    def manifest(self, week: str | None) -> PagesManifest | None:
         """The manifest of a week, or None if it has not landed.
 
         Raises:
@@ -129,13 +129,13 @@ class SodaRaw:
         """
         path = self.path(week) / MANIFEST
         try:
-            return Manifest.model_validate_json(read_bytes(path))
+            return PagesManifest.model_validate_json(read_bytes(path))
         except FileNotFoundError:
             return None
         except ValidationError as error:
             raise DamagedRawFile(f"{path}: not a manifest; {self._remedy(week)}.") from error
 
-    def rows(self, manifest: Manifest, week: str | None) -> pl.DataFrame:
+    def rows(self, manifest: PagesManifest, week: str | None) -> pl.DataFrame:
         """All rows of a week as text, in the order of the pages.
 
         Raises:
@@ -150,7 +150,7 @@ class SodaRaw:
             frames.append(rows_of(contents, manifest.fields, str(path)))
         return pl.concat(frames)
 
-    def land(self, api: SodaApi, week: str | None) -> tuple[Manifest, bool]:
+    def land(self, api: SodaApi, week: str | None) -> tuple[PagesManifest, bool]:
         """Fetch a week's pages and keep them; returns the manifest and whether its contents are new.
 
         The portal is asked first how many rows there are and when they last changed. If that is what the manifest says,
@@ -174,7 +174,7 @@ class SodaRaw:
                 if self._ask(api, week) != asked:
                     raise _Misfit("it changed while it was read")
                 self._keep(made, week, before)
-            except ChangedMeanwhile:
+            except ConcurrentWriteError:
                 continue
             except _Misfit as error:
                 misfit = error
@@ -197,7 +197,7 @@ class SodaRaw:
         parts = tuple(_part(data_set, snapshot) for data_set, snapshot in snapshots)
         return _Question(api.base_url, where, self.data_set.fields, api.page_rows, parts)
 
-    def _fetch(self, api: SodaApi, week: str | None, asked: _Question) -> Manifest:
+    def _fetch(self, api: SodaApi, week: str | None, asked: _Question) -> PagesManifest:
         folder, pages, size = self.path(week), [], 0
         there = {file.path.name for file in files_in(folder)}
         for part in asked.parts:
@@ -222,7 +222,7 @@ class SodaRaw:
             if ids and (repeated := pl.concat(ids).is_duplicated().sum()):
                 self._forget(folder, f"{asked.digest}-{part.data_set}-")
                 raise _Misfit(f"{repeated:,} rows came more than once, and so others did not come")
-        return Manifest(
+        return PagesManifest(
             portal=asked.portal,
             where=asked.where,
             fields=asked.fields,
@@ -247,7 +247,7 @@ class SodaRaw:
             return None
         return contents if hashlib.sha256(contents).hexdigest().startswith(sha256) else None
 
-    def _keep(self, made: Manifest, week: str | None, before: Manifest | None) -> None:
+    def _keep(self, made: PagesManifest, week: str | None, before: PagesManifest | None) -> None:
         """Write the manifest, unless another run has landed the week meanwhile, and remove what it does not name."""
         folder = self.path(week)
         named = {page.object for page in made.pages}
@@ -256,9 +256,9 @@ class SodaRaw:
             # Who landed meanwhile may have removed pages of ours.
             return self._manifest_if_sound(week) == before and named <= {file.path.name for file in files_in(folder)}
 
-        with one_at_a_time(folder):
+        with folder_lock(folder):
             payload = made.model_dump_json(indent=2).encode()
-            write_atomically(folder / MANIFEST, payload, still=nobody_else_landed)
+            write_atomically(folder / MANIFEST, payload, precondition=nobody_else_landed)
             for file in files_in(folder):
                 # Folders of weeks are of a data set that is taken whole now, and was not before.
                 if file.path.name not in (MANIFEST, *named) and not file.path.name.startswith("week="):
@@ -269,7 +269,7 @@ class SodaRaw:
             if file.path.name.startswith(stem):
                 remove(file)
 
-    def _manifest_if_sound(self, week: str | None) -> Manifest | None:
+    def _manifest_if_sound(self, week: str | None) -> PagesManifest | None:
         """The manifest, if all pages it names are whole."""
         try:
             manifest = self.manifest(week)

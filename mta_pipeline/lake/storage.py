@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NamedTuple
 from upath import UPath
 
 from mta_pipeline.lake import gcs
-from mta_pipeline.lake.gcs import ChangedMeanwhile
+from mta_pipeline.lake.gcs import ConcurrentWriteError
 
 # Temporaries are hidden and end in this, so that no engine takes one for part of a table.
 _TEMPORARY: Final = ".writing"
@@ -23,7 +23,7 @@ _TEMPORARIES: Final = f".*{_TEMPORARY}"
 _WEEK: Final = "week="
 _PART: Final = "part-0.parquet"
 
-_RIVALS: Final = 10
+_MAX_WRITE_CONFLICTS: Final = 10
 """How many writes by others to one object in a bucket a writer waits for."""
 
 
@@ -95,10 +95,10 @@ def remove(found: Found) -> None:
 
 
 @contextmanager
-def one_at_a_time(folder: UPath) -> Iterator[None]:
+def folder_lock(folder: UPath) -> Iterator[None]:
     """Lets one process at a time into the block, where files of a folder must fit together.
 
-    Buckets have no such lock: there, `write_atomically` with `still` keeps rivals apart.
+    Buckets have no such lock: there, `write_atomically` with `precondition` keeps rivals apart.
     """
     local = local_path(folder)
     if local is None:
@@ -114,13 +114,15 @@ def one_at_a_time(folder: UPath) -> Iterator[None]:
         os.close(handle)
 
 
-def sweep(root: str) -> None:
+def remove_stale_temp_files(root: str) -> None:
     """Remove the temporary files that writers left anywhere below a lake's root when they died."""
     if local := local_path(UPath(root)):
         _remove_dead(local.rglob(_TEMPORARIES))
 
 
-def write_atomically(path: UPath, payload: bytes | memoryview, *, still: Callable[[], bool] | None = None) -> None:
+def write_atomically(
+    path: UPath, payload: bytes | memoryview, *, precondition: Callable[[], bool] | None = None
+) -> None:
     """Put the payload in the file's place, whole or not at all; of two writers at once the last one wins.
 
     Folders are made as needed. A writer that is killed leaves what was there before and at most a hidden temporary
@@ -131,20 +133,20 @@ def write_atomically(path: UPath, payload: bytes | memoryview, *, still: Callabl
         payload: all of its contents.
         still: whether the payload is what should be written yet, asked right before. Nobody who uses it, too, can
             come between question and write: in a bucket, where the file is replaced only if it is the one that was
-            there at the question, and asked again if not; and in a directory, inside of `one_at_a_time`.
+            there at the question, and asked again if not; and in a directory, inside of `folder_lock`.
 
     Raises:
-        ChangedMeanwhile: `still` says no; what was there before still is.
+        ConcurrentWriteError: `precondition` says no; what was there before still is.
         OSError: it could not be written (disk full, no access, ...); what was there before still is.
     """
     local = local_path(path)
     try:
         if local is None:
-            _replace_object(path, payload, still)
+            _replace_object(path, payload, precondition)
         else:
-            _must_be(still, path)
+            _must_be(precondition, path)
             _replace(local, payload)
-    except ChangedMeanwhile:
+    except ConcurrentWriteError:
         raise
     except Exception as error:
         kept = "Not written, what was there stays"
@@ -153,23 +155,25 @@ def write_atomically(path: UPath, payload: bytes | memoryview, *, still: Callabl
         raise OSError(f"{kept}: {path}: {error!r}") from error
 
 
-def _must_be(still: Callable[[], bool] | None, path: UPath) -> None:
-    if still is not None and not still():
-        raise ChangedMeanwhile(f"{path}: what was to be written is out of date: another run was faster")
+def _must_be(precondition: Callable[[], bool] | None, path: UPath) -> None:
+    if precondition is not None and not precondition():
+        raise ConcurrentWriteError(f"{path}: what was to be written is out of date: another run was faster")
 
 
-def _replace_object(path: UPath, payload: bytes | memoryview, still: Callable[[], bool] | None) -> None:
-    if still is None:
+def _replace_object(path: UPath, payload: bytes | memoryview, precondition: Callable[[], bool] | None) -> None:
+    if precondition is None:
         gcs.write(path, payload)
         return
-    for _ in range(_RIVALS):
+    for _ in range(_MAX_WRITE_CONFLICTS):
         seen = gcs.generation(path)
-        _must_be(still, path)
-        # Somebody else's write is no reason to give up: who is right is for `still` to say.
-        with suppress(ChangedMeanwhile):
+        _must_be(precondition, path)
+        # Somebody else's write is no reason to give up: who is right is for `precondition` to say.
+        with suppress(ConcurrentWriteError):
             gcs.write(path, payload, seen)
             return
-    raise ChangedMeanwhile(f"{path}: others wrote it {_RIVALS} times in a row, each time before this run could")
+    raise ConcurrentWriteError(
+        f"{path}: others wrote it {_MAX_WRITE_CONFLICTS} times in a row, each time before this run could"
+    )
 
 
 def _replace(path: Path, payload: bytes | memoryview) -> None:

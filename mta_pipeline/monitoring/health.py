@@ -22,7 +22,7 @@ from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_READINGS
 
 ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-UNDER_WAY: Final = (
+IN_PROGRESS: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -46,7 +46,7 @@ class EndedRun(NamedTuple):
     """How many weeks it was to cover."""
 
 
-class RunUnderWay(NamedTuple):
+class RunInProgress(NamedTuple):
     """A run that is not over."""
 
     run_id: str
@@ -96,7 +96,7 @@ class CheckCounts(NamedTuple):
 class Weeks(NamedTuple):
     """Where the weeks are, in order."""
 
-    on_offer: Sequence[str]
+    available: Sequence[str]
     """Those that have landed, and those that the sensor has seen at the feed."""
     landed: Sequence[str]
     complete: Sequence[str]
@@ -112,7 +112,7 @@ class Weeks(NamedTuple):
         """On offer between the first and the last week in the lake, and not landed."""
         known = {*self.landed, *self.complete}
         span = (min(known), max(known)) if known else ("", "")
-        return [week for week in self.on_offer if span[0] <= week <= span[1] and week not in known]
+        return [week for week in self.available if span[0] <= week <= span[1] and week not in known]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Health:
     jobs: Collection[str]
     """Those there are, whether they have run or not."""
     ended: Collection[EndedRun]
-    under_way: Sequence[RunUnderWay]
+    in_progress: Sequence[RunInProgress]
     daemons: Sequence[Daemon]
     ticks: Sequence[Ticks]
     weeks: Weeks
@@ -170,7 +170,7 @@ class HealthReader:
             at=now,
             jobs=self.jobs,
             ended=self._ended_runs(now),
-            under_way=self._under_way(),
+            in_progress=self._in_progress(),
             daemons=self._daemons(),
             ticks=[self._ticks(state) for state in self.instance.all_instigator_state()],
             weeks=weeks,
@@ -191,10 +191,10 @@ class HealthReader:
         self._looked_until = now
         return self._ended.values()
 
-    def _under_way(self) -> list[RunUnderWay]:
-        records = self.instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), ascending=True)
+    def _in_progress(self) -> list[RunInProgress]:
+        records = self.instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)), ascending=True)
         return [
-            RunUnderWay(run.run_id, run.job_name, run.status, record.create_timestamp)
+            RunInProgress(run.run_id, run.job_name, run.status, record.create_timestamp)
             for record in records
             for run in [record.dagster_run]
         ]

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from mta_pipeline.monitoring.health import ENDED, UNDER_WAY, EndedRun, Health
+from mta_pipeline.monitoring.health import ENDED, IN_PROGRESS, EndedRun, Health
 from mta_pipeline.weeks import week_start
 
 _BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
@@ -58,15 +58,15 @@ class _HealthCollector(Collector):
 
 def _runs(health: Health) -> Iterator[Metric]:
     now = GaugeMetricFamily("mta_runs_under_way", "Runs that are not over, by status.", labels=["status"])
-    counted = Counter(run.status for run in health.under_way)
-    for status in UNDER_WAY:
+    counted = Counter(run.status for run in health.in_progress)
+    for status in IN_PROGRESS:
         now.add_metric([status.value.lower()], counted[status])
     yield now
     oldest = GaugeMetricFamily(
         "mta_runs_oldest_timestamp_seconds", "When the oldest run of a status was asked for.", labels=["status"]
     )
     for status in counted:
-        since = min(run.since for run in health.under_way if run.status is status)
+        since = min(run.since for run in health.in_progress if run.status is status)
         oldest.add_metric([status.value.lower()], since.timestamp())
     yield oldest
     ended = CounterMetricFamily("mta_runs_ended", "Runs that are over.", labels=["job", "status"])
@@ -128,7 +128,7 @@ def _workings(health: Health) -> Iterator[Metric]:
 def _weeks(health: Health) -> Iterator[Metric]:
     weeks = health.weeks
     states = {
-        "on_offer": weeks.on_offer,
+        "on_offer": weeks.available,
         "landed": weeks.landed,
         "complete": weeks.complete,
         "unfinished": weeks.unfinished,

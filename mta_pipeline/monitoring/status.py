@@ -19,42 +19,42 @@ _LONG_IN_QUEUE: Final = dt.timedelta(hours=1)
 _WEEKS_NAMED: Final = 5
 
 
-class Trouble(NamedTuple):
+class Problem(NamedTuple):
     """Something that somebody should look at."""
 
     what: str
     do: str
 
 
-def troubles(health: Health) -> Iterator[Trouble]:
+def problems(health: Health) -> Iterator[Problem]:
     """What is wrong, the most fundamental first."""
     if dead := [daemon for daemon in health.daemons if not daemon.is_healthy]:
         seen = [daemon.heartbeat for daemon in dead if daemon.heartbeat]
         since = f"seen last {_ago(max(seen), health)}" if seen else "never seen"
         parts = "" if len(dead) == len(health.daemons) else f" ({', '.join(daemon.name for daemon in dead)})"
-        yield Trouble(
+        yield Problem(
             f"Dagster's daemon{parts} is not alive, {since}: nothing comes by itself",
             "start dagster-daemon, or make dev",
         )
-    for run in health.under_way:
+    for run in health.in_progress:
         if run.status is dg.DagsterRunStatus.QUEUED and health.at - run.since > _LONG_IN_QUEUE:
-            yield Trouble(
+            yield Problem(
                 f"Run {run.run_id[:8]} of {run.job} waits, asked for {_ago(run.since, health)}",
                 "see what runs, and whether it hangs",
             )
     for ticks in health.ticks:
         if ticks.is_running and ticks.failures_in_a_row:
             times = "once" if ticks.failures_in_a_row == 1 else f"{ticks.failures_in_a_row} times in a row"
-            yield Trouble(f"The {ticks.kind} {ticks.name} has failed {times}: {_line(ticks.error)}", "see its ticks")
+            yield Problem(f"The {ticks.kind} {ticks.name} has failed {times}: {_line(ticks.error)}", "see its ticks")
         elif not ticks.is_running:
-            yield Trouble(f"The {ticks.kind} {ticks.name} is turned off", "turn it on, if it shall work")
+            yield Problem(f"The {ticks.kind} {ticks.name} is turned off", "turn it on, if it shall work")
     if unfinished := health.weeks.unfinished:
-        yield Trouble(f"{_count(unfinished)} landed, and not in every table", "launch weekly_ridership over them")
+        yield Problem(f"{_count(unfinished)} landed, and not in every table", "launch weekly_ridership over them")
     if missing := health.weeks.missing:
-        yield Trouble(f"{_count(missing)} on offer, and not in the lake", "launch weekly_ridership over them")
+        yield Problem(f"{_count(missing)} on offer, and not in the lake", "launch weekly_ridership over them")
     for failed in health.failed_checks:
         of = f" of {failed.week}" if failed.week else ""
-        yield Trouble(
+        yield Problem(
             f"{failed.check.asset_key.to_user_string()}{of}, {failed.check.name} "
             f"({failed.severity.lower()}): {_line(failed.description)}",
             "see the check",
@@ -66,7 +66,7 @@ def figures(health: Health) -> dict[str, str]:
     runs = {status: [run for run in health.ended if run.status is status] for status in dg.DagsterRunStatus}
     newest = health.weeks.complete[-1] if health.weeks.complete else None
     numbers = {name: f"{value:,.0f}" for name, value in health.newest.items()}
-    offered = health.weeks.on_offer
+    offered = health.weeks.available
     return {
         "Newest week": newest or "none yet",
         "Newest week on offer": offered[-1] if offered else "not known",
@@ -76,7 +76,7 @@ def figures(health: Health) -> dict[str, str]:
         "Readings": numbers.get("readings", "not known"),
         "Turnstiles": numbers.get("turnstiles", "not known"),
         "Rejected lines": f"{sum(health.newest_rejects.values()):,}" if newest else "not known",
-        "Runs under way": str(len(health.under_way)),
+        "Runs under way": str(len(health.in_progress)),
         "Runs that succeeded": f"{len(runs[dg.DagsterRunStatus.SUCCESS]):,}",
         "Runs that failed": f"{len(runs[dg.DagsterRunStatus.FAILURE]):,}",
         "Seconds a week, by all runs": _seconds_a_week(runs[dg.DagsterRunStatus.SUCCESS]),
@@ -93,13 +93,13 @@ def terminal(health: Health) -> "Iterator[RenderableType]":
     for name, text in figures(health).items():
         grid.add_row(name, f"[bold]{escape(text)}[/bold]")
     yield grid
-    found = list(troubles(health))
+    found = list(problems(health))
     if not found:
         yield "[green]Nothing is wrong.[/green]"
         return
     table = Table("What is wrong", "What to do", box=SIMPLE_HEAD)
-    for trouble in found:
-        table.add_row(escape(trouble.what), escape(trouble.do))
+    for problem in found:
+        table.add_row(escape(problem.what), escape(problem.do))
     yield table
 
 
@@ -110,7 +110,7 @@ def page(health: Health) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["ago"] = lambda at: _ago(at, health)
     made: Any = environment.from_string(files("mta_pipeline.monitoring").joinpath("status.html").read_text("utf-8"))
-    return str(made.render(health=health, figures=figures(health), troubles=list(troubles(health))))
+    return str(made.render(health=health, figures=figures(health), problems=list(problems(health))))
 
 
 def _seconds_a_week(runs: Sequence[EndedRun]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
-from mta_pipeline.weeks import stretches, weeks_between
+from mta_pipeline.weeks import contiguous_ranges, weeks_between
 
 NO_WEEK: Final = ""
 """In place of a week, for what has none."""
@@ -23,7 +23,7 @@ REMINDERS: Final = 3
 """How many times a fault that stays as it is gets mentioned again."""
 
 LONGEST_CAUSE: Final = 600
-MOST_FAULTS: Final = 100
+MAX_INCIDENTS: Final = 100
 """Beyond that the oldest are forgotten: a cursor has to stay small."""
 
 
@@ -41,7 +41,7 @@ class Occasion(StrEnum):
     STARTED = "started"
     MORE = "more"
     STILL = "still"
-    WELL = "well"
+    RESOLVED = "well"
 
 
 def _weeks(stored: Iterable[str]) -> set[str]:
@@ -54,15 +54,15 @@ def _weeks(stored: Iterable[str]) -> set[str]:
 
 def _stored(weeks: Collection[str]) -> list[str]:
     return [NO_WEEK] * (NO_WEEK in weeks) + [
-        first if first == last else f"{first}...{last}" for first, last in stretches(set(weeks) - {NO_WEEK})
+        first if first == last else f"{first}...{last}" for first, last in contiguous_ranges(set(weeks) - {NO_WEEK})
     ]
 
 
 Weeks = Annotated[set[str], BeforeValidator(_weeks), PlainSerializer(_stored)]
-"""A set of week keys, stored as stretches."""
+"""A set of week keys, stored as contiguous_ranges."""
 
 
-class Fault(BaseModel):
+class Incident(BaseModel):
     """One thing that is wrong, until all of it is well again."""
 
     kind: Kind
@@ -92,24 +92,24 @@ class Fault(BaseModel):
         return set().union(*self.wrong.values())
 
     @property
-    def is_well(self) -> bool:
+    def is_resolved(self) -> bool:
         """Whether nothing of it is left."""
         return not any(self.wrong.values())
 
 
-class News(NamedTuple):
+class Notice(NamedTuple):
     """A word about a fault: why, and the weeks it is about, NO_WEEK left out."""
 
-    fault: Fault
+    fault: Incident
     occasion: Occasion
     weeks: tuple[str, ...]
     at: dt.datetime
 
 
-class Faults(BaseModel):
+class Incidents(BaseModel):
     """All that is wrong, as far as it is known. Everything noted twice counts once."""
 
-    known: dict[str, Fault] = {}
+    known: dict[str, Incident] = {}
 
     def note(
         self,
@@ -126,26 +126,26 @@ class Faults(BaseModel):
         """Something is wrong with these weeks in each of the parts; the latest cause and link stand."""
         cause = " ".join(cause.split())
         cause = cause if len(cause) <= LONGEST_CAUSE else cause[: LONGEST_CAUSE - 1] + "…"
-        fault = Fault(kind=kind, subject=subject, since=at, lasting=lasting, cause=cause, link=link)
+        fault = Incident(kind=kind, subject=subject, since=at, lasting=lasting, cause=cause, link=link)
         fault = self.known.setdefault(fault.key, fault)
         fault.cause, fault.link, fault.lasting = cause, link, lasting
         for part in parts:
             fault.wrong.setdefault(part, set()).update(weeks)
 
-    def heal(self, kind: Kind, parts: Collection[str], weeks: Collection[str], subject: str | None = None) -> None:
+    def resolve(self, kind: Kind, parts: Collection[str], weeks: Collection[str], subject: str | None = None) -> None:
         """These weeks of these parts are well, with whichever subject (or this one) they were wrong."""
         for fault in self.known.values():
             if fault.kind == kind and subject in (None, fault.subject):
                 for part in fault.wrong.keys() & parts:
                     fault.wrong[part] -= set(weeks)
 
-    def news(self, now: dt.datetime) -> Iterator[News]:
+    def pending(self, now: dt.datetime) -> Iterator[Notice]:
         """What is worth a word now. It counts as told, and what is well is forgotten."""
         for key, fault in list(self.known.items()):
-            if fault.is_well:
+            if fault.is_resolved:
                 del self.known[key]
                 if fault.told is not None:
-                    yield News(fault, Occasion.WELL, _proper(fault.told_weeks), now)
+                    yield Notice(fault, Occasion.RESOLVED, _proper(fault.told_weeks), now)
                 continue
             occasion = _occasion(fault, now)
             if occasion is None:
@@ -153,12 +153,12 @@ class Faults(BaseModel):
             fault.reminders += occasion is Occasion.STILL
             fresh = fault.weeks - fault.told_weeks if occasion is Occasion.MORE else fault.weeks
             fault.told, fault.told_weeks = now, fault.told_weeks | fault.weeks
-            yield News(fault, occasion, _proper(fresh), now)
-        for key in list(self.known)[:-MOST_FAULTS]:
+            yield Notice(fault, occasion, _proper(fresh), now)
+        for key in list(self.known)[:-MAX_INCIDENTS]:
             del self.known[key]
 
 
-def _occasion(fault: Fault, now: dt.datetime) -> Occasion | None:
+def _occasion(fault: Incident, now: dt.datetime) -> Occasion | None:
     if fault.told is None:
         return Occasion.STARTED
     if now - fault.told < QUIET:

@@ -5,10 +5,10 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from mta_pipeline.notifications.incidents import Kind, News, Occasion
-from mta_pipeline.weeks import stretches
+from mta_pipeline.notifications.incidents import Kind, Notice, Occasion
+from mta_pipeline.weeks import contiguous_ranges
 
-STRETCHES_NAMED: Final = 5
+RANGES_NAMED: Final = 5
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
 
@@ -72,7 +72,7 @@ class Message(BaseModel):
     body: str
 
 
-def message(news: News, ui: str) -> Message:
+def message(news: Notice, ui: str) -> Message:
     """The message about a fault.
 
     Args:
@@ -88,20 +88,20 @@ def message(news: News, ui: str) -> Message:
         Occasion.STARTED: what,
         Occasion.MORE: f"{what}; more weeks",
         Occasion.STILL: f"{what}; still so",
-        Occasion.WELL: f"well again: {what}",
+        Occasion.RESOLVED: f"well again: {what}",
     }[news.occasion]
     lines = [f"What: {what} ({fault.subject})" if fault.subject not in what else f"What: {what}"]
     if news.weeks:
         lines.append(f"Weeks: {_named(news.weeks)}")
     lines.append(f"Since: {fault.since:%Y-%m-%d %H:%M} UTC")
-    if news.occasion is Occasion.WELL:
+    if news.occasion is Occasion.RESOLVED:
         lines += [f"Until: {news.at:%Y-%m-%d %H:%M} UTC", f"Look: {ui}{fault.link}", "To do: nothing"]
     else:
         lines += [f"Likely cause: {without_credentials(fault.cause)}", f"Look: {ui}{fault.link}"]
         lines.append(f"To do: {advice.to_do}")
     tone: Literal["failure", "warning", "success"] = "failure" if fault.lasting else "warning"
     return Message(
-        tone="success" if news.occasion is Occasion.WELL else tone,
+        tone="success" if news.occasion is Occasion.RESOLVED else tone,
         title=f"mta_pipeline: {what}",
         body="\n".join(lines),
     )
@@ -122,7 +122,7 @@ def without_credentials(text: str) -> str:
 
 
 def _named(weeks: tuple[str, ...]) -> str:
-    found = stretches(weeks)
-    named = [first if first == last else f"{first} to {last}" for first, last in found[:STRETCHES_NAMED]]
-    rest = f" and {len(found) - STRETCHES_NAMED} more stretches" if len(found) > STRETCHES_NAMED else ""
+    found = contiguous_ranges(weeks)
+    named = [first if first == last else f"{first} to {last}" for first, last in found[:RANGES_NAMED]]
+    rest = f" and {len(found) - RANGES_NAMED} more contiguous_ranges" if len(found) > RANGES_NAMED else ""
     return f"{', '.join(named)}{rest}{f' ({len(weeks)} weeks)' if len(weeks) > 1 else ''}"

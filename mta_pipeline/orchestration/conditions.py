@@ -43,7 +43,7 @@ def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg
     return (
         _renewed_input()
         & ~(missing if can_do_without is None else missing.ignore(can_do_without))
-        & _nothing_under_way()
+        & _nothing_in_progress()
         & ~Condition.any_deps_match(Condition.any_checks_match(Condition.check_failed(), blocking_only=True))
     )
 
@@ -62,7 +62,7 @@ def once_its_inputs_are_done(*, can_do_without: dg.AssetSelection | None = None)
     something = Condition.all_deps_match(~Condition.missing())
     if can_do_without is not None:
         something = something.ignore(can_do_without)
-    return _renewed_input() & _nothing_under_way() & something
+    return _renewed_input() & _nothing_in_progress() & something
 
 
 def when_missing() -> dg.AutomationCondition[Any]:
@@ -81,7 +81,7 @@ def _is_missing() -> dg.AutomationCondition[Any]:
     return Condition.missing() & Condition.newly_missing().since(Condition.newly_requested())
 
 
-def _nothing_under_way() -> dg.AutomationCondition[Any]:
+def _nothing_in_progress() -> dg.AutomationCondition[Any]:
     return ~Condition.any_deps_in_progress() & ~Condition.in_progress()
 
 

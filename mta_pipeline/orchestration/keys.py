@@ -61,8 +61,8 @@ COMPLEXES_READ_IN_TIME: Final = "complexes_read_in_time"
 # --- tags, pools and metadata ---
 
 COMPLETE_WEEKS: Final = "mta_pipeline/complete_weeks"
-"""The tag of a run that says what becomes of weeks that are complete: LEAVE or REDO, which is what is usual."""
-LEAVE: Final = "leave"
+"""The tag of a run that says what becomes of weeks that are complete: SKIP or REDO, which is what is usual."""
+SKIP: Final = "leave"
 REDO: Final = "redo"
 FAILED_WEEKS: Final = "failed_weeks"
 """Metadata of a failed step: its bad weeks and why, so that a runner can go on without them."""

@@ -17,21 +17,21 @@ AT_MOST: Final = 2
 """How many are under way beside the one in hand: memory grows with each, and two keep two cores busy."""
 
 
-def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[Future[_Result]]:
+def prefetch(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[Future[_Result]]:
     """Work on the items: a future for each, in order, while those after the one in hand are begun already.
 
     Items are taken in the caller's thread, at most `AT_MOST` before their turn, and context variables are as there.
     Whoever stops listening waits for what is under way.
     """
-    under_way: deque[Future[_Result]] = deque()
+    in_progress: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(AT_MOST, thread_name_prefix="ahead") as pool:
         try:
             for item in items:
-                under_way.append(pool.submit(copy_context().run, work, item))
-                if len(under_way) > AT_MOST:
-                    yield under_way.popleft()
-            while under_way:
-                yield under_way.popleft()
+                in_progress.append(pool.submit(copy_context().run, work, item))
+                if len(in_progress) > AT_MOST:
+                    yield in_progress.popleft()
+            while in_progress:
+                yield in_progress.popleft()
         finally:
-            for future in under_way:
+            for future in in_progress:
                 future.cancel()

@@ -21,7 +21,7 @@ from mta_pipeline.lake.discovery import Attempt
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.weeks import weeks_between
 
-_UNDER_WAY: Final = (
+_IN_PROGRESS: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -49,9 +49,9 @@ def weeks_of(run: dg.DagsterRun) -> list[str]:
     return []
 
 
-def under_way(instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str]) -> set[str]:
+def in_progress(instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str]) -> set[str]:
     """The weeks that runs in the queue or in progress will materialize of an asset, which these jobs contain."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=list(_UNDER_WAY)))
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(_IN_PROGRESS)))
     return {week for run in runs if _materializes(run, key, jobs) for week in weeks_of(run)}
 
 

@@ -17,7 +17,7 @@ from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 _GONE: Final = "Its process is gone: killed, or the machine went down. Weeks that were done stay; launch it again."
 
 
-class WatchedRunLauncher(dg.DefaultRunLauncher):
+class MonitoredRunLauncher(dg.DefaultRunLauncher):
     """Dagster's launcher for runs on this machine, whose run monitoring sees when a run's process has died."""
 
     @property
@@ -33,7 +33,7 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
-def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Record as failed what still counts as running and has no process any more; returns the ids of those runs."""
     running = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     dead = [run for run in running if _is_gone(instance, run)]

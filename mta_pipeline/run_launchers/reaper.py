@@ -29,7 +29,7 @@ _TIME_TO_END: Final = dt.timedelta(seconds=60)
 _log = logging.getLogger(__name__)
 
 
-def tend(instance: dg.DagsterInstance, engine: docker.DockerClient, keep_failed: dt.timedelta) -> None:
+def reconcile(instance: dg.DagsterInstance, engine: docker.DockerClient, keep_failed: dt.timedelta) -> None:
     """Look at every run container of this deployment once, and do what is due. Those of others are left alone."""
     for container in engine.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True):
         record = instance.get_run_record_by_id(container.labels[RUN_LABEL])
@@ -69,7 +69,7 @@ def main(keep_failed_days: int, every: float, alive: Path | None) -> None:
     with dg.DagsterInstance.get() as instance:
         while True:
             try:
-                tend(instance, engine, dt.timedelta(days=keep_failed_days))
+                reconcile(instance, engine, dt.timedelta(days=keep_failed_days))
                 if alive:
                     alive.touch()
             except Exception:

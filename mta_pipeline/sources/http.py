@@ -34,8 +34,8 @@ JITTER: Final = 1.0
 LONGEST_RETRY_AFTER: Final = 60.0
 """A site that asks for more seconds than this is left alone; the orchestrator may come back."""
 
-HURRIED: Final = 15.0
-"""Seconds after which someone hurried gives up on an answer, or on the whole of a file."""
+FAIL_FAST_TIMEOUT: Final = 15.0
+"""Seconds after which someone fail_fast gives up on an answer, or on the whole of a file."""
 
 MAX_REDIRECTS: Final = 5
 MAX_MESSAGE_BYTES: Final = 4_096
@@ -56,7 +56,7 @@ class Site:
         setting: the setting that says where it is, for messages.
         credentials: what to check where it refuses, for messages.
         headers: sent with every request. Those of a site that has any go to no other: redirects elsewhere are refused.
-        hurried: ask once, and give up soon: for those who come back.
+        fail_fast: ask once, and give up soon: for those who come back.
         attempts: how often to ask, if the site may answer later.
         window: seconds after which it is not asked again.
     """
@@ -67,28 +67,28 @@ class Site:
         credentials: str,
         *,
         headers: Mapping[str, str] | None = None,
-        hurried: bool = False,
+        fail_fast: bool = False,
         attempts: int = ATTEMPTS,
         window: float = RETRY_WINDOW,
     ) -> None:
         self._credentials = credentials
-        self._hurried = hurried
+        self._fail_fast = fail_fast
         self._session = _Session(headers or {})
         self.check_address: Final = f"Look at {setting}"
         self.try_later: Final = f"Try again later; if it stays so, look at the feed and at {setting}"
         self._retry = stamina.RetryingCaller(
-            attempts=1 if hurried else attempts,
+            attempts=1 if fail_fast else attempts,
             timeout=window,
             wait_initial=FIRST_WAIT,
             wait_max=LONGEST_WAIT,
             wait_jitter=JITTER,
         )
 
-    def patiently(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def with_retries(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that asks, again while it says that the site may answer later."""
-        return self._retry(_wait_before_retry, ask, *args, **kwargs)
+        return self._retry(_wait_before_retry, call, *args, **kwargs)
 
-    def ask(
+    def request(
         self,
         method: str,
         url: str,
@@ -105,7 +105,7 @@ class Site:
             FeedUnavailable: no answer, or one that says to come back.
             FeedRefused: any other answer but 200.
         """
-        timeout = (CONNECT_TIMEOUT, HURRIED if self._hurried else READ_TIMEOUT)
+        timeout = (CONNECT_TIMEOUT, FAIL_FAST_TIMEOUT if self._fail_fast else READ_TIMEOUT)
         try:
             response = self._session.request(method, url, headers=headers, params=params, stream=True, timeout=timeout)
         except _BadRedirectError as error:
@@ -122,7 +122,7 @@ class Site:
         if status in _ABSENT:
             return None
         if method == "HEAD" and status in _NO_HEAD:
-            return self.ask("GET", url, subject, params=params)
+            return self.request("GET", url, subject, params=params)
         answer = f"{subject}: the server answers {status} {response.reason}{said and f' ({said})'}"
         if status in _REFUSED:
             raise FeedRefused(f"{answer}. Check {self._credentials}, and whether they may read there.")
@@ -136,8 +136,8 @@ class Site:
         try:
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=decode):
                 yield chunk
-                if self._hurried and time.monotonic() - started > HURRIED:
-                    raise FeedSlow(f"{subject}: not whole within {HURRIED:g} s. {self.try_later}.")
+                if self._fail_fast and time.monotonic() - started > FAIL_FAST_TIMEOUT:
+                    raise FeedSlow(f"{subject}: not whole within {FAIL_FAST_TIMEOUT:g} s. {self.try_later}.")
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error, subject) from None
 

@@ -86,8 +86,8 @@ class RunTraces(logging.Handler):
                 self._end(self._runs, run_id, None, "canceled")
 
     @staticmethod
-    def _end(under_way: dict[Any, Span], key: Any, error: Any = None, message: str = "") -> None:
-        ended = under_way.pop(key, None)
+    def _end(in_progress: dict[Any, Span], key: Any, error: Any = None, message: str = "") -> None:
+        ended = in_progress.pop(key, None)
         if ended is None:
             return
         if error is not None:

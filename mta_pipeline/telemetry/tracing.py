@@ -98,7 +98,7 @@ _OFF: Final = _Off()
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
 
 
-def under_way() -> Span:
+def current_span() -> Span:
     """The span that is under way; one that tells nothing where none is, as outside of a run."""
     return _current.get() or _OFF
 
@@ -109,7 +109,7 @@ def span(name: str, *, inside_of: Span | None = None, **about: str) -> Iterator[
 
     Threads do not know what is under way where they were begun, unless they are given a copy of its context.
     """
-    above = inside_of or under_way()
+    above = inside_of or current_span()
     if above is _OFF:
         yield _OFF
         return

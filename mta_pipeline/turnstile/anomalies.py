@@ -118,7 +118,7 @@ def week_figures(week: str, complex_daily: pl.DataFrame, readings: int, rejects:
     return WeekFigures(week, readings, rejects, days.filter(pl.col("day").is_between(0, 6)))
 
 
-class Judge:
+class AnomalyDetector:
     """Judges weeks by those before them, of which it remembers what it needs again.
 
     Args:

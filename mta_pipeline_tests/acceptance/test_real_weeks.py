@@ -20,7 +20,7 @@ from mta_pipeline.marts.ridership_estimate import with_estimate
 from mta_pipeline.orchestration.checks.anomalies import figures_in
 from mta_pipeline.report.page import render
 from mta_pipeline.settings import Settings
-from mta_pipeline.turnstile.anomalies import Judge, late_complexes
+from mta_pipeline.turnstile.anomalies import AnomalyDetector, late_complexes
 from mta_pipeline.turnstile.complexes import control_areas, station_complexes
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.parsing import count_data_lines
@@ -71,7 +71,7 @@ def test_every_rejected_line_of_the_real_weeks_is_a_superseded_twin(summary):
 
 @pytest.mark.slow
 def test_no_real_week_is_unusual(lake):
-    judge = Judge(figures_in(str(lake)))
+    judge = AnomalyDetector(figures_in(str(lake)))
     judged = [judge.judge(week) for week in CONTRACT]
     assert [found.is_founded for found in judged] == [False, False, False, True, True]
     for week, found in zip(CONTRACT, judged, strict=True):

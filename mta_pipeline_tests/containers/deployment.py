@@ -26,7 +26,7 @@ from docker.models.containers import Container
 
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, REDO, WEEKLY_KEYS
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.fault_injection import ground
+from mta_pipeline_tests.fault_injection import sandbox
 from mta_pipeline_tests.fault_injection.lake_comparison import contents
 from mta_pipeline_tests.support.collector import Trace, received
 from mta_pipeline_tests.support.webserver import RefusedError, Run, Webserver
@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 WEEKS = ("2014-09-27", "2014-10-04", "2014-10-11", "2014-10-18")
 """The weeks of the sample feed that compose.yaml serves."""
 
-wait_until = functools.partial(ground.wait_until, patience=900)
+wait_until = functools.partial(sandbox.wait_until, patience=900)
 """Containers of all parts and of runs share what may be a small machine."""
 
 _RUN_LABEL = "dagster/run_id"

@@ -8,7 +8,7 @@ import pytest
 from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.sources.turnstile_files import open_feed
-from mta_pipeline.weeks import stretches, week_after
+from mta_pipeline.weeks import contiguous_ranges, week_after
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
 
 FIRST, SECOND, THIRD = WEEKS
@@ -53,7 +53,7 @@ def test_other_contents_make_their_week_due_and_the_week_after_and_no_other(proj
     project.publish(SECOND, quiet_week(SECOND, start=1_421))
     weeks = due(project, *WEEKS, FOURTH)
     assert weeks == [SECOND, THIRD]
-    for stretch in stretches(weeks):
+    for stretch in contiguous_ranges(weeks):
         project.run(*stretch)
     assert due(project, *WEEKS, FOURTH) == []
 

@@ -10,7 +10,7 @@ import pytest
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
-from mta_pipeline.run_launchers.local import end_dead_runs
+from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import read_settings
 from mta_pipeline.telemetry import tracing
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS, run_ids
@@ -176,7 +176,7 @@ def test_of_a_killed_run_there_is_what_had_ended_and_who_finds_it_says_so(proces
             process.kill()
     (week,) = collector.named("week")
     assert collector.path(week) == ["?", "week"]
-    (run_id,) = end_dead_runs(records)
+    (run_id,) = fail_dead_runs(records)
     (root,) = collector.named(RIDERSHIP_JOB)
     assert (root.trace, week.trace) == (uuid.UUID(run_id).hex,) * 2
     assert root.failure.startswith("ProcessDied: Its process is gone")

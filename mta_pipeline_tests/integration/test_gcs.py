@@ -96,11 +96,11 @@ def uploads(session) -> list[str | None]:
 
 
 def test_an_object_is_replaced_only_as_it_was_seen(session, path):
-    write_atomically(path, b"1", still=lambda: True)
+    write_atomically(path, b"1", precondition=lambda: True)
     first = gcs.generation(path)
-    write_atomically(path, b"2", still=lambda: True)
+    write_atomically(path, b"2", precondition=lambda: True)
     assert uploads(session) == ["0", str(first)]
-    with pytest.raises(gcs.ChangedMeanwhile):
+    with pytest.raises(gcs.ConcurrentWriteError):
         gcs.write(path, b"3", first)
     assert read_bytes(path) == b"2"
 
@@ -109,27 +109,27 @@ def test_whoever_loses_the_race_asks_again_whether_to_write(session, path):
     write_atomically(path, b"before")
     answers = []
 
-    def still() -> bool:
+    def precondition() -> bool:
         if not answers:
             gcs.write(path, b"the rival's")
         answers.append(read_bytes(path))
         return True
 
-    write_atomically(path, b"ours", still=still)
+    write_atomically(path, b"ours", precondition=precondition)
     assert answers == [b"the rival's", b"the rival's"]
     assert read_bytes(path) == b"ours"
 
 
 def test_what_is_out_of_date_by_then_is_not_written(session, path):
     write_atomically(path, b"before")
-    with pytest.raises(gcs.ChangedMeanwhile, match="out of date"):
-        write_atomically(path, b"ours", still=lambda: False)
+    with pytest.raises(gcs.ConcurrentWriteError, match="out of date"):
+        write_atomically(path, b"ours", precondition=lambda: False)
     assert read_bytes(path) == b"before"
 
 
 def test_an_answer_that_gets_lost_is_asked_for_again_and_our_own_write_is_no_rival(session, path):
     session.answers_to_lose = 1
-    write_atomically(path, b"ours", still=lambda: True)
+    write_atomically(path, b"ours", precondition=lambda: True)
     assert uploads(session) == ["0", "0"]
     assert read_bytes(path) == b"ours"
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from mta_pipeline.lake import discovery
-from mta_pipeline.lake.discovery import Attempt, Cursor, Look, look
+from mta_pipeline.lake.discovery import Attempt, Discovery, DiscoveryCursor, look
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Fetched, Listing, PublishedFile
@@ -32,7 +32,7 @@ class WrittenFeed:
     looks: list[str] = field(default_factory=list)
     fetches: list[str] = field(default_factory=list)
 
-    def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
+    def available_weeks(self) -> Mapping[str, PublishedFile]:
         if self.fault:
             raise self.fault
         return {
@@ -40,7 +40,7 @@ class WrittenFeed:
         }
 
     def listing_unless(self, version: str | None) -> Listing | None:
-        weeks = self.weeks_on_offer()
+        weeks = self.available_weeks()
         now = ",".join(weeks)
         return None if now == version else Listing(weeks, now)
 
@@ -66,22 +66,22 @@ class Watch:
     """Look after look at a feed, with a lake that lands what a test says has landed."""
 
     def __init__(self, feed: WrittenFeed, lake: str) -> None:
-        self.feed, self.raw, self.cursor = feed, RawFiles(lake), Cursor()
+        self.feed, self.raw, self.cursor = feed, RawFiles(lake), DiscoveryCursor()
         self.landed: set[str] = set()
-        self.under_way: set[str] = set()
+        self.in_progress: set[str] = set()
         self.attempts: dict[str, Attempt] = {}
         self.now = NOON
 
-    def look(self) -> Look:
+    def look(self) -> Discovery:
         self.feed.looks.clear()
         self.feed.fetches.clear()
         found = look(
             self.feed,
             self.raw,
-            Cursor.model_validate_json(self.cursor.model_dump_json()),
+            DiscoveryCursor.model_validate_json(self.cursor.model_dump_json()),
             landed=self.landed,
             calendar=WEEKS,
-            under_way=self.under_way,
+            in_progress=self.in_progress,
             last_attempts=lambda weeks: {week: how for week, how in self.attempts.items() if week in weeks},
             now=self.now,
         )
@@ -101,14 +101,14 @@ def watch(tmp_path) -> Watch:
 
 @pytest.fixture
 def few_questions(monkeypatch):
-    monkeypatch.setattr(discovery, "QUESTIONS_PER_LOOK", 2)
+    monkeypatch.setattr(discovery, "MAX_PROBES_PER_TICK", 2)
 
 
 def test_new_weeks_are_asked_for_once_and_the_oldest_first(watch):
     assert list(watch.look().due) == [FIRST, SECOND, THIRD]
-    watch.under_way = {FIRST, SECOND, THIRD}
+    watch.in_progress = {FIRST, SECOND, THIRD}
     assert not watch.look().due
-    watch.under_way = set()
+    watch.in_progress = set()
     watch.land(FIRST, SECOND, THIRD)
     assert not watch.look().due
     assert watch.cursor.asked == {}
@@ -119,9 +119,9 @@ def test_a_week_with_other_contents_is_asked_for_and_no_other(watch):
     watch.look()
     watch.feed.contents[SECOND] = "new"
     assert list(watch.look().due) == [SECOND]
-    watch.under_way = {SECOND}
+    watch.in_progress = {SECOND}
     assert not watch.look().due
-    watch.under_way = set()
+    watch.in_progress = set()
     watch.land(SECOND)
     assert not watch.look().due
 
@@ -129,20 +129,20 @@ def test_a_week_with_other_contents_is_asked_for_and_no_other(watch):
 def test_what_changes_again_while_its_run_is_in_flight_is_asked_for_again_afterwards(watch):
     watch.look()
     watch.land(FIRST, SECOND, THIRD)
-    watch.under_way = {SECOND}
+    watch.in_progress = {SECOND}
     watch.feed.contents[SECOND] = "newer"
     assert not watch.look().due
-    watch.under_way = set()
+    watch.in_progress = set()
     assert list(watch.look().due) == [SECOND]
 
 
 def test_an_unchanged_list_is_not_read_again_and_weeks_that_join_it_are_found(watch):
     watch.look()
     watch.land(FIRST, SECOND, THIRD)
-    assert watch.look().on_offer is None
+    assert watch.look().available is None
     watch.feed.contents[WEEKS[3]] = "first"
     found = watch.look()
-    assert found.on_offer == 4
+    assert found.available == 4
     assert list(found.due) == [WEEKS[3]]
 
 
@@ -162,9 +162,9 @@ def test_another_feed_is_watched_from_the_beginning(watch):
 
 def test_questions_are_capped_and_go_on_at_the_next_look(watch, few_questions):
     assert list(watch.look().due) == [FIRST, SECOND]
-    watch.under_way = {FIRST, SECOND}
+    watch.in_progress = {FIRST, SECOND}
     assert list(watch.look().due) == [THIRD]
-    watch.under_way = set()
+    watch.in_progress = set()
     watch.land(FIRST, SECOND, THIRD)
     watch.look()
     for expected in ([THIRD, FIRST], [SECOND, THIRD], [FIRST, SECOND]):
@@ -181,14 +181,14 @@ def test_fourteen_years_are_asked_for_within_eight_looks(tmp_path):
     watch = Watch(WrittenFeed(dict.fromkeys(WEEKS, "old")), str(tmp_path))
     for _ in range(8):
         found = watch.look()
-        assert len(watch.feed.looks) <= discovery.QUESTIONS_PER_LOOK
-        watch.under_way |= found.due.keys()
-    assert watch.under_way == set(WEEKS)
+        assert len(watch.feed.looks) <= discovery.MAX_PROBES_PER_TICK
+        watch.in_progress |= found.due.keys()
+    assert watch.in_progress == set(WEEKS)
     assert len(watch.cursor.model_dump_json()) < 32_000
 
 
 def test_a_look_ends_when_its_time_is_over(watch, monkeypatch):
-    monkeypatch.setattr(discovery, "SECONDS_PER_LOOK", -1.0)
+    monkeypatch.setattr(discovery, "SECONDS_PER_TICK", -1.0)
     assert not watch.look().due
     assert watch.feed.looks == []
 

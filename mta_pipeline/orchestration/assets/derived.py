@@ -7,11 +7,11 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.orchestration.assets.specs import described
-from mta_pipeline.orchestration.assets.weeks import LEFT_ALONE, is_left_alone
+from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
-from mta_pipeline.orchestration.prefetch import ahead
+from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import span
 
@@ -54,8 +54,8 @@ def derived_asset(
         def made(week: str) -> WeekOutput:
             with span("week", table=table.name, week=week) as traced:
                 origin = inputs.made_from(week)
-                if is_left_alone(context, lake_root, week, origin, table):
-                    return WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                if is_up_to_date(context, lake_root, week, origin, table):
+                    return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 of_week = needed.get(week)
                 if of_week is None:
                     return WeekOutput(week, None)
@@ -64,6 +64,6 @@ def derived_asset(
                 sums = {column: float(rows[column].sum()) for column in totals}
                 return WeekOutput(week, rows, sums, origin, partial(inputs.made_from, week), traced)
 
-        return WeeklyFrames(under_way.result() for under_way in ahead(made, context.partition_keys))
+        return WeeklyFrames(in_progress.result() for in_progress in prefetch(made, context.partition_keys))
 
     return derived

@@ -10,11 +10,11 @@ import polars as pl
 from mta_pipeline.lake.completeness import traffic_made_from
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.assets.specs import described
-from mta_pipeline.orchestration.assets.weeks import LEFT_ALONE, is_left_alone
+from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
-from mta_pipeline.orchestration.prefetch import ahead
+from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (
@@ -75,8 +75,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
         def made(week: str) -> WeekOutput:
             with span("week", table=TURNSTILE_TRAFFIC.name, week=week) as traced:
                 origin = _made_from(readings, week)
-                if is_left_alone(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
-                    return WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                if is_up_to_date(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
+                    return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 carried = needed.get(week_before(week))
                 current = needed.get(week)
                 if current is None:
@@ -87,8 +87,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
                 return WeekOutput(week, table, facts, origin, partial(_made_from, readings, week), traced)
 
         def week_by_week() -> Iterator[WeekOutput]:
-            for under_way in ahead(made, context.partition_keys):
-                output = under_way.result()
+            for in_progress in prefetch(made, context.partition_keys):
+                output = in_progress.result()
                 week = output.week
                 if output.metadata.get(_CARRY_IN) == "missing":
                     context.log.warning(

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import dagster as dg
 from upath import UPath
 
-from mta_pipeline.lake.raw_files import Manifest
-from mta_pipeline.lake.raw_pages import Manifest as SodaManifest
+from mta_pipeline.lake.raw_files import FileManifest
+from mta_pipeline.lake.raw_pages import PagesManifest
 from mta_pipeline.orchestration.assets.specs import OWNERS
-from mta_pipeline.orchestration.assets.weeks import FailedWeeks, leaves_complete_weeks
+from mta_pipeline.orchestration.assets.weeks import FailedWeeks, skips_complete_weeks
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.raw import RawLayer
@@ -50,10 +50,10 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
     ) -> Iterator[dg.Output[None]]:
-        source, files, leaves_complete = feed.open(), raw_layer.files(), leaves_complete_weeks(context)
+        source, files, skips_complete = feed.open(), raw_layer.files(), skips_complete_weeks(context)
 
         def land(week: str) -> Landing:
-            manifest = files.manifest_if_unchanged(source, week) if leaves_complete else None
+            manifest = files.manifest_if_unchanged(source, week) if skips_complete else None
             manifest, is_new = (manifest, False) if manifest else files.land(source, week)
             return Landing(manifest, files.path(week), is_new)
 
@@ -65,7 +65,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
 class Landing(NamedTuple):
     """A week that has landed: its manifest, which has a `size`, its folder, and whether its contents are new."""
 
-    manifest: Manifest | SodaManifest
+    manifest: FileManifest | PagesManifest
     folder: UPath
     is_new: bool
 

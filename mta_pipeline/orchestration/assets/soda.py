@@ -15,7 +15,7 @@ from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.assets.raw import Landing, landed_weeks
 from mta_pipeline.orchestration.assets.specs import OWNERS, described
-from mta_pipeline.orchestration.assets.weeks import LEFT_ALONE, FailedWeeks, is_left_alone
+from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs, once_its_inputs_are_done
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key, raw_key
@@ -110,9 +110,9 @@ def staged_soda_assets(
                             week, None, {"outcome": f"skipped: the week has not landed in {raw.path(week)}"}
                         )
                         continue
-                    if is_left_alone(context, lake_root, week, manifest.sha256, *tables):
-                        rejects.append(WeekOutput(week, None, {"outcome": LEFT_ALONE}))
-                        yield WeekOutput(week, None, {"outcome": LEFT_ALONE})
+                    if is_up_to_date(context, lake_root, week, manifest.sha256, *tables):
+                        rejects.append(WeekOutput(week, None, {"outcome": UP_TO_DATE}))
+                        yield WeekOutput(week, None, {"outcome": UP_TO_DATE})
                         continue
                     with span("week", table=data_set.table, week=week) as traced:
                         with span("unpack"):

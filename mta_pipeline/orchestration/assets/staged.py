@@ -8,11 +8,11 @@ import polars as pl
 
 from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
 from mta_pipeline.orchestration.assets.specs import described
-from mta_pipeline.orchestration.assets.weeks import LEFT_ALONE, FailedWeeks, is_left_alone
+from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
-from mta_pipeline.orchestration.prefetch import ahead
+from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.raw import RawLayer
 from mta_pipeline.telemetry.tracing import Span, span
 from mta_pipeline.turnstile.complexes import unknown_booths
@@ -46,8 +46,8 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
             """What the week was made from, its tables and what is to be shown of them; or why there are none."""
             with span("week", table=TURNSTILE_READINGS.name, week=week) as traced:
                 manifest = files.manifest(week)
-                if manifest and is_left_alone(context, lake_root, week, manifest.sha256, *tables):
-                    return LEFT_ALONE
+                if manifest and is_up_to_date(context, lake_root, week, manifest.sha256, *tables):
+                    return UP_TO_DATE
                 with span("unpack"):
                     landed = files.load(week)
                 if landed is None:
@@ -58,9 +58,11 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
                 return landed.sha256, staged, _facts(staged, control_areas), traced
 
         def readings() -> Iterator[WeekOutput]:
-            for week, under_way in zip(context.partition_keys, ahead(week_staged, context.partition_keys), strict=True):
+            for week, in_progress in zip(
+                context.partition_keys, prefetch(week_staged, context.partition_keys), strict=True
+            ):
                 try:
-                    done = under_way.result()
+                    done = in_progress.result()
                 except (UnreadableFile, DamagedRawFile) as error:
                     failed.add(context, week, error)
                     continue

@@ -9,22 +9,22 @@ from typing import Final
 import dagster as dg
 
 from mta_pipeline.lake.completeness import is_made_from
-from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, LEAVE
+from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
 from mta_pipeline.schema import Table
 
-LEFT_ALONE: Final = "complete, left as it is"
+UP_TO_DATE: Final = "complete, left as it is"
 
 
-def leaves_complete_weeks(context: dg.AssetExecutionContext) -> bool:
+def skips_complete_weeks(context: dg.AssetExecutionContext) -> bool:
     """Whether the run goes on where another stopped. Materializing a week by hand does it anew."""
-    return context.run.tags.get(COMPLETE_WEEKS) == LEAVE
+    return context.run.tags.get(COMPLETE_WEEKS) == SKIP
 
 
-def is_left_alone(
+def is_up_to_date(
     context: dg.AssetExecutionContext, lake_root: str, week: str, origin: str | None, *tables: Table
 ) -> bool:
     """Whether the run leaves these tables of a week as they are, since they are made from what they would be now."""
-    return leaves_complete_weeks(context) and origin is not None and is_made_from(lake_root, week, origin, *tables)
+    return skips_complete_weeks(context) and origin is not None and is_made_from(lake_root, week, origin, *tables)
 
 
 @dataclass

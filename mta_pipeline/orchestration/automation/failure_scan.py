@@ -23,7 +23,7 @@ from dagster._core.storage.tags import (
 from dagster_shared.error import SerializableErrorInfo
 from pydantic import BaseModel
 
-from mta_pipeline.notifications.incidents import NO_WEEK, Faults, Kind
+from mta_pipeline.notifications.incidents import NO_WEEK, Incidents, Kind
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.run_records import weeks_of
 
@@ -39,7 +39,7 @@ TIME_TO_RETRY: Final = dt.timedelta(minutes=10)
 AssetsOfJob = Callable[[str], Collection[dg.AssetKey]]
 
 
-class Look(BaseModel):
+class ScanState(BaseModel):
     """How far the records have been read, and what was found."""
 
     runs: int
@@ -48,18 +48,18 @@ class Look(BaseModel):
     """The storage id of the last check's result that was read."""
     awaiting: dict[str, float] = {}
     """Failed runs that may be tried again by themselves, with the time they failed."""
-    faults: Faults = Faults()
+    faults: Incidents = Incidents()
 
 
-def first_look(instance: dg.DagsterInstance) -> Look:
+def initial_state(instance: dg.DagsterInstance) -> ScanState:
     """From now on: what was wrong before concerns whoever was told then."""
     newest = instance.event_log_storage.get_maximum_record_id() or 0
-    return Look(runs=newest, checks=newest)
+    return ScanState(runs=newest, checks=newest)
 
 
-def look_at_records(
+def scan_records(
     instance: dg.DagsterInstance,
-    look: Look,
+    look: ScanState,
     *,
     checks: Collection[dg.AssetCheckKey],
     assets_of_job: AssetsOfJob,
@@ -84,7 +84,7 @@ def look_at_records(
 # --- runs ---
 
 
-def _runs(instance: dg.DagsterInstance, look: Look, assets_of_job: AssetsOfJob, now: dt.datetime) -> None:
+def _runs(instance: dg.DagsterInstance, look: ScanState, assets_of_job: AssetsOfJob, now: dt.datetime) -> None:
     ended, look.runs = _ended_since(instance, look.runs)
     ids = list(look.awaiting) + [record.run_id for record in ended]
     runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))} if ids else {}
@@ -102,7 +102,7 @@ def _runs(instance: dg.DagsterInstance, look: Look, assets_of_job: AssetsOfJob, 
             continue
         if record.run_id not in failures:
             parts = [part.to_user_string() for part in _made_by(run, assets_of_job)]
-            look.faults.heal(Kind.RUNS, parts, _weeks(run))
+            look.faults.resolve(Kind.RUNS, parts, _weeks(run))
         elif AUTO_RETRY_RUN_ID_TAG in run.tags:
             continue
         elif _may_be_tried_again(instance, run):
@@ -139,7 +139,7 @@ def _failure(instance: dg.DagsterInstance, run_id: str) -> dg.EventLogEntry:
 
 
 def _note_run(
-    look: Look,
+    look: ScanState,
     run: dg.DagsterRun,
     failure: dg.EventLogEntry,
     assets_of_job: AssetsOfJob,
@@ -202,7 +202,7 @@ def _innermost(error: SerializableErrorInfo) -> str:
 # --- checks ---
 
 
-def _checks(instance: dg.DagsterInstance, look: Look, checks: Collection[dg.AssetCheckKey]) -> None:
+def _checks(instance: dg.DagsterInstance, look: ScanState, checks: Collection[dg.AssetCheckKey]) -> None:
     """Failed results since the last look, of each check and week; passed ones heal."""
     since = look.checks
     failed: dict[dg.AssetCheckKey, list[str]] = {}
@@ -212,7 +212,7 @@ def _checks(instance: dg.DagsterInstance, look: Look, checks: Collection[dg.Asse
             continue
         week, subject = result.partition_key or NO_WEEK, _subject(result.check_key)
         if result.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
-            look.faults.heal(Kind.CHECK, [subject], [week])
+            look.faults.resolve(Kind.CHECK, [subject], [week])
         elif result.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED:
             failed.setdefault(result.check_key, []).append(week)
         look.checks = max(look.checks, result.latest_check_event_storage_id)
@@ -220,7 +220,7 @@ def _checks(instance: dg.DagsterInstance, look: Look, checks: Collection[dg.Asse
         _note_check(instance, look, key, weeks)
 
 
-def _note_check(instance: dg.DagsterInstance, look: Look, key: dg.AssetCheckKey, weeks: list[str]) -> None:
+def _note_check(instance: dg.DagsterInstance, look: ScanState, key: dg.AssetCheckKey, weeks: list[str]) -> None:
     """Note the weeks, with what the check says of the last of them: of hundreds, one at a time would take too long."""
     [record] = instance.event_log_storage.get_asset_check_execution_history(
         key,
@@ -249,7 +249,7 @@ def _subject(key: dg.AssetCheckKey) -> str:
 # --- ticks ---
 
 
-def _ticks(instance: dg.DagsterInstance, look: Look, besides: str) -> None:
+def _ticks(instance: dg.DagsterInstance, look: ScanState, besides: str) -> None:
     """Sensors and schedules that are on and whose last ticks all failed."""
     failing: set[str] = set()
     for state in _that_are_on(instance):

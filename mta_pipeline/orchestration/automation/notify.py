@@ -8,7 +8,7 @@ from pydantic import BaseModel, SecretStr
 
 from mta_pipeline.notifications.delivery import Outbox, Receivers, ReceiversError
 from mta_pipeline.notifications.messages import message
-from mta_pipeline.orchestration.automation.failure_scan import Look, first_look, look_at_records
+from mta_pipeline.orchestration.automation.failure_scan import ScanState, initial_state, scan_records
 from mta_pipeline.orchestration.keys import CARRY_IN_PRESENT
 
 NOTIFY_SENSOR: Final = "notify"
@@ -17,10 +17,10 @@ _TICK: Final = 30
 """Seconds between two looks at the records."""
 
 
-class Cursor(BaseModel):
+class NotifyCursor(BaseModel):
     """What a tick leaves to the next one."""
 
-    look: Look
+    look: ScanState
     outbox: Outbox = Outbox()
 
 
@@ -43,11 +43,11 @@ def notify_sensor(notify: SecretStr, ui: str) -> dg.SensorDefinition:
     def notify_of_faults(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         instance, now = context.instance, dt.datetime.now(dt.UTC)
         if not context.cursor:
-            return _result(Cursor(look=first_look(instance)), "From now on it tells what goes wrong")
-        cursor = Cursor.model_validate_json(context.cursor)
+            return _result(NotifyCursor(look=initial_state(instance)), "From now on it tells what goes wrong")
+        cursor = NotifyCursor.model_validate_json(context.cursor)
         repository = context.repository_def
         assert repository is not None
-        look_at_records(
+        scan_records(
             instance,
             cursor.look,
             checks=[key for key in repository.asset_graph.asset_check_keys if key.name != CARRY_IN_PRESENT],
@@ -55,7 +55,7 @@ def notify_sensor(notify: SecretStr, ui: str) -> dg.SensorDefinition:
             besides=NOTIFY_SENSOR,
             now=now,
         )
-        news = list(cursor.look.faults.news(now))
+        news = list(cursor.look.faults.pending(now))
         wrong = len(cursor.look.faults.known)
         if not news and not cursor.outbox.waiting:
             return _result(cursor, f"Nothing to tell, {wrong or 'no'} known fault{'s' if wrong != 1 else ''}")
@@ -73,5 +73,5 @@ def notify_sensor(notify: SecretStr, ui: str) -> dg.SensorDefinition:
     return notify_of_faults
 
 
-def _result(cursor: Cursor, word: str) -> dg.SensorResult:
+def _result(cursor: NotifyCursor, word: str) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=word, cursor=cursor.model_dump_json())

@@ -17,15 +17,15 @@ from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.sources.errors import FeedError
 from mta_pipeline.sources.socrata.client import SodaApi
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
-from mta_pipeline.weeks import stretches
+from mta_pipeline.weeks import contiguous_ranges
 
 SENSOR: Final = "changed_data_sets"
 
-SECONDS_PER_LOOK: Final = 20.0
+SECONDS_PER_TICK: Final = 20.0
 """After so long a look asks no more; Dagster ends a tick at 60 s."""
 
 
-class Cursor(BaseModel):
+class PortalCursor(BaseModel):
     """What a look leaves to the next one, by table."""
 
     changed: dict[str, str] = {}
@@ -49,8 +49,8 @@ def changed_data_sets_sensor(
     def changed_data_sets(
         context: dg.SensorEvaluationContext, soda: dg.ResourceParam[SodaPortal], raw_layer: RawLayer
     ) -> dg.SensorResult:
-        cursor = Cursor.model_validate_json(context.cursor) if context.cursor else Cursor()
-        api, until = soda.open(hurried=True), time.monotonic() + SECONDS_PER_LOOK
+        cursor = PortalCursor.model_validate_json(context.cursor) if context.cursor else PortalCursor()
+        api, until = soda.open(fail_fast=True), time.monotonic() + SECONDS_PER_TICK
         requests: list[dg.RunRequest] = []
         faults: list[str] = []
         for data_set in data_sets:
@@ -72,7 +72,13 @@ def changed_data_sets_sensor(
 
 
 def _look(
-    raw: SodaRaw, api: SodaApi, cursor: Cursor, calendar: Sequence[str], requests: list[dg.RunRequest], *, until: float
+    raw: SodaRaw,
+    api: SodaApi,
+    cursor: PortalCursor,
+    calendar: Sequence[str],
+    requests: list[dg.RunRequest],
+    *,
+    until: float,
 ) -> None:
     """Add what is due to `requests`, also if the portal stops answering half-way."""
     table = raw.data_set.table
@@ -89,7 +95,7 @@ def _look(
                 due.append(left[0])
             left.pop(0)
     finally:
-        requests.extend(_request(raw, changed, stretch) for stretch in stretches(due))
+        requests.extend(_request(raw, changed, stretch) for stretch in contiguous_ranges(due))
 
 
 def _weeks_to_ask_about(raw: SodaRaw, calendar: Sequence[str]) -> list[str]:

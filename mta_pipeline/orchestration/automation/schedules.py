@@ -11,10 +11,10 @@ from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.raw import RawLayer
-from mta_pipeline.orchestration.run_records import range_tags, under_way, weeks_of
+from mta_pipeline.orchestration.run_records import in_progress, range_tags, weeks_of
 from mta_pipeline.sources.errors import BadFile, FeedError
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
-from mta_pipeline.weeks import NEW_YORK, file_name, stretches
+from mta_pipeline.weeks import NEW_YORK, contiguous_ranges, file_name
 
 SCHEDULE: Final = "weekly_turnstile"
 
@@ -48,18 +48,18 @@ def weekly_turnstile_schedule(
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
         calendar = weeks.get_partition_keys(current_time=at)
-        newest, source = calendar[-1], feed.open(hurried=True)
+        newest, source = calendar[-1], feed.open(fail_fast=True)
         try:
-            offered = _on_offer(source, newest)
+            offered = _available(source, newest)
         except FeedError as error:
             return dg.SkipReason(f"{error} {_asked_again(at)}.")
         absent = [week for week in offered if week in calendar and week not in weeks_complete(raw_layer.lake_root)]
-        busy = under_way(context.instance, RAW_KEY, landing_jobs) | _swept(context.instance, at.date())
+        busy = in_progress(context.instance, RAW_KEY, landing_jobs) | _swept(context.instance, at.date())
         if due := [week for week in absent if week not in busy]:
             swept_on = {_SWEPT_ON: at.date().isoformat()}
             return [
                 dg.RunRequest(run_key="...".join(stretch), tags={**range_tags(stretch), **swept_on})
-                for stretch in stretches(due)
+                for stretch in contiguous_ranges(due)
             ]
         if newest not in offered:
             missing = f"Week {newest} is not published yet: no {file_name(newest)} at {source.location}"
@@ -71,10 +71,10 @@ def weekly_turnstile_schedule(
     return weekly_turnstile
 
 
-def _on_offer(feed: Feed, newest: str) -> Mapping[str, PublishedFile]:
+def _available(feed: Feed, newest: str) -> Mapping[str, PublishedFile]:
     """The weeks on offer; of a feed without a list, whether the newest one is."""
     try:
-        return feed.weeks_on_offer()
+        return feed.available_weeks()
     except BadFile:
         file = feed.look(newest)
         return {} if file is None else {newest: file}

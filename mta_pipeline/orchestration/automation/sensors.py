@@ -11,12 +11,12 @@ from typing import Final
 
 import dagster as dg
 
-from mta_pipeline.lake.discovery import Cursor, Look, look
-from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FEED_KEY, LEAVE, RAW_KEY, REACHABLE
+from mta_pipeline.lake.discovery import Discovery, DiscoveryCursor, look
+from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FEED_KEY, RAW_KEY, REACHABLE, SKIP
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.raw import RawLayer
-from mta_pipeline.orchestration.run_records import last_attempts, range_tags, under_way
-from mta_pipeline.weeks import stretches, weeks_between
+from mta_pipeline.orchestration.run_records import in_progress, last_attempts, range_tags
+from mta_pipeline.weeks import contiguous_ranges, weeks_between
 
 SENSOR: Final = "published_weeks"
 AUTOMATION_SENSOR: Final = "follow_inputs"
@@ -54,17 +54,17 @@ def published_weeks_sensor(
     def published_weeks(
         context: dg.SensorEvaluationContext, feed: TurnstileFeed, raw_layer: RawLayer
     ) -> dg.SensorResult:
-        cursor = Cursor.model_validate_json(context.cursor) if context.cursor else Cursor()
+        cursor = DiscoveryCursor.model_validate_json(context.cursor) if context.cursor else DiscoveryCursor()
         instance, raw = context.instance, raw_layer.files()
         # In this order: a run that ends in between counts as under way, and its weeks are looked at next time.
-        on_their_way = under_way(instance, RAW_KEY, landing_jobs)
+        on_their_way = in_progress(instance, RAW_KEY, landing_jobs)
         found = look(
-            source := feed.open(hurried=True),
+            source := feed.open(fail_fast=True),
             raw,
             cursor,
             landed=raw.weeks() & set(instance.get_materialized_partitions(RAW_KEY)),
             calendar=set(weeks.get_partition_keys()),
-            under_way=on_their_way,
+            in_progress=on_their_way,
             last_attempts=partial(last_attempts, instance, RAW_KEY, landing_jobs),
             now=dt.datetime.now(dt.UTC),
         )
@@ -86,24 +86,24 @@ def automation_sensor(look_every: int) -> dg.AutomationConditionSensorDefinition
         AUTOMATION_SENSOR,
         target=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
         minimum_interval_seconds=min(look_every, _TICK),
-        run_tags={COMPLETE_WEEKS: LEAVE},
+        run_tags={COMPLETE_WEEKS: SKIP},
         description="Makes each table anew when what it is made from was renewed, for any week of the calendar.",
     )
 
 
-def _requests(found: Look) -> Iterator[dg.RunRequest]:
+def _requests(found: Discovery) -> Iterator[dg.RunRequest]:
     """A run per stretch of weeks. Its key tells which versions are asked for, so that it runs once."""
-    for first, last in stretches(found.due, at_most=_WEEKS_PER_RUN):
+    for first, last in contiguous_ranges(found.due, at_most=_WEEKS_PER_RUN):
         asked = [found.due[week].asked for week in weeks_between(first, last)]
         digest = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
         yield dg.RunRequest(run_key=f"{first}...{last} {digest}", tags=range_tags((first, last)))
 
 
-def _reason(found: Look, location: str, on_their_way: Collection[str]) -> str:
+def _reason(found: Discovery, location: str, on_their_way: Collection[str]) -> str:
     if found.fault:
         times = found.cursor.failed_looks
         return f"The feed was asked in vain{f', {times} times in a row' if times > 1 else ''}: {found.fault}"
-    offer = "no change in the list" if found.on_offer is None else f"{found.on_offer:,} weeks on offer"
+    offer = "no change in the list" if found.available is None else f"{found.available:,} weeks on offer"
     waiting = [week for week in found.cursor.asked if week not in on_their_way]
     parts = [
         f"{offer} at {location}",
@@ -115,7 +115,7 @@ def _reason(found: Look, location: str, on_their_way: Collection[str]) -> str:
     return "; ".join(parts)
 
 
-def _seen(found: Look) -> Iterator[dg.AssetObservation]:
+def _seen(found: Discovery) -> Iterator[dg.AssetObservation]:
     for week, find in found.due.items():
         if find.asked.times == 1:
             facts = {"what": "other contents than those landed" if find.landed_before else "new", "url": find.file.url}
@@ -124,7 +124,7 @@ def _seen(found: Look) -> Iterator[dg.AssetObservation]:
             yield dg.AssetObservation(FEED_KEY, partition=week, metadata=facts)
 
 
-def _alarm(found: Look, *, failed_before: int) -> Iterator[dg.AssetCheckEvaluation]:
+def _alarm(found: Discovery, *, failed_before: int) -> Iterator[dg.AssetCheckEvaluation]:
     """One word when the feed has been out of reach for long enough, and one when it is back."""
     if found.cursor.failed_looks == ALARM_AFTER:
         description = f"asked {ALARM_AFTER} times in vain: {found.fault}"

@@ -20,8 +20,8 @@ from mta_pipeline.orchestration.resources.raw import RawLayer
 from mta_pipeline.schema import Table
 from mta_pipeline.turnstile.anomalies import (
     LEAST_WEEKS,
+    AnomalyDetector,
     Departure,
-    Judge,
     Judgement,
     WeekFigures,
     late_complexes,
@@ -58,7 +58,7 @@ def _as_usual(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, raw_layer: RawLayer, complex_daily: WeeklyInputs
     ) -> Iterator[Any]:
-        judge = Judge(figures_in(raw_layer.lake_root))
+        judge = AnomalyDetector(figures_in(raw_layer.lake_root))
 
         def findings() -> Iterator[Finding]:
             for key in complex_daily.weeks_there():

@@ -54,7 +54,7 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
     def check_feed(
         context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
     ) -> Iterator[dg.AssetCheckResult]:
-        source, lake_root = feed.open(hurried=True), raw_layer.lake_root
+        source, lake_root = feed.open(fail_fast=True), raw_layer.lake_root
         offered, fault = _asked(source)
         complete, landed = weeks_complete(lake_root), raw_layer.files().weeks()
         yield dg.AssetCheckResult(
@@ -70,7 +70,7 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
 
 def _asked(feed: Feed) -> tuple[Mapping[str, PublishedFile] | None, str]:
     try:
-        return feed.weeks_on_offer(), ""
+        return feed.available_weeks(), ""
     except FeedError as error:
         return None, str(error)
 
@@ -134,7 +134,7 @@ def _newest_week_landed(
     newest = max(offered)
     if newest in complete:
         return result(passed=True, description=f"week {newest} is in the lake", newest=newest)
-    since = _on_offer_since(instance, newest)
+    since = _available_since(instance, newest)
     age = dt.datetime.now(dt.UTC) - since
     return result(
         passed=age < TIME_TO_LAND,
@@ -145,7 +145,7 @@ def _newest_week_landed(
     )
 
 
-def _on_offer_since(instance: dg.DagsterInstance, week: str) -> dt.datetime:
+def _available_since(instance: dg.DagsterInstance, week: str) -> dt.datetime:
     """When the sensor first saw the week; without the sensor, when it can first have been published."""
     records = instance.fetch_observations(
         dg.AssetRecordsFilter(asset_key=FEED_KEY, asset_partitions=[week]), limit=1, ascending=True

@@ -12,7 +12,7 @@ import polars as pl
 
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import CARRY_IN_PRESENT, asset_key
-from mta_pipeline.orchestration.prefetch import ahead
+from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.raw import RawLayer
 from mta_pipeline.orchestration.run_records import latest_materializations
 from mta_pipeline.schema import Table
@@ -123,8 +123,8 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
             )
 
         def findings() -> Iterator[Finding]:
-            for under_way in ahead(found, turnstile_readings.weeks_there()):
-                yield from under_way.result()
+            for in_progress in prefetch(found, turnstile_readings.weeks_there()):
+                yield from in_progress.result()
 
         yield from results(context, turnstile_readings.weeks, [accounted, known], findings())
 

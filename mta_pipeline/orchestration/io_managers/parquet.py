@@ -12,13 +12,13 @@ import polars as pl
 from pydantic import Field
 from upath import UPath
 
-from mta_pipeline.lake.gcs import ChangedMeanwhile
+from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.parquet import from_polars, made_from, scan, to_parquet, to_polars
-from mta_pipeline.lake.storage import one_at_a_time, part_path, write_atomically
+from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
 from mta_pipeline.orchestration.io_managers.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.telemetry.progress import Progress
-from mta_pipeline.telemetry.tracing import span, under_way
+from mta_pipeline.telemetry.tracing import current_span, span
 from mta_pipeline.weeks import week_start
 
 NO_DATA: Final[Mapping[str, Any]] = {
@@ -114,12 +114,12 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _misuse(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
         path, payload = self._path(context, week), to_parquet(table, origin)
-        under_way().add(rows_out=len(table), bytes=len(payload))
-        still = None if origin_now is None else lambda: origin_now() == origin
+        current_span().add(rows_out=len(table), bytes=len(payload))
+        precondition = None if origin_now is None else lambda: origin_now() == origin
         try:
-            with one_at_a_time(path.parent):
-                write_atomically(path, payload, still=still)
-        except ChangedMeanwhile as error:
+            with folder_lock(path.parent):
+                write_atomically(path, payload, precondition=precondition)
+        except ConcurrentWriteError as error:
             raise _misuse(
                 f"{_name(context)}: another run has renewed what the week {week} is made from, while this one was at "
                 f"it. Nothing was written, so that its table stays; launch again if that one failed. ({error})"

@@ -13,6 +13,6 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
         description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
     )
 
-    def open(self, *, hurried: bool = False) -> Feed:
-        """The feed; it remembers an index page it has read, so open one per step, and a hurried one per tick."""
-        return open_feed(self.location, hurried=hurried)
+    def open(self, *, fail_fast: bool = False) -> Feed:
+        """The feed; it remembers an index page it has read, so open one per step, and a fail_fast one per tick."""
+        return open_feed(self.location, fail_fast=fail_fast)

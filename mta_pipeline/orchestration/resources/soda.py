@@ -14,7 +14,7 @@ class SodaPortal:
         self._token = token
         self._page_rows = page_rows
 
-    def open(self, *, hurried: bool = False) -> SodaApi:
+    def open(self, *, fail_fast: bool = False) -> SodaApi:
         """The portal, of which nothing is asked yet.
 
         Raises:
@@ -27,4 +27,4 @@ class SodaPortal:
                 allow_retries=False,
             )
         token = None if self._token is None else self._token.get_secret_value()
-        return SodaApi(self._base_url, token, page_rows=self._page_rows, hurried=hurried)
+        return SodaApi(self._base_url, token, page_rows=self._page_rows, fail_fast=fail_fast)

@@ -45,11 +45,11 @@ class SodaApi:
         base_url: the portal's, https://host.
         token: an app token, or None; it goes into a header and is never shown.
         page_rows: rows to ask for at once.
-        hurried: ask once, and give up soon.
+        fail_fast: ask once, and give up soon.
     """
 
     def __init__(
-        self, base_url: str, token: str | None = None, *, page_rows: int = MOST_ROWS, hurried: bool = False
+        self, base_url: str, token: str | None = None, *, page_rows: int = MOST_ROWS, fail_fast: bool = False
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.page_rows = page_rows
@@ -58,7 +58,7 @@ class SodaApi:
             "the app token in MTA_SODA_TOKEN",
             # Packed for the way, pages are a tenth; a token goes to no other site.
             headers={"Accept-Encoding": "gzip", **({TOKEN_HEADER: token} if token else {})},
-            hurried=hurried,
+            fail_fast=fail_fast,
             attempts=ATTEMPTS,
             window=RETRY_WINDOW,
         )
@@ -114,10 +114,10 @@ class SodaApi:
             raise BadFile(f"{subject}: the answer is not JSON, it begins with {answer[:40]!r}.") from error
 
     def _get(self, url: str, subject: str, params: Mapping[str, str], limit: int) -> bytes:
-        return self._site.patiently(self._ask, url, subject, params, limit)
+        return self._site.with_retries(self._ask, url, subject, params, limit)
 
     def _ask(self, url: str, subject: str, params: Mapping[str, str], limit: int) -> bytes:
-        response = self._site.ask("GET", url, subject, params=params)
+        response = self._site.request("GET", url, subject, params=params)
         if response is None:
             raise FeedRefused(f"{subject}: there is no such data set. {self._site.check_address}, and at its id.")
         with response:

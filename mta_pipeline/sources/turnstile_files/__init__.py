@@ -19,10 +19,10 @@ __all__ = [
 ]
 
 
-def open_feed(location: str, *, hurried: bool = False) -> Feed:
+def open_feed(location: str, *, fail_fast: bool = False) -> Feed:
     """The feed at a location: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix.
 
-    Nothing is asked of the feed yet. A hurried one gives up soon and does not try again: for those who come back.
+    Nothing is asked of the feed yet. A fail_fast one gives up soon and does not try again: for those who come back.
 
     Raises:
         ValueError: the location is none of these.
@@ -30,5 +30,5 @@ def open_feed(location: str, *, hurried: bool = False) -> Feed:
     if urlsplit(location).scheme.lower() in ("http", "https"):
         from mta_pipeline.sources.turnstile_files.web import WebFeed  # noqa: PLC0415  # what it needs of the web is slow to import
 
-        return WebFeed(location, hurried=hurried)
+        return WebFeed(location, fail_fast=fail_fast)
     return FilesystemFeed(location)

@@ -54,13 +54,13 @@ class FilesystemFeed:
         """The directory or URL, without credentials."""
         return shown(self._url)
 
-    def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
+    def available_weeks(self) -> Mapping[str, PublishedFile]:
         """The weeks that have a file in the directory, in order."""
         return {week: self._published(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
 
     def listing_unless(self, version: str | None) -> Listing:  # noqa: ARG002  # a directory has no version
         """The weeks that have a file in the directory; file systems do not tell whether that has changed."""
-        return Listing(self.weeks_on_offer(), None)
+        return Listing(self.available_weeks(), None)
 
     def look(self, week: str) -> PublishedFile | None:
         """What the file system says of a week's file without reading it; None if it was not published."""

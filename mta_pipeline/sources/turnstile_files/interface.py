@@ -64,7 +64,7 @@ class Feed(Protocol):
     def location(self) -> str:
         """Where the feed is, without credentials."""
 
-    def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
+    def available_weeks(self) -> Mapping[str, PublishedFile]:
         """The weeks the feed lists now, in order; what it says of each without being asked for it."""
 
     def listing_unless(self, version: str | None) -> Listing | None:

@@ -37,12 +37,12 @@ class _Index(NamedTuple):
 class WebFeed:
     """Weekly files below an http(s) URL: that of an index page (`….html`) or of a directory.
 
-    The index is read when weeks_on_offer is called, and otherwise once: open a new feed to see what is new. Where there
-    is no index, or it does not name the week, the file is asked for by its name beside it. User and password belong in
-    ~/.netrc; in a URL, which gets shown and logged, they are refused. A hurried feed asks once and gives up soon.
+    `available_weeks` reads the index each time; the other methods read it once. Without an index, or if the index does
+    not name the week, the file is requested by its name. Put user and password into ~/.netrc: a URL that contains them
+    is rejected, because URLs are displayed and logged. With `fail_fast` there is one short attempt.
     """
 
-    def __init__(self, location: str, *, hurried: bool = False) -> None:
+    def __init__(self, location: str, *, fail_fast: bool = False) -> None:
         parts = urlsplit(location)
         if parts.hostname is None or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError(
@@ -51,7 +51,7 @@ class WebFeed:
             )
         path = parts.path if parts.path.endswith((".html", ".htm")) else parts.path.rstrip("/") + "/"
         self._page = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-        self._site = Site("MTA_FEED", "the user and password in ~/.netrc", hurried=hurried)
+        self._site = Site("MTA_FEED", "the user and password in ~/.netrc", fail_fast=fail_fast)
         self._links: Mapping[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class WebFeed:
         """The address of the index page or directory."""
         return self._page
 
-    def weeks_on_offer(self) -> Mapping[str, PublishedFile]:
+    def available_weeks(self) -> Mapping[str, PublishedFile]:
         """The weeks the index page links to, in order; it says nothing of them but their addresses."""
         listing = self.listing_unless(None)
         return {} if listing is None else listing.weeks
@@ -84,7 +84,7 @@ class WebFeed:
     def look(self, week: str) -> PublishedFile | None:
         """What the server says of a week's file without sending it; None if it was not published."""
         for url in self._addresses(week):
-            file = self._site.patiently(self._describe, week, url)
+            file = self._site.with_retries(self._describe, week, url)
             if file is not None:
                 return file
         return None
@@ -93,7 +93,7 @@ class WebFeed:
         """Write a week's file, unpacked, to the sink. Unless it is whole and sound, the sink gets nothing."""
         with spool() as stored:
             for url in self._addresses(week):
-                file = self._site.patiently(self._download, week, url, stored)
+                file = self._site.with_retries(self._download, week, url, stored)
                 if file is not None:
                     return deliver(stored, file, sink)
         raise not_published(week, self.location)
@@ -109,14 +109,14 @@ class WebFeed:
         return [urljoin(self._page, name) for name in copies(week)]
 
     def _read_index(self, subject: str, unless: str | None = None) -> _Index | None:
-        index = self._site.patiently(self._ask_index, subject, unless)
+        index = self._site.with_retries(self._ask_index, subject, unless)
         if index is None or index.links is not None:  # an index that is as it was may not have been read by this feed
             self._links = {} if index is None else index.links
         return index
 
     def _ask_index(self, subject: str, unless: str | None) -> _Index | None:
         condition = None if unless is None else {_condition(unless): unless}
-        response = self._site.ask("GET", self._page, subject, headers=condition)
+        response = self._site.request("GET", self._page, subject, headers=condition)
         if response is None:
             return None
         page = bytearray()
@@ -136,7 +136,7 @@ class WebFeed:
         return _Index(named, response.headers.get("ETag") or response.headers.get("Last-Modified"))
 
     def _describe(self, week: str, url: str) -> PublishedFile | None:
-        response = self._site.ask("HEAD", url, subject_of(week, url))
+        response = self._site.request("HEAD", url, subject_of(week, url))
         if response is None:
             return None
         with response:
@@ -144,7 +144,7 @@ class WebFeed:
 
     def _download(self, week: str, url: str, stored: IO[bytes]) -> PublishedFile | None:
         subject = subject_of(week, url)
-        response = self._site.ask("GET", url, subject)
+        response = self._site.request("GET", url, subject)
         if response is None:
             return None
         with response:
