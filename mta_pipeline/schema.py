@@ -19,6 +19,12 @@ class Column:
     dtype: pl.DataType
     description: str
     nullable: bool = False
+    one_of: tuple[str, ...] = ()
+    """The only texts it may hold; any if empty."""
+    at_least: float | None = None
+    """The smallest number it may hold."""
+    at_most: float | None = None
+    """The largest number it may hold."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Table:
     grain: str
     description: str
     columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    """The columns that name a row, in which nulls count as equal. A table with weeks has a key in each week."""
 
     @cached_property
     def schema(self) -> Mapping[str, pl.DataType]:

@@ -82,6 +82,18 @@ HOURLY_RIDERSHIP: Final = SodaDataSet(
 _COMPLEX_ID: Final = Column(
     "complex_id", pl.Int32(), "The MTA's station complex; null where the id is no number.", nullable=True
 )
+_RIDERSHIP: Final = Column("ridership", pl.Int64(), "Riders, however they paid.", at_least=0)
+_OMNY: Final = (
+    Column("omny_ridership", pl.Int64(), "Those of them who tapped OMNY.", at_least=0),
+    Column(
+        "omny_share",
+        pl.Float64(),
+        "Share, 0 to 1, of OMNY; null without riders.",
+        nullable=True,
+        at_least=0,
+        at_most=1,
+    ),
+)
 
 COMPLEX_HOURLY_PUBLISHED: Final = Table(
     "lake",
@@ -92,11 +104,11 @@ COMPLEX_HOURLY_PUBLISHED: Final = Table(
     (
         _COMPLEX_ID,
         Column("hour", WALL_CLOCK, "Start of the clock hour, New York wall-clock time."),
-        Column("ridership", pl.Int64(), "Riders, however they paid."),
-        Column("transfers", pl.Int64(), "Those of them who came by a free transfer."),
-        Column("omny_ridership", pl.Int64(), "Those of them who tapped OMNY."),
-        Column("omny_share", pl.Float64(), "Share, 0 to 1, of OMNY; null without riders.", nullable=True),
+        _RIDERSHIP,
+        Column("transfers", pl.Int64(), "Those of them who came by a free transfer.", at_least=0),
+        *_OMNY,
     ),
+    key=("complex_id", "hour"),
 )
 
 OMNY_SHARE: Final = Table(
@@ -108,23 +120,27 @@ OMNY_SHARE: Final = Table(
     (
         Column("complex_id", pl.Int32(), "The MTA's station complex; null is the whole subway.", nullable=True),
         Column("month", pl.Date(), "The month's first day."),
-        Column("days", pl.Int32(), "Days of the month on which anybody paid here."),
-        Column("ridership", pl.Int64(), "Riders, however they paid."),
-        Column("omny_ridership", pl.Int64(), "Those of them who tapped OMNY."),
-        Column("omny_share", pl.Float64(), "Share, 0 to 1, of OMNY; null without riders.", nullable=True),
+        Column("days", pl.Int32(), "Days of the month on which anybody paid here.", at_least=1),
+        _RIDERSHIP,
+        *_OMNY,
         Column(
             "share_low",
             pl.Float64(),
             "Of a complex, the share that nineteen days of twenty exceed; of the subway, that complexes do.",
             nullable=True,
+            at_least=0,
+            at_most=1,
         ),
         Column(
             "share_high",
             pl.Float64(),
             "Of a complex, the share that nineteen days of twenty stay below; of the subway, that complexes do.",
             nullable=True,
+            at_least=0,
+            at_most=1,
         ),
     ),
+    key=("complex_id", "month"),
 )
 
 TABLES: Final = (HOURLY_RIDERSHIP.staged, HOURLY_RIDERSHIP.rejects, COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE)

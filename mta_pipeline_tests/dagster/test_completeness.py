@@ -9,7 +9,7 @@ from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import contiguous_ranges, week_after
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
 
 FIRST, SECOND, THIRD = WEEKS
 FOURTH = week_after(THIRD)
@@ -128,3 +128,30 @@ def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path)
     assert "another run has renewed what the week 2024-01-13 is made from" in failure_of(result)
     assert project.files() == faster
     assert due(project, FIRST, SECOND) == []
+
+
+class SpoilsTraffic(ParquetIOManager):
+    """Of one week, a turnstile comes twice in traffic."""
+
+    def _write(self, context, week, table, *origin):
+        spoiled = week == SECOND and context.asset_key.path[-1] == "turnstile_traffic"
+        return super()._write(context, week, pl.concat([table, table.head(1)]) if spoiled else table, *origin)
+
+
+def test_a_week_whose_traffic_breaks_its_contract_stays_due_and_the_others_go_on(tmp_path):
+    project = Project(tmp_path, {"io_manager": SpoilsTraffic(lake_root=str(tmp_path / "lake"))})
+    for week in WEEKS:
+        project.publish(week, sound_week(week))
+    project.have(THIRD)
+    before = project.files()
+    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    result = project.run(FIRST, THIRD)
+    assert "turnstile_traffic.control_area, unit, scp, ended_at must name one row" in failure_of(result)
+    # As the runner in the terminal does: on without the week that failed.
+    assert project.run(THIRD).success
+    after = project.files()
+    kept = [path for path in after if f"week={SECOND}" in path and path.startswith("lake/")]
+    assert len(kept) == 3
+    assert all(after[path] == before[path] for path in kept)
+    assert due(project) == [SECOND]
+    assert weeks_out_of_date(WEEKS, str(project.lake)) == [SECOND]

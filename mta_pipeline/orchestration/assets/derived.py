@@ -6,12 +6,12 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from mta_pipeline.orchestration.assets.specs import described
-from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
+from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import span
 

@@ -11,10 +11,10 @@ from mta_pipeline.hourly_ridership.published import complex_hourly_published
 from mta_pipeline.lake.storage import weeks_there
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.assets.soda import raw_soda_asset, staged_soda_assets
-from mta_pipeline.orchestration.assets.specs import described
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import asset_key
+from mta_pipeline.orchestration.specs import described
 
 GROUP: Final = "hourly"
 """Not with the layers' own groups: whoever materializes those wants turnstiles, and may have no portal."""

@@ -9,12 +9,12 @@ import polars as pl
 
 from mta_pipeline.lake.completeness import traffic_made_from
 from mta_pipeline.orchestration.assets.derived import derived_asset
-from mta_pipeline.orchestration.assets.specs import described
-from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
+from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (

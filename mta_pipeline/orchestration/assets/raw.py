@@ -8,11 +8,11 @@ from upath import UPath
 
 from mta_pipeline.lake.raw_files import FileManifest
 from mta_pipeline.lake.raw_pages import PagesManifest
-from mta_pipeline.orchestration.assets.specs import OWNERS
-from mta_pipeline.orchestration.assets.weeks import FailedWeeks, skips_complete_weeks
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.specs import OWNERS
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
 from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import span

@@ -16,9 +16,9 @@ from mta_pipeline.marts.contract import (
     STATION_WEEK_OVER_WEEK,
     SYSTEM_DAILY,
 )
-from mta_pipeline.orchestration.assets.specs import OWNERS
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
 from mta_pipeline.orchestration.keys import REPORT_KEY, asset_key
+from mta_pipeline.orchestration.specs import OWNERS
 from mta_pipeline.report.page import Picture, Sources, render
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 

@@ -14,12 +14,12 @@ from mta_pipeline.lake.raw_files import DamagedRawFile
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.assets.raw import Landing, landed_weeks
-from mta_pipeline.orchestration.assets.specs import OWNERS, described
-from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs, once_its_inputs_are_done
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key, raw_key
 from mta_pipeline.orchestration.resources.soda import SodaPortal
+from mta_pipeline.orchestration.specs import OWNERS, described
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
 from mta_pipeline.sources.socrata.client import SodaApi
 from mta_pipeline.sources.socrata.dataset import SodaDataSet

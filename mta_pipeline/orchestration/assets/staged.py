@@ -7,13 +7,13 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
-from mta_pipeline.orchestration.assets.specs import described
-from mta_pipeline.orchestration.assets.weeks import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.telemetry.tracing import Span, span
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS, TURNSTILE_REJECTS

@@ -9,11 +9,11 @@ from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
-from mta_pipeline.orchestration.assets.specs import described
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
 from mta_pipeline.orchestration.keys import MEMORY_TAG, WAREHOUSE_POOL, asset_key
 from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.warehouse import Warehouse
+from mta_pipeline.orchestration.specs import described
 from mta_pipeline.schema import Table
 from mta_pipeline.tables import TABLES
 from mta_pipeline.telemetry.tracing import span

@@ -15,8 +15,12 @@ from upath import UPath
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.parquet import from_polars, made_from, scan, to_parquet, to_polars
 from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
+from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.io_managers.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.specs import contract_of
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import current_span, span
 from mta_pipeline.weeks import week_start
@@ -27,12 +31,19 @@ NO_DATA: Final[Mapping[str, Any]] = {
 """What the catalogue shows of a week for which an asset gave no frame and did not say why."""
 
 
+class BrokenContract(ValueError):
+    """A table that is not what its contract says; nothing was written."""
+
+
 class ParquetIOManager(dg.ConfigurableIOManager):
     """Tables as Parquet files, `<lake_root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
 
     Takes one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of a single week,
     and for any run WeeklyFrames, a dict from week to frame, or one frame with a column `week`. A run of many weeks
     gives the same files as many runs; if it fails half-way, the weeks that are done are recorded as such.
+
+    A table is written only if it is what its contract says; see `validation`. A week that is not fails at the end of
+    the run, its file from an earlier run stays, and the other weeks are written.
 
     Gives what the input is annotated with: one such frame, where several weeks get a column `week` (a date), or
     WeeklyInputs. What is not there is a MissingInputError.
@@ -46,30 +57,46 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         """Write what an asset gave, week by week."""
         if not context.has_asset_partitions:
             table = to_polars(obj)
-            context.add_output_metadata({"dagster/row_count": len(table), **self._write(context, None, table)})
+            try:
+                written = self._write(context, None, table)
+            except BrokenContract as error:
+                raise _misuse(str(error)) from error
+            context.add_output_metadata({"dagster/row_count": len(table), **written})
             return
         weeks = context.asset_partition_keys
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
+        failed = FailedWeeks()
         try:
             for week, frame, metadata, origin, origin_now, traced in _by_week(obj, weeks):
-                if week not in weeks or week in done:
-                    fault = "twice" if week in done else f"in a run of {weeks[0]} to {weeks[-1]}"
+                if week not in weeks or week in done or week in failed.reasons:
+                    fault = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
                     raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
                 if frame is None:
                     facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
                 else:
                     table = to_polars(frame)
-                    with span("write", inside_of=traced, table=context.asset_key.path[-1], week=week):
-                        written = self._write(context, week, table, origin, origin_now)
+                    try:
+                        with span("write", inside_of=traced, table=context.asset_key.path[-1], week=week):
+                            written = self._write(context, week, table, origin, origin_now)
+                    except BrokenContract as error:
+                        failed.reasons[week] = str(error)
+                        context.log.error(f"week {week} failed: {error}")
+                        progress.week(week, "failed")
+                        continue
                     facts = {"dagster/partition_row_count": len(table), **written}
                     size = f"{len(table):,} rows"
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
                 progress.week(week, size)
-        except BaseException:
+            failed.raise_if_any()
+        except BaseException as error:
             # Dagster records the weeks of a step when all are done; those that are in the lake must not get lost.
             yield from materializations(context, done)
+            if failed.reasons and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
+                # The asset may have weeks of its own that failed: the step names those of both.
+                failed.reasons |= error.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
+                failed.raise_if_any()
             raise
         for week in weeks:
             if week not in done:
@@ -110,6 +137,11 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         origin: str | None = None,
         origin_now: Callable[[], str | None] | None = None,
     ) -> Mapping[str, Any]:
+        contract = contract_of(context.asset_key)
+        if contract and (broken := violations(table, contract)):
+            of_week = f" of the week {week}" if week else ""
+            rules = "\n".join(map(str, broken))
+            raise BrokenContract(f"{_name(context)}{of_week} is not what its contract says. Not written:\n{rules}")
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _misuse(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")

@@ -99,7 +99,14 @@ class SodaColumn(_Declared):
     @property
     def column(self) -> Column:
         """As the contract has it."""
-        return Column(self.name, _DTYPES[self.type], self.description, nullable=not self.required)
+        return Column(
+            self.name,
+            _DTYPES[self.type],
+            self.description,
+            nullable=not self.required,
+            one_of=self.one_of,
+            at_least=self.at_least,
+        )
 
 
 class SodaSource(_Declared):
@@ -170,6 +177,7 @@ class SodaDataSet(_Declared):
             "row of the portal" + (f", one per {' × '.join(self.key)}" if self.key else ""),
             f"{self.description} Typed; with {self.table}_rejects it accounts for every row that came.",
             (*(column.column for column in self.columns), *_OWN),
+            self.key,
         )
 
     @cached_property
@@ -182,9 +190,9 @@ class SodaDataSet(_Declared):
             f"Every row of {self.table} that came from the portal and did not become one of the staged table, with "
             "the one reason why.",
             (
-                Column("source_row", pl.Int32(), "Row of the week's pages, or of all, counted from 1."),
+                Column("source_row", pl.Int32(), "Row of the week's pages, or of all, counted from 1.", at_least=1),
                 Column("row_id", pl.String(), "The portal's id of the row.", nullable=True),
-                Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}."),
+                Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}.", one_of=RejectReason.ALL),
                 Column("about", pl.String(), "The column it is about; null for whole rows.", nullable=True),
                 Column("raw_text", pl.String(), "The row as it came, as JSON."),
             ),
@@ -199,6 +207,7 @@ class SodaDataSet(_Declared):
             " × ".join(self.key) or "row of the portal",
             self.description,
             tuple(column.column for column in self.columns),
+            self.key,
         )
 
     def sources_of(self, week: str | None) -> Sequence[SodaSource]:
