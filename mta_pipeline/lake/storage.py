@@ -131,7 +131,7 @@ def write_atomically(
     Args:
         path: the file.
         payload: all of its contents.
-        still: whether the payload is what should be written yet, asked right before. Nobody who uses it, too, can
+        precondition: evaluated atomically with the write; if it is false, nothing is written. Nobody who uses it, too, can
             come between question and write: in a bucket, where the file is replaced only if it is the one that was
             there at the question, and asked again if not; and in a directory, inside of `folder_lock`.
 

@@ -48,7 +48,7 @@ class _HealthCollector(Collector):
         """All metrics of this moment."""
         health = self._read()
         yield InfoMetricFamily(
-            "mta_pipeline", "The version that reads these figures.", {"version": version("mta-pipeline")}
+            "mta_pipeline", "Version of mta_pipeline.", {"version": version("mta-pipeline")}
         )
         yield from _runs(health)
         yield from _workings(health)
@@ -57,24 +57,24 @@ class _HealthCollector(Collector):
 
 
 def _runs(health: Health) -> Iterator[Metric]:
-    now = GaugeMetricFamily("mta_runs_under_way", "Runs that are not over, by status.", labels=["status"])
+    now = GaugeMetricFamily("mta_runs_under_way", "Runs in progress, by status.", labels=["status"])
     counted = Counter(run.status for run in health.in_progress)
     for status in IN_PROGRESS:
         now.add_metric([status.value.lower()], counted[status])
     yield now
     oldest = GaugeMetricFamily(
-        "mta_runs_oldest_timestamp_seconds", "When the oldest run of a status was asked for.", labels=["status"]
+        "mta_runs_oldest_timestamp_seconds", "Creation time of the oldest run with this status.", labels=["status"]
     )
     for status in counted:
         since = min(run.since for run in health.in_progress if run.status is status)
         oldest.add_metric([status.value.lower()], since.timestamp())
     yield oldest
-    ended = CounterMetricFamily("mta_runs_ended", "Runs that are over.", labels=["job", "status"])
+    ended = CounterMetricFamily("mta_runs_ended", "Finished runs.", labels=["job", "status"])
     weeks = CounterMetricFamily(
-        "mta_run_weeks", "Weeks that runs which are over were to cover.", labels=["job", "status"]
+        "mta_run_weeks", "Weeks requested by finished runs.", labels=["job", "status"]
     )
     seconds = HistogramMetricFamily(
-        "mta_run_duration_seconds", "From start to end, of runs that are over.", labels=["job", "status"]
+        "mta_run_duration_seconds", "Duration of finished runs.", labels=["job", "status"]
     )
     # A failure must be seen as an increase, also the first there is.
     groups: dict[tuple[str, str], list[EndedRun]] = defaultdict(list)
@@ -100,18 +100,18 @@ def _job(name: str) -> str:
 
 
 def _workings(health: Health) -> Iterator[Metric]:
-    healthy = GaugeMetricFamily("mta_daemon_healthy", "Whether a daemon of Dagster's is alive.", labels=["daemon"])
-    beat = GaugeMetricFamily("mta_daemon_heartbeat_timestamp_seconds", "When it said so last.", labels=["daemon"])
+    healthy = GaugeMetricFamily("mta_daemon_healthy", "Whether a Dagster daemon is healthy.", labels=["daemon"])
+    beat = GaugeMetricFamily("mta_daemon_heartbeat_timestamp_seconds", "Time of the last heartbeat.", labels=["daemon"])
     for daemon in health.daemons:
         healthy.add_metric([daemon.name], daemon.is_healthy)
         if daemon.heartbeat:
             beat.add_metric([daemon.name], daemon.heartbeat.timestamp())
     yield from (healthy, beat)
     names = ["kind", "name"]
-    running = GaugeMetricFamily("mta_automation_running", "Whether a sensor or schedule is turned on.", labels=names)
-    failing = GaugeMetricFamily("mta_tick_failures_in_a_row", "Its newest ticks that have failed.", labels=names)
+    running = GaugeMetricFamily("mta_automation_running", "Whether a sensor or schedule is enabled.", labels=names)
+    failing = GaugeMetricFamily("mta_tick_failures_in_a_row", "Number of consecutive failed ticks.", labels=names)
     last = GaugeMetricFamily(
-        "mta_tick_timestamp_seconds", "When its last tick was that ended so.", labels=[*names, "status"]
+        "mta_tick_timestamp_seconds", "Time of the last tick with this status.", labels=[*names, "status"]
     )
     for ticks in health.ticks:
         running.add_metric([ticks.kind, ticks.name], ticks.is_running)
@@ -119,7 +119,7 @@ def _workings(health: Health) -> Iterator[Metric]:
         for status, at in ticks.last.items():
             last.add_metric([ticks.kind, ticks.name, status], at.timestamp())
     yield from (running, failing, last)
-    made = GaugeMetricFamily("mta_table_made_timestamp_seconds", "When a table was made last.", labels=["table"])
+    made = GaugeMetricFamily("mta_table_made_timestamp_seconds", "Time of the last materialization.", labels=["table"])
     for table, at in sorted(health.made_at.items()):
         made.add_metric([table], at.timestamp())
     yield made
@@ -134,9 +134,9 @@ def _weeks(health: Health) -> Iterator[Metric]:
         "unfinished": weeks.unfinished,
         "missing": weeks.missing,
     }
-    counts = GaugeMetricFamily("mta_weeks", "How many weeks there are, by where they are.", labels=["state"])
+    counts = GaugeMetricFamily("mta_weeks", "Number of weeks, by state.", labels=["state"])
     newest = GaugeMetricFamily(
-        "mta_newest_week_timestamp_seconds", "The first day of the newest week, by where it is.", labels=["state"]
+        "mta_newest_week_timestamp_seconds", "First day of the newest week, by state.", labels=["state"]
     )
     for state, found in states.items():
         counts.add_metric([state], len(found))
@@ -145,7 +145,7 @@ def _weeks(health: Health) -> Iterator[Metric]:
     yield from (counts, newest)
     for name, value in health.newest.items():
         yield GaugeMetricFamily(f"mta_newest_week_{name}", f"{name.title()} of the newest complete week.", value=value)
-    rejects = GaugeMetricFamily("mta_newest_week_rejects", "Its rejected lines, by reason.", labels=["reason"])
+    rejects = GaugeMetricFamily("mta_newest_week_rejects", "Rejected lines of the newest complete week, by reason.", labels=["reason"])
     for reason, count in sorted(health.newest_rejects.items()):
         rejects.add_metric([reason], count)
     yield rejects
@@ -154,7 +154,7 @@ def _weeks(health: Health) -> Iterator[Metric]:
 def _checks(health: Health) -> Iterator[Metric]:
     results = GaugeMetricFamily(
         "mta_check_results",
-        "Latest results of a check; one for each week, if it is of weeks.",
+        "Latest results of each check, one per week for weekly checks.",
         labels=["asset", "check", "result"],
     )
     for key, counts in sorted(health.checks.items(), key=lambda item: item[0].to_user_string()):

@@ -33,7 +33,7 @@ def problems(health: Health) -> Iterator[Problem]:
         since = f"seen last {_ago(max(seen), health)}" if seen else "never seen"
         parts = "" if len(dead) == len(health.daemons) else f" ({', '.join(daemon.name for daemon in dead)})"
         yield Problem(
-            f"Dagster's daemon{parts} is not alive, {since}: nothing comes by itself",
+            f"Dagster's daemon{parts} is not running, {since}: sensors and schedules do not run",
             "start dagster-daemon, or make dev",
         )
     for run in health.in_progress:
@@ -47,9 +47,9 @@ def problems(health: Health) -> Iterator[Problem]:
             times = "once" if ticks.failures_in_a_row == 1 else f"{ticks.failures_in_a_row} times in a row"
             yield Problem(f"The {ticks.kind} {ticks.name} has failed {times}: {_line(ticks.error)}", "see its ticks")
         elif not ticks.is_running:
-            yield Problem(f"The {ticks.kind} {ticks.name} is turned off", "turn it on, if it shall work")
+            yield Problem(f"The {ticks.kind} {ticks.name} is turned off", "enable it if it should run")
     if unfinished := health.weeks.unfinished:
-        yield Problem(f"{_count(unfinished)} landed, and not in every table", "launch weekly_ridership over them")
+        yield Problem(f"{_count(unfinished)} landed, but incomplete", "launch weekly_ridership over them")
     if missing := health.weeks.missing:
         yield Problem(f"{_count(missing)} on offer, and not in the lake", "launch weekly_ridership over them")
     for failed in health.failed_checks:

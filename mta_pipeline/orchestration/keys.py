@@ -61,7 +61,7 @@ COMPLEXES_READ_IN_TIME: Final = "complexes_read_in_time"
 # --- tags, pools and metadata ---
 
 COMPLETE_WEEKS: Final = "mta_pipeline/complete_weeks"
-"""The tag of a run that says what becomes of weeks that are complete: SKIP or REDO, which is what is usual."""
+"""The tag of a run that selects how to treat complete weeks: SKIP them, or REDO them (the default)."""
 SKIP: Final = "leave"
 REDO: Final = "redo"
 FAILED_WEEKS: Final = "failed_weeks"

@@ -29,7 +29,7 @@ LEAST_DAYS: Final = 3
 """With fewer ordinary days, ridership is not judged."""
 
 SPREADS: Final = 6.0
-"""So many spreads from the usual are unusual; for a normal spread that is one week in some millions."""
+"""Threshold in robust standard deviations: values further from the median are unusual."""
 TO_SIGMA: Final = 1.4826
 """From a median absolute deviation to a standard deviation, for normal spreads."""
 

@@ -1,4 +1,4 @@
-"""The sensor that tells people what is wrong. What is, is found out in faults; the words and the way are elsewhere."""
+"""The sensor that notifies people. `failure_scan` detects failures; `notifications` formats and delivers the messages."""
 
 import datetime as dt
 from typing import Final
