@@ -131,9 +131,9 @@ def write_atomically(
     Args:
         path: the file.
         payload: all of its contents.
-        precondition: evaluated atomically with the write; if it is false, nothing is written. Nobody who uses it, too, can
-            come between question and write: in a bucket, where the file is replaced only if it is the one that was
-            there at the question, and asked again if not; and in a directory, inside of `folder_lock`.
+        precondition: evaluated atomically with the write; if it is false, nothing is written. In a bucket, the object
+            is replaced only if it is still the one that existed at the evaluation, otherwise the precondition is
+            evaluated again. In a directory, call this inside `folder_lock`.
 
     Raises:
         ConcurrentWriteError: `precondition` says no; what was there before still is.

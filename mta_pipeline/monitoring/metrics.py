@@ -47,9 +47,7 @@ class _HealthCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics of this moment."""
         health = self._read()
-        yield InfoMetricFamily(
-            "mta_pipeline", "Version of mta_pipeline.", {"version": version("mta-pipeline")}
-        )
+        yield InfoMetricFamily("mta_pipeline", "Version of mta_pipeline.", {"version": version("mta-pipeline")})
         yield from _runs(health)
         yield from _workings(health)
         yield from _weeks(health)
@@ -70,12 +68,8 @@ def _runs(health: Health) -> Iterator[Metric]:
         oldest.add_metric([status.value.lower()], since.timestamp())
     yield oldest
     ended = CounterMetricFamily("mta_runs_ended", "Finished runs.", labels=["job", "status"])
-    weeks = CounterMetricFamily(
-        "mta_run_weeks", "Weeks requested by finished runs.", labels=["job", "status"]
-    )
-    seconds = HistogramMetricFamily(
-        "mta_run_duration_seconds", "Duration of finished runs.", labels=["job", "status"]
-    )
+    weeks = CounterMetricFamily("mta_run_weeks", "Weeks requested by finished runs.", labels=["job", "status"])
+    seconds = HistogramMetricFamily("mta_run_duration_seconds", "Duration of finished runs.", labels=["job", "status"])
     # A failure must be seen as an increase, also the first there is.
     groups: dict[tuple[str, str], list[EndedRun]] = defaultdict(list)
     groups |= {(job, status.value.lower()): [] for job in {*map(_job, health.jobs), _MADE_UP} for status in ENDED}
@@ -145,7 +139,9 @@ def _weeks(health: Health) -> Iterator[Metric]:
     yield from (counts, newest)
     for name, value in health.newest.items():
         yield GaugeMetricFamily(f"mta_newest_week_{name}", f"{name.title()} of the newest complete week.", value=value)
-    rejects = GaugeMetricFamily("mta_newest_week_rejects", "Rejected lines of the newest complete week, by reason.", labels=["reason"])
+    rejects = GaugeMetricFamily(
+        "mta_newest_week_rejects", "Rejected lines of the newest complete week, by reason.", labels=["reason"]
+    )
     for reason, count in sorted(health.newest_rejects.items()):
         rejects.add_metric([reason], count)
     yield rejects

@@ -24,12 +24,17 @@ from mta_pipeline.lake.storage import part_path, read_bytes
 from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.turnstile import complexes
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, CONTROL_AREAS
 from mta_pipeline.weeks import week_after, week_before, week_start, weeks_between
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
+
+# Describing an asset by a table makes the table its contract.
+for table in (COMPLEX_DAILY, CONTROL_AREAS):
+    described(table)
 
 WEEKS = weeks_between("2023-12-30", "2024-01-27")
 FIRST, SECOND, THIRD = WEEKS[:3]

@@ -1,4 +1,4 @@
-"""The sensor that notifies people. `failure_scan` detects failures; `notifications` formats and delivers the messages."""
+"""The sensor that notifies people: `failure_scan` detects failures, `notifications` formats and delivers messages."""
 
 import datetime as dt
 from typing import Final
