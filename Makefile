@@ -89,11 +89,11 @@ test-docker: .venv/.dev ## Run the tests that need a Docker engine: the image, a
 
 .PHONY: drills
 drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk") (20 min)
-	@.venv/bin/python -m mta_pipeline_tests.drills $(DRILLS)
+	@.venv/bin/python -m mta_pipeline_tests.fault_injection $(DRILLS)
 
 .PHONY: parity
 parity: .venv/.spark ## Compare every mart on every engine at hand (LAKE chooses another lake than a small sample) (2 min)
-	@.venv/bin/python -m mta_pipeline_tests.parity $(LAKE)
+	@.venv/bin/python -m mta_pipeline_tests.support.parity $(LAKE)
 
 .PHONY: bench
 bench: .venv/.dev ## Measure the pipeline beside a bare floor, pandas and DuckDB; writes bench/README.md (WEEKS=735, BENCH="--rounds 1") (15 min)
@@ -104,10 +104,11 @@ bench-marts: .venv/.dev ## Measure the marts beside DuckDB SQL by hand (2 min)
 	@.venv/bin/python bench/marts.py
 
 .PHONY: lint
-lint: .venv/.dev ## Check style and types (30 s)
+lint: .venv/.dev ## Check style, types and layers (40 s)
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: lint-workflows
 lint-workflows: .venv/.dev ## Check the workflows for GitHub

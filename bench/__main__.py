@@ -24,7 +24,7 @@ from pathlib import Path
 from bench.collector import collecting
 from bench.sample import make
 from bench.tables import SIDES, tables
-from mta_pipeline.partitions import weeks_between
+from mta_pipeline.weeks import weeks_between
 
 TURNSTILES = 5_000
 FEWEST_TURNSTILES = 12

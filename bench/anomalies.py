@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mta_pipeline.partitions import weeks_between
 from mta_pipeline.sample import SampleFeed
-from mta_pipeline.turnstile.anomalies import LEAST_WEEKS, Judge, WeekFigures, late_complexes, week_figures
+from mta_pipeline.turnstile.anomalies import LEAST_WEEKS, AnomalyDetector, WeekFigures, late_complexes, week_figures
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.ridership import complex_daily
+from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2023-09-09", "2023-11-04")
 TURNSTILES = 1_000
@@ -42,13 +42,13 @@ def main(seeds: int, lake: Path | None) -> None:
         weeks = sample_weeks(seed) if lake is None else weeks_of_lake(lake)
         *_, last = weeks
         figures = {week: figures_of(week, *made) for week, made in weeks.items()}
-        judge = Judge(figures.get)
+        judge = AnomalyDetector(figures.get)
         for week in list(weeks)[LEAST_WEEKS:]:
             judged += 1
             false.update(alarms(judge, week, weeks[week][0]))
         for (name, alarm), plant in PLANTS.items():
             traffic, rejects = plant(*weeks[last], chance)
-            changed = Judge((figures | {last: figures_of(last, traffic, rejects)}).get)
+            changed = AnomalyDetector((figures | {last: figures_of(last, traffic, rejects)}).get)
             missed[name] += alarm not in alarms(changed, last, traffic)
     print(f"{seeds} seeds, {judged} weeks judged as they are, {time.perf_counter() - started:.0f} s")
     print(f"\n{'alarm':<28} false alarms")
@@ -88,7 +88,7 @@ def figures_of(week: str, traffic: pl.DataFrame, rejects: int) -> WeekFigures:
     return week_figures(week, complex_daily(traffic), traffic.height, rejects)
 
 
-def alarms(judge: Judge, week: str, traffic: pl.DataFrame) -> set[str]:
+def alarms(judge: AnomalyDetector, week: str, traffic: pl.DataFrame) -> set[str]:
     found = judge.judge(week)
     names = {departure.measure for departure in found.departures if departure.is_unusual}
     complexes = {

@@ -9,9 +9,10 @@ from pathlib import Path
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from mta_pipeline.partitions import weeks_between
-from mta_pipeline.storage import part_path
-from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC, Table
+from mta_pipeline.lake.storage import part_path
+from mta_pipeline.schema import Table
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
+from mta_pipeline.weeks import weeks_between
 
 _OF_SIDES = {"readings": TURNSTILE_READINGS, "traffic": TURNSTILE_TRAFFIC}
 

@@ -92,10 +92,10 @@ def _make(folder: Path) -> None:
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from mta_pipeline.partitions import ONE_WEEK, week_start  # noqa: PLC0415
-    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.cli.run import run_weeks  # noqa: PLC0415
     from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
+    from mta_pipeline.weeks import ONE_WEEK, week_start  # noqa: PLC0415
 
     weeks = [(week_start("2018-01-06") + n * ONE_WEEK).isoformat() for n in range(WEEKS)]
     SampleFeed(seed=0, turnstiles=TURNSTILES, first_week=weeks[0]).write(folder / "feed", weeks)

@@ -15,8 +15,8 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from mta_pipeline.observability.event_log import with_open_connections  # noqa: PLC0415
-    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.cli.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.orchestration.event_log import with_open_connections  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
 
     home = out / "dagster"
@@ -33,13 +33,13 @@ def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     """The same tables and checks by the same functions, table by table; the lake is `<out>/lake`."""
     import polars as pl  # noqa: PLC0415
 
-    from mta_pipeline.feed import open_feed  # noqa: PLC0415
-    from mta_pipeline.io_managers.frames import scan, to_parquet  # noqa: PLC0415
-    from mta_pipeline.lineage import traffic_made_from  # noqa: PLC0415
-    from mta_pipeline.partitions import week_before  # noqa: PLC0415
-    from mta_pipeline.raw_files import RawFiles  # noqa: PLC0415
-    from mta_pipeline.storage import part_path, write_atomically  # noqa: PLC0415
+    from mta_pipeline.lake.completeness import traffic_made_from  # noqa: PLC0415
+    from mta_pipeline.lake.parquet import scan, to_parquet  # noqa: PLC0415
+    from mta_pipeline.lake.raw_files import RawFiles  # noqa: PLC0415
+    from mta_pipeline.lake.storage import part_path, write_atomically  # noqa: PLC0415
+    from mta_pipeline.sources.turnstile_files import open_feed  # noqa: PLC0415
     from mta_pipeline.turnstile import complexes, contract, readings, ridership, traffic  # noqa: PLC0415
+    from mta_pipeline.weeks import week_before  # noqa: PLC0415
 
     lake, source = str(out / "lake"), open_feed(str(feed))
     files = RawFiles(lake)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from mta_pipeline.partitions import FIRST_WEEK, file_name
+from mta_pipeline.weeks import FIRST_WEEK, file_name
 
 SEED = 0
 _AT_A_TIME = 8
@@ -24,9 +24,9 @@ def make(folder: Path, weeks: list[str], turnstiles: int) -> None:
     """Publish, with all cores, the weeks that are not in the folder yet. A file is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [week for week in weeks if not path(folder, week).exists()]
-    stretches = [missing[n : n + _AT_A_TIME] for n in range(0, len(missing), _AT_A_TIME)]
+    contiguous_ranges = [missing[n : n + _AT_A_TIME] for n in range(0, len(missing), _AT_A_TIME)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for n, _ in enumerate(pool.map(partial(_publish, folder, turnstiles), stretches)):
+        for n, _ in enumerate(pool.map(partial(_publish, folder, turnstiles), contiguous_ranges)):
             print(f"\r{min((n + 1) * _AT_A_TIME, len(missing)):,} of {len(missing):,} sample weeks made", end="")
     print(end="\n" if missing else "", flush=True)
 

@@ -6,7 +6,7 @@ What a side writes goes to OUT. Its imports are its own: a process's memory and 
 import sys
 from pathlib import Path
 
-from mta_pipeline.partitions import weeks_between
+from mta_pipeline.weeks import weeks_between
 
 
 def run(side: str, feed: Path, out: Path, weeks: list[str]) -> None:

@@ -1,42 +1,43 @@
 """The one place where the parts meet: settings in, Definitions out. Tests build theirs here, with their own parts."""
 
 import warnings
-from typing import Final
 
 import dagster as dg
 
-from mta_pipeline.assets.hourly import hourly_assets, omny_share_asset
-from mta_pipeline.assets.lake import complex_assets, reference_assets, traffic_asset
-from mta_pipeline.assets.raw import feed_asset, raw_asset
-from mta_pipeline.assets.report import report_asset
-from mta_pipeline.assets.staged import staged_assets
-from mta_pipeline.assets.warehouse import mart_assets, warehouse_assets
-from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
-from mta_pipeline.automation.notify import notify_sensor
-from mta_pipeline.automation.portal import changed_data_sets_sensor
-from mta_pipeline.automation.schedules import weekly_turnstile_schedule
-from mta_pipeline.automation.sensors import automation_sensor, published_weeks_sensor
-from mta_pipeline.checks.anomalies import anomaly_checks
-from mta_pipeline.checks.feed import feed_checks
-from mta_pipeline.checks.reconciliation import reconciliation_checks
-from mta_pipeline.checks.soda import hourly_checks
-from mta_pipeline.checks.weekly import weekly_checks
 from mta_pipeline.components import declared_data_sets
-from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
-from mta_pipeline.io_managers.parquet import ParquetIOManager
-from mta_pipeline.partitions import calendar
-from mta_pipeline.resources.feed import TurnstileFeed
-from mta_pipeline.resources.marts import MartsEngine
-from mta_pipeline.resources.raw import RawLayer
-from mta_pipeline.resources.soda import SodaPortal
-from mta_pipeline.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
+from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
+from mta_pipeline.orchestration.assets.hourly import hourly_assets, omny_share_asset
+from mta_pipeline.orchestration.assets.lake import complex_assets, reference_assets, traffic_asset
+from mta_pipeline.orchestration.assets.raw import feed_asset, raw_asset
+from mta_pipeline.orchestration.assets.report import report_asset
+from mta_pipeline.orchestration.assets.staged import staged_assets
+from mta_pipeline.orchestration.assets.warehouse import mart_assets, warehouse_assets
+from mta_pipeline.orchestration.automation.notify import notify_sensor
+from mta_pipeline.orchestration.automation.portal import changed_data_sets_sensor
+from mta_pipeline.orchestration.automation.schedules import weekly_turnstile_schedule
+from mta_pipeline.orchestration.automation.sensors import automation_sensor, published_weeks_sensor
+from mta_pipeline.orchestration.checks.anomalies import anomaly_checks
+from mta_pipeline.orchestration.checks.feed import feed_checks
+from mta_pipeline.orchestration.checks.reconciliation import reconciliation_checks
+from mta_pipeline.orchestration.checks.soda import hourly_checks
+from mta_pipeline.orchestration.checks.weekly import weekly_checks
+from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
+from mta_pipeline.orchestration.keys import (
+    COMPLETE_WEEKS,
+    HOURLY_JOB,
+    LANDING_JOB,
+    MARTS_JOB,
+    REFERENCE_JOB,
+    RIDERSHIP_JOB,
+    SKIP,
+)
+from mta_pipeline.orchestration.partitions import calendar
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.orchestration.resources.marts import MartsEngine
+from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.soda import SodaPortal
+from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
 from mta_pipeline.settings import Settings
-
-REFERENCE_JOB: Final = "reference_tables"
-RIDERSHIP_JOB: Final = "weekly_ridership"
-LANDING_JOB: Final = "land_weeks"
-HOURLY_JOB: Final = "hourly_ridership"
-MARTS_JOB: Final = "marts"
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -98,7 +99,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     description="Weeks from the feed to the lake: one, or a range in a single run. Weeks that are "
                     "complete in the lake, from the contents the feed offers now, are left as they are; to do them "
                     "again, materialize the assets.",
-                    tags={COMPLETE_WEEKS: LEAVE},
+                    tags={COMPLETE_WEEKS: SKIP},
                 ),
                 dg.define_asset_job(
                     LANDING_JOB,
@@ -115,7 +116,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                     selection=dg.AssetSelection.assets(*hourly),
                     description="Weeks of the hourly feed, from the portal (MTA_SODA) to the lake: one, or a range in "
                     "a single run. Of weeks that the portal has not changed since, nothing is fetched or made again.",
-                    tags={COMPLETE_WEEKS: LEAVE},
+                    tags={COMPLETE_WEEKS: SKIP},
                 ),
                 dg.define_asset_job(
                     MARTS_JOB,

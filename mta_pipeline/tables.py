@@ -6,8 +6,8 @@ that are declared in YAML are not among them.
 
 from typing import Final
 
-from mta_pipeline.hourly.contract import OMNY_SHARE
-from mta_pipeline.hourly.contract import TABLES as HOURLY
+from mta_pipeline.hourly_ridership.contract import OMNY_SHARE
+from mta_pipeline.hourly_ridership.contract import TABLES as HOURLY
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES
 from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
 

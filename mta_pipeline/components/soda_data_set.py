@@ -14,11 +14,11 @@ import dagster as dg
 from pydantic import BaseModel
 
 from mta_pipeline import defs
-from mta_pipeline.assets.soda import soda_assets
-from mta_pipeline.checks.soda import soda_checks
-from mta_pipeline.partitions import calendar
+from mta_pipeline.orchestration.assets.soda import soda_assets
+from mta_pipeline.orchestration.checks.soda import soda_checks
+from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.settings import read_settings
-from mta_pipeline.soda.declaration import SodaDataSet
+from mta_pipeline.sources.socrata.dataset import SodaDataSet
 
 GROUP: Final = "data_sets"
 """Where the catalogue shows declared data sets."""

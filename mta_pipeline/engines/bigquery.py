@@ -21,12 +21,12 @@ from google.cloud import bigquery
 
 from mta_pipeline.engines.lake_files import LakeIncompleteError, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
+from mta_pipeline.lake.storage import Found, files_in, location, part_path
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.storage import Found, files_in, location, part_path
+from mta_pipeline.schema import Table
 from mta_pipeline.tables import REFERENCE, TABLES, WEEKLY
-from mta_pipeline.turnstile.contract import Table
 
 Storage = Literal["native", "external"]
 Say = Callable[[str], None]

@@ -19,12 +19,12 @@ from upath import UPath
 from mta_pipeline.engines import OpenLake
 from mta_pipeline.engines.lake_files import is_there, pattern, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
+from mta_pipeline.lake.storage import local_path, location, part_path, write_atomically
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.storage import local_path, location, part_path, write_atomically
+from mta_pipeline.schema import Table
 from mta_pipeline.tables import TABLES, WEEKLY
-from mta_pipeline.turnstile.contract import Table
 
 _OLDEST_STORAGE: Final = "v1.0.0"
 """The file's format, so that clients older than ours open it, too."""

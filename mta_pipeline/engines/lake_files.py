@@ -6,9 +6,10 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.storage import part_path, weeks_there
+from mta_pipeline.lake.storage import part_path, weeks_there
+from mta_pipeline.schema import Table
 from mta_pipeline.tables import REFERENCE, WEEKLY
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC, Table
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
 
 _MADE_WITH_A_WEEK: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
 

@@ -15,12 +15,12 @@ from upath import UPath
 
 from mta_pipeline.engines import OpenLake
 from mta_pipeline.engines.lake_files import EngineMissingError, is_there, schema, weeks_in_lake
+from mta_pipeline.lake.storage import local_path
 from mta_pipeline.marts import VIEWS, expression
 from mta_pipeline.marts.contract import DIM_DATE
 from mta_pipeline.marts.star import dim_date
-from mta_pipeline.storage import local_path
+from mta_pipeline.schema import Table
 from mta_pipeline.tables import TABLES
-from mta_pipeline.turnstile.contract import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -2,7 +2,7 @@
 
 import ibis.expr.types as ir
 
-from mta_pipeline.marts.terms import REGISTERS, on_whole_days, ranked, whole_riders, with_place
+from mta_pipeline.marts.expressions import REGISTERS, on_whole_days, ranked, whole_riders, with_place
 
 
 def busiest_places(complex_hourly: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:

@@ -9,14 +9,14 @@ from typing import Final
 
 import polars as pl
 
+from mta_pipeline.schema import Column, Table
 from mta_pipeline.turnstile.contract import (
     CONTROL_AREAS,
     STATION_COMPLEXES,
+    SUBWAY_DIVISIONS,
     TURNSTILE_TRAFFIC,
-    Column,
     RejectReason,
     Status,
-    Table,
 )
 
 _ENTRIES: Final = "through entry registers; leaves out OMNY taps"
@@ -32,21 +32,25 @@ _POINT: Final = (
     Column("longitude", pl.Float64(), "Degrees east; null if the MTA's list lacks the complex.", nullable=True),
 )
 _RIDERS: Final = (
-    Column("entries", pl.Int64(), f"People {_ENTRIES}; null if no interval is ok.", nullable=True),
-    Column("exits", pl.Int64(), f"People {_EXITS}; null if no interval is ok.", nullable=True),
+    Column("entries", pl.Int64(), f"People {_ENTRIES}; null if no interval is ok.", nullable=True, at_least=0),
+    Column("exits", pl.Int64(), f"People {_EXITS}; null if no interval is ok.", nullable=True, at_least=0),
 )
 _COVERAGE: Final = Column(
     "coverage",
     pl.Float64(),
     "Share of the turnstiles' time, 0 to 1, that lies in intervals whose exits are ok; null without any time.",
     nullable=True,
+    at_least=0,
+    at_most=1,
 )
 _WHOLE_DAY: Final = Column(
     "is_whole_day",
     pl.Boolean(),
     "Whether every week that the day may be split over is in the lake: a Friday's last intervals end in the next.",
 )
-_DAYS: Final = Column("days", pl.Int64(), "Days that have readings of this complex then; averages are over these.")
+_DAYS: Final = Column(
+    "days", pl.Int64(), "Days that have readings of this complex then; averages are over these.", at_least=1
+)
 
 AGREEMENT: Final = 0.067
 """What lies between an estimate with a month's own share and what the MTA publishes, at most, for nineteen complexes of
@@ -137,16 +141,18 @@ STATION_DAILY: Final = Table(
         _COVERAGE,
         _WHOLE_DAY,
     ),
+    key=("complex_id", "service_date"),
 )
 
 
 def _per_day(register: str, what: str) -> tuple[Column, ...]:
     return (
-        Column(f"{register}_per_day", pl.Float64(), f"People per day {what}."),
+        Column(f"{register}_per_day", pl.Float64(), f"People per day {what}.", at_least=0),
         Column(
             f"{register}_rank",
             pl.Int64(),
             f"Place by {register}_per_day, 1 the busiest; equals share a place.",
+            at_least=1,
         ),
     )
 
@@ -157,6 +163,8 @@ def _share(register: str) -> Column:
         pl.Float64(),
         f"Share, 0 to 1, of the {register} of all six blocks; null if there are none.",
         nullable=True,
+        at_least=0,
+        at_most=1,
     )
 
 
@@ -170,7 +178,12 @@ STATION_PEAK_HOURS: Final = Table(
     (
         _COMPLEX_ID,
         *_PLACE,
-        Column("day_kind", pl.String(), "weekday (Monday to Friday, holidays included) or weekend."),
+        Column(
+            "day_kind",
+            pl.String(),
+            "weekday (Monday to Friday, holidays included) or weekend.",
+            one_of=("weekday", "weekend"),
+        ),
         Column("block_start", pl.Int32(), "Hour the block starts: 0, 4, 8, 12, 16 or 20."),
         _DAYS,
         *_per_day("entries", _ENTRIES),
@@ -178,6 +191,7 @@ STATION_PEAK_HOURS: Final = Table(
         *_per_day("exits", _EXITS),
         _share("exits"),
     ),
+    key=("complex_id", "day_kind", "block_start"),
 )
 
 
@@ -191,6 +205,7 @@ def _change(register: str, what: str) -> tuple[Column, ...]:
                 pl.Int64(),
                 f"People {what} in {when}; null if that week is not in the lake, or has no ok interval.",
                 nullable=True,
+                at_least=0,
             ),
             Column(
                 f"{register}_change_{against}",
@@ -208,6 +223,7 @@ def _turnstile_days(suffix: str, when: str) -> Column:
         pl.Float64(),
         f"Turnstiles' time {when}, in days: where it differs much, different turnstiles were counted.",
         nullable=bool(suffix),
+        at_least=0,
     )
 
 
@@ -230,6 +246,7 @@ STATION_WEEK_OVER_WEEK: Final = Table(
         _turnstile_days("_week_before", "in the week before"),
         _turnstile_days("_year_before", "in the week 52 weeks before"),
     ),
+    key=("complex_id", "week"),
 )
 
 SYSTEM_DAILY: Final = Table(
@@ -240,14 +257,15 @@ SYSTEM_DAILY: Final = Table(
     "day it is the subway's total. Traffic of booths without a station complex is here, with a null borough.",
     (
         Column("service_date", pl.Date(), "Calendar date on which the intervals start."),
-        Column("division", pl.String(), "BMT, IRT or IND, as the file says of the turnstile."),
+        Column("division", pl.String(), "BMT, IRT or IND, as the file says of the turnstile.", one_of=SUBWAY_DIVISIONS),
         Column("borough", pl.String(), "Borough, in full; null where there is no station complex.", nullable=True),
         *_RIDERS,
-        Column("turnstile_seconds", pl.Int64(), "Seconds in all intervals of all turnstiles."),
-        Column("ok_seconds", pl.Int64(), "Seconds in the intervals whose exits are ok."),
+        Column("turnstile_seconds", pl.Int64(), "Seconds in all intervals of all turnstiles.", at_least=0),
+        Column("ok_seconds", pl.Int64(), "Seconds in the intervals whose exits are ok.", at_least=0),
         _COVERAGE,
         _WHOLE_DAY,
     ),
+    key=("service_date", "division", "borough"),
 )
 
 BUSIEST_PLACES: Final = Table(
@@ -267,11 +285,12 @@ BUSIEST_PLACES: Final = Table(
         *_per_day("entries", _ENTRIES),
         *_per_day("exits", _EXITS),
     ),
+    key=("weekday", "hour", "complex_id"),
 )
 
 
 def _counted(name: str, what: str) -> Column:
-    return Column(name, pl.Int64(), f"{what}; null if the week is not in the lake.", nullable=True)
+    return Column(name, pl.Int64(), f"{what}; null if the week is not in the lake.", nullable=True, at_least=0)
 
 
 DATA_QUALITY_WEEKLY: Final = Table(
@@ -296,6 +315,7 @@ DATA_QUALITY_WEEKLY: Final = Table(
         _counted("entries_without_complex", f"Subway riders, ok, at booths without a station complex {_ENTRIES}"),
         _counted("exits_without_complex", f"Subway riders, ok, at booths without a station complex {_EXITS}"),
     ),
+    key=("week",),
 )
 
 _ESTIMATE: Final = "entries ÷ (1 - OMNY share)"
@@ -318,19 +338,29 @@ RIDERSHIP_ESTIMATE: Final = Table(
             "share_source",
             pl.String(),
             "Whose share it is: before_omny (0), complex (its own), subway (the whole subway's: a stand-in), unknown.",
+            one_of=ShareSource.ALL,
         ),
-        Column("omny_share", pl.Float64(), "Share, 0 to 1, of OMNY; null if unknown.", nullable=True),
+        Column(
+            "omny_share",
+            pl.Float64(),
+            "Share, 0 to 1, of OMNY; null if unknown.",
+            nullable=True,
+            at_least=0,
+            at_most=1,
+        ),
         Column(
             "ridership_estimate",
             pl.Float64(),
             f"Riders, however they paid: {_ESTIMATE}; null if either is unknown.",
             nullable=True,
+            at_least=0,
         ),
-        Column("estimate_low", pl.Float64(), "The lower end of its error band.", nullable=True),
-        Column("estimate_high", pl.Float64(), "The upper end of its error band.", nullable=True),
+        Column("estimate_low", pl.Float64(), "The lower end of its error band.", nullable=True, at_least=0),
+        Column("estimate_high", pl.Float64(), "The upper end of its error band.", nullable=True, at_least=0),
         _COVERAGE,
         _WHOLE_DAY,
     ),
+    key=("complex_id", "service_date"),
 )
 
 RIDERSHIP_RECONCILIATION: Final = Table(
@@ -343,11 +373,11 @@ RIDERSHIP_RECONCILIATION: Final = Table(
         _COMPLEX_ID,
         *_PLACE,
         _WEEK,
-        Column("days", pl.Int64(), "Days of the week that are compared."),
-        Column("entries", pl.Int64(), f"People {_ENTRIES}, on these days."),
-        Column("ridership_estimate", pl.Float64(), f"Riders on these days by turnstiles: {_ESTIMATE}."),
-        Column("published", pl.Int64(), "Riders on these days as the MTA publishes them."),
-        Column("ratio", pl.Float64(), "Estimate ÷ published; null if nobody is published.", nullable=True),
+        Column("days", pl.Int64(), "Days of the week that are compared.", at_least=1),
+        Column("entries", pl.Int64(), f"People {_ENTRIES}, on these days.", at_least=0),
+        Column("ridership_estimate", pl.Float64(), f"Riders on these days by turnstiles: {_ESTIMATE}.", at_least=0),
+        Column("published", pl.Int64(), "Riders on these days as the MTA publishes them.", at_least=0),
+        Column("ratio", pl.Float64(), "Estimate ÷ published; null if nobody is published.", nullable=True, at_least=0),
         Column(
             "has_fallback_share",
             pl.Boolean(),
@@ -355,6 +385,7 @@ RIDERSHIP_RECONCILIATION: Final = Table(
         ),
         _COVERAGE,
     ),
+    key=("complex_id", "week"),
 )
 
 MARTS: Final = (
@@ -368,16 +399,5 @@ MARTS: Final = (
     RIDERSHIP_RECONCILIATION,
 )
 
-KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "station_daily": ("complex_id", "service_date"),
-        "station_peak_hours": ("complex_id", "day_kind", "block_start"),
-        "station_week_over_week": ("complex_id", "week"),
-        "system_daily": ("service_date", "division", "borough"),
-        "busiest_places": ("weekday", "hour", "complex_id"),
-        "data_quality_weekly": ("week",),
-        "ridership_estimate": ("complex_id", "service_date"),
-        "ridership_reconciliation": ("complex_id", "week"),
-    }
-)
+KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({mart.name: mart.key for mart in MARTS})
 """The columns that name a row of each mart, and that its rows are sorted by."""

@@ -3,9 +3,9 @@
 import ibis
 import ibis.expr.types as ir
 
-from mta_pipeline.hourly.contract import FIRST_OMNY_DAY
+from mta_pipeline.hourly_ridership.contract import FIRST_OMNY_DAY
 from mta_pipeline.marts.contract import AGREEMENT, ShareSource
-from mta_pipeline.marts.terms import coverage, riders_and_time, with_place
+from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
 
 
 def ridership_estimate(

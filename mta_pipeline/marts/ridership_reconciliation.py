@@ -4,8 +4,8 @@ import ibis
 import ibis.expr.types as ir
 
 from mta_pipeline.marts.contract import ShareSource
+from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
 from mta_pipeline.marts.ridership_estimate import with_estimate
-from mta_pipeline.marts.terms import coverage, riders_and_time, with_place
 
 
 def ridership_reconciliation(

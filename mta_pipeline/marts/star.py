@@ -7,8 +7,8 @@ import ibis.expr.types as ir
 import polars as pl
 
 from mta_pipeline.marts.contract import DIM_DATE
-from mta_pipeline.partitions import ONE_WEEK, week_start
 from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS
+from mta_pipeline.weeks import ONE_WEEK, week_start
 
 _FRIDAY, _SATURDAY = 5, 6
 _ONE_DAY = dt.timedelta(days=1)

@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from mta_pipeline.marts.terms import coverage, riders_and_time, with_place
+from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
 
 
 def station_daily(complex_daily: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:

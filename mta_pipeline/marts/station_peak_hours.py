@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from mta_pipeline.marts.terms import REGISTERS, on_whole_days, ranked, whole_riders, with_place
+from mta_pipeline.marts.expressions import REGISTERS, on_whole_days, ranked, whole_riders, with_place
 
 _BLOCK_HOURS = 4
 

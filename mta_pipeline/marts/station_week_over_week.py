@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from mta_pipeline.marts.terms import REGISTERS, coverage, riders_and_time, with_place
+from mta_pipeline.marts.expressions import REGISTERS, coverage, riders_and_time, with_place
 
 _DAYS_BEFORE = {"week_before": 7, "year_before": 52 * 7}
 _SECONDS_A_DAY = 86_400

@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from mta_pipeline.marts.terms import REGISTERS, coverage
+from mta_pipeline.marts.expressions import REGISTERS, coverage
 from mta_pipeline.turnstile.contract import Status
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from mta_pipeline.notifications.words import Message
+from mta_pipeline.notifications.messages import Message
 
 SECONDS: Final = 30.0
 """After so long no more is sent in one go; Dagster ends a tick at 60 s."""

@@ -10,9 +10,9 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.hourly.agreement import by_week, worst
-from mta_pipeline.partitions import ONE_WEEK
+from mta_pipeline.hourly_ridership.agreement import by_week, worst
 from mta_pipeline.turnstile.contract import RejectReason, Status
+from mta_pipeline.weeks import ONE_WEEK
 
 REGISTERS: Final = ("exits", "entries")
 """Exits first: they count riders however they paid."""
@@ -38,7 +38,7 @@ _ONE_DAY: Final = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Span:
-    """The weeks of a lake: the first and last day, how many there are, and the stretches missing in between."""
+    """The weeks of a lake: the first and last day, how many there are, and the contiguous_ranges missing in between."""
 
     first_day: dt.date
     last_day: dt.date

@@ -17,7 +17,8 @@ from mta_pipeline.sample.faults import Faults
 from mta_pipeline.sample.layout import Layout
 from mta_pipeline.sample.people import EPOCH, WEEK, People
 from mta_pipeline.sample.turnstiles import HOUR, REGISTERS, Turnstiles
-from mta_pipeline.turnstile.contract import WALL_CLOCK, RejectReason
+from mta_pipeline.schema import WALL_CLOCK
+from mta_pipeline.turnstile.contract import RejectReason
 
 _DESCS: Final = ("REGULAR", "RECOVR AUD", "DOOR OPEN", "DOOR CLOSE", "TS VLT OPN")
 _REGULAR, _RECOVERED, _FIRST_EXTRA = 0, 1, 2

@@ -13,7 +13,6 @@ from typing import Self
 
 import polars as pl
 
-from mta_pipeline.partitions import FIRST_WEEK, week_before, week_start
 from mta_pipeline.sample.audits import Auditor, Readings, WeekFile
 from mta_pipeline.sample.faults import Faults
 from mta_pipeline.sample.hourly import published_hours
@@ -22,6 +21,7 @@ from mta_pipeline.sample.people import EPOCH, HORIZON, People
 from mta_pipeline.sample.publish import Compression, fingerprint, publish
 from mta_pipeline.sample.truth import SampleWeek, truth
 from mta_pipeline.sample.turnstiles import Turnstiles, choose
+from mta_pipeline.weeks import FIRST_WEEK, week_before, week_start
 
 RECIPE = 1
 """Counts up when the same values begin to make other bytes, so that samples on disk are made again."""

@@ -11,15 +11,15 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mta_pipeline.hourly.contract import FIRST_OMNY_DAY, HOURLY_RIDERSHIP, METROCARD, OMNY, SUBWAY
-from mta_pipeline.partitions import week_start
+from mta_pipeline.hourly_ridership.contract import FIRST_OMNY_DAY, HOURLY_RIDERSHIP, METROCARD, OMNY, SUBWAY
 from mta_pipeline.sample.audits import wall_clock
 from mta_pipeline.sample.chance import Chance, Ints
 from mta_pipeline.sample.people import EPOCH, WEEK, People
 from mta_pipeline.sample.turnstiles import HOUR, Turnstiles
-from mta_pipeline.soda.staging import hours_of
+from mta_pipeline.sources.socrata.staging import hours_of
 from mta_pipeline.turnstile.complexes import station_complexes
 from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS
+from mta_pipeline.weeks import week_start
 
 _FARES: Final = {METROCARD: ("Metrocard - Full Fare", "Metrocard - Other"), OMNY: ("OMNY - Full Fare", "OMNY - Other")}
 _LEAST, _MOST = 0.2, 0.7

@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from mta_pipeline.sample.chance import Chance
-from mta_pipeline.soda.client import MOST_ROWS
-from mta_pipeline.soda.declaration import ROW_ID, UPDATED_AT
+from mta_pipeline.sources.socrata.client import MOST_ROWS
+from mta_pipeline.sources.socrata.dataset import ROW_ID, UPDATED_AT
 
 _DEFAULT_LIMIT: Final = 1_000
 _RESOURCE: Final = re.compile(r"/resource/([a-z0-9]{4}-[a-z0-9]{4})\.(csv|json)")

@@ -19,8 +19,8 @@ from typing import Final, Literal
 
 import polars as pl
 
-from mta_pipeline.partitions import ONE_WEEK, file_name, week_start
 from mta_pipeline.sample.truth import WEEKS_SCHEMA, SampleWeek
+from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
 Compression = Literal["none", "gz", "zip"]
 

@@ -13,7 +13,8 @@ from mta_pipeline.sample.audits import Readings, wall_clock
 from mta_pipeline.sample.chance import Ints
 from mta_pipeline.sample.people import People
 from mta_pipeline.sample.turnstiles import HOUR, REGISTERS, Turnstiles
-from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS, WALL_CLOCK, RejectReason, Status
+from mta_pipeline.schema import WALL_CLOCK
+from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS, RejectReason, Status
 
 TRUTH_SCHEMA: Final = {
     "control_area": pl.String(),

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from mta_pipeline.partitions import ONE_WEEK, week_start
 from mta_pipeline.turnstile.ridership import is_subway
+from mta_pipeline.weeks import ONE_WEEK, week_start
 
 WEEKS_BEFORE: Final = 8
 """Weeks before that a week is compared with, the newest of the last LOOK_BACK."""
@@ -29,7 +29,7 @@ LEAST_DAYS: Final = 3
 """With fewer ordinary days, ridership is not judged."""
 
 SPREADS: Final = 6.0
-"""So many spreads from the usual are unusual; for a normal spread that is one week in some millions."""
+"""Threshold in robust standard deviations: values further from the median are unusual."""
 TO_SIGMA: Final = 1.4826
 """From a median absolute deviation to a standard deviation, for normal spreads."""
 
@@ -118,7 +118,7 @@ def week_figures(week: str, complex_daily: pl.DataFrame, readings: int, rejects:
     return WeekFigures(week, readings, rejects, days.filter(pl.col("day").is_between(0, 6)))
 
 
-class Judge:
+class AnomalyDetector:
     """Judges weeks by those before them, of which it remembers what it needs again.
 
     Args:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import polars as pl
 
-from mta_pipeline import reference
+from mta_pipeline.turnstile import reference
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES
 
 _BOOTH = ("control_area", "unit")

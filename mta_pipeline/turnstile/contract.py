@@ -1,18 +1,13 @@
-"""The contract of every table in the lake, in code: layer, grain, columns with types and meaning.
+"""The contracts of the turnstile tables: layer, grain, and columns with types and meaning.
 
-The asset catalogue, the checks and the writers all read it from here. How a table is computed or stored
-is not said here.
+The rules that they refer to are in docs/data-contract.md.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import polars as pl
 
-WALL_CLOCK: Final = pl.Datetime("us")
-"""New York wall-clock time, without zone."""
+from mta_pipeline.schema import WALL_CLOCK, Column, Table
 
 SUBWAY_DIVISIONS: Final = ("BMT", "IRT", "IND")
 """The divisions that subway figures count; PTH, SRT, RIT and JFK are other carriers."""
@@ -54,37 +49,6 @@ class Status:
     IN_TOTALS: Final = (OK, LONG_GAP)
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column: its name, Polars type and meaning, units included."""
-
-    name: str
-    dtype: pl.DataType
-    description: str
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of the lake."""
-
-    layer: str
-    name: str
-    grain: str
-    description: str
-    columns: tuple[Column, ...]
-
-    @cached_property
-    def schema(self) -> Mapping[str, pl.DataType]:
-        """Column names to Polars types, in order."""
-        return {column.name: column.dtype for column in self.columns}
-
-    @cached_property
-    def required(self) -> tuple[str, ...]:
-        """The columns that never hold null."""
-        return tuple(column.name for column in self.columns if not column.nullable)
-
-
 _CONTROL_AREA = Column("control_area", pl.String(), "Control area (booth), C/A in the file, such as A002.")
 _UNIT = Column("unit", pl.String(), "Remote unit, such as R051.")
 _SCP = Column(
@@ -121,10 +85,11 @@ TURNSTILE_READINGS: Final = Table(
         _DIVISION,
         Column("read_at", WALL_CLOCK, "When the registers were read, New York wall-clock time."),
         Column("audit", pl.String(), "The kind of audit event, DESC in the file: REGULAR, RECOVR AUD and others."),
-        Column("entries_register", pl.Int64(), "Cumulative entry register; may count down and may reset."),
-        Column("exits_register", pl.Int64(), "Cumulative exit register; may count down and may reset."),
-        Column("source_line", pl.Int32(), "Line of the published file, counted from 1."),
+        Column("entries_register", pl.Int64(), "Cumulative entry register; may count down and may reset.", at_least=0),
+        Column("exits_register", pl.Int64(), "Cumulative exit register; may count down and may reset.", at_least=0),
+        Column("source_line", pl.Int32(), "Line of the published file, counted from 1.", at_least=1),
     ),
+    key=("control_area", "unit", "scp", "read_at"),
 )
 
 TURNSTILE_REJECTS: Final = Table(
@@ -133,14 +98,15 @@ TURNSTILE_REJECTS: Final = Table(
     "rejected line, or group of a legacy line",
     "Every data line (legacy: group) that did not become a reading, with the one reason why.",
     (
-        Column("source_line", pl.Int32(), "Line of the published file, counted from 1."),
+        Column("source_line", pl.Int32(), "Line of the published file, counted from 1.", at_least=1),
         Column(
             "source_group",
             pl.Int32(),
             "Group within a legacy line, counted from 1; null in the modern layout and for whole lines.",
             nullable=True,
+            at_least=1,
         ),
-        Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}."),
+        Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}.", one_of=RejectReason.ALL),
         Column("raw_text", pl.String(), "The line or group as published, without padding."),
     ),
 )
@@ -177,11 +143,13 @@ TURNSTILE_TRAFFIC: Final = Table(
             pl.Int64(),
             "Entries in the interval; leaves out OMNY taps; null unless ok or long_gap.",
             nullable=True,
+            at_least=0,
         ),
-        Column("exits", pl.Int64(), "Exits in the interval; null unless ok or long_gap.", nullable=True),
-        Column("entries_status", pl.String(), _STATUS),
-        Column("exits_status", pl.String(), _STATUS),
+        Column("exits", pl.Int64(), "Exits in the interval; null unless ok or long_gap.", nullable=True, at_least=0),
+        Column("entries_status", pl.String(), _STATUS, one_of=Status.ALL),
+        Column("exits_status", pl.String(), _STATUS, one_of=Status.ALL),
     ),
+    key=("control_area", "unit", "scp", "ended_at"),
 )
 
 COMPLEX_DAILY: Final = Table(
@@ -193,11 +161,12 @@ COMPLEX_DAILY: Final = Table(
     (
         _COMPLEX_ID,
         Column("service_date", pl.Date(), "Calendar date on which the intervals start."),
-        Column("entries", pl.Int64(), _ENTRIES_DAILY),
-        Column("exits", pl.Int64(), _EXITS_DAILY),
-        Column("turnstile_seconds", pl.Int64(), "Seconds in all intervals of all turnstiles."),
-        Column("ok_seconds", pl.Int64(), "Seconds in the intervals whose exits are ok."),
+        Column("entries", pl.Int64(), _ENTRIES_DAILY, at_least=0),
+        Column("exits", pl.Int64(), _EXITS_DAILY, at_least=0),
+        Column("turnstile_seconds", pl.Int64(), "Seconds in all intervals of all turnstiles.", at_least=0),
+        Column("ok_seconds", pl.Int64(), "Seconds in the intervals whose exits are ok.", at_least=0),
     ),
+    key=("complex_id", "service_date"),
 )
 
 COMPLEX_HOURLY: Final = Table(
@@ -208,9 +177,10 @@ COMPLEX_HOURLY: Final = Table(
     (
         _COMPLEX_ID,
         Column("hour", WALL_CLOCK, "Start of the clock hour, New York wall-clock time."),
-        Column("entries", pl.Float64(), _ENTRIES_DAILY),
-        Column("exits", pl.Float64(), _EXITS_DAILY),
+        Column("entries", pl.Float64(), _ENTRIES_DAILY, at_least=0),
+        Column("exits", pl.Float64(), _EXITS_DAILY, at_least=0),
     ),
+    key=("complex_id", "hour"),
 )
 
 CONTROL_AREAS: Final = Table(
@@ -226,6 +196,7 @@ CONTROL_AREAS: Final = Table(
         Column("division", pl.String(), "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK.", nullable=True),
         Column("complex_id", pl.Int32(), "The MTA's station complex; null for other carriers.", nullable=True),
     ),
+    key=("control_area", "unit"),
 )
 
 STATION_COMPLEXES: Final = Table(
@@ -242,6 +213,7 @@ STATION_COMPLEXES: Final = Table(
         Column("longitude", pl.Float64(), "Degrees east."),
         Column("structure", pl.String(), "Subway, Elevated, Open Cut and so on."),
     ),
+    key=("complex_id",),
 )
 
 TABLES: Final = (

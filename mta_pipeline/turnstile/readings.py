@@ -10,9 +10,9 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.partitions import ONE_WEEK, file_name, week_start
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
 from mta_pipeline.turnstile.parsing import HEADER_START, REGISTER_DIGITS, Candidates, Layout, UnreadableFile, parse
+from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
 TURNSTILE: Final = ("control_area", "unit", "scp")
 """What identifies a turnstile."""

@@ -7,13 +7,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mta_pipeline.build import HOURLY_JOB
-from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
-from mta_pipeline.hourly.published import complex_hourly_published
-from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
+from mta_pipeline.hourly_ridership.published import complex_hourly_published
+from mta_pipeline.orchestration.keys import HOURLY_JOB
+from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.sample.portal import Portal, serve
-from mta_pipeline.soda.pages import rows_of
-from mta_pipeline.soda.staging import stage
+from mta_pipeline.sources.socrata.pages import rows_of
+from mta_pipeline.sources.socrata.staging import stage
 from mta_pipeline_tests.dagster.project import Project
 
 WEEK = "2024-09-14"

@@ -11,24 +11,24 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from mta_pipeline.checks.anomalies import figures_in
+from mta_pipeline.cli.run import run_weeks
+from mta_pipeline.cli.summary import LakeSummary, summarize
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts import expression
 from mta_pipeline.marts.contract import AGREEMENT
 from mta_pipeline.marts.ridership_estimate import with_estimate
+from mta_pipeline.orchestration.checks.anomalies import figures_in
 from mta_pipeline.report.page import render
-from mta_pipeline.run import run_weeks
 from mta_pipeline.settings import Settings
-from mta_pipeline.summary import LakeSummary, summarize
-from mta_pipeline.turnstile.anomalies import Judge, late_complexes
+from mta_pipeline.turnstile.anomalies import AnomalyDetector, late_complexes
 from mta_pipeline.turnstile.complexes import control_areas, station_complexes
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.turnstile.readings import stage
 from mta_pipeline.turnstile.ridership import is_subway
-from mta_pipeline_tests.browser import DESK, PHONE, opened
-from mta_pipeline_tests.published import moment
-from mta_pipeline_tests.small_lake import sources_of
+from mta_pipeline_tests.support.browser import DESK, PHONE, opened
+from mta_pipeline_tests.support.published_files import moment
+from mta_pipeline_tests.support.small_lake import sources_of
 
 # Readings, turnstiles, entries, exits, both for status ok only, and for each of the two how many intervals are first,
 # reset, implausible and long_gap.
@@ -71,7 +71,7 @@ def test_every_rejected_line_of_the_real_weeks_is_a_superseded_twin(summary):
 
 @pytest.mark.slow
 def test_no_real_week_is_unusual(lake):
-    judge = Judge(figures_in(str(lake)))
+    judge = AnomalyDetector(figures_in(str(lake)))
     judged = [judge.judge(week) for week in CONTRACT]
     assert [found.is_founded for found in judged] == [False, False, False, True, True]
     for week, found in zip(CONTRACT, judged, strict=True):

@@ -9,7 +9,7 @@ import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
-from mta_pipeline.build import REFERENCE_JOB
+from mta_pipeline.orchestration.keys import REFERENCE_JOB
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.containers.deployment import HERE, IMAGE, POSTGRES, Deployment, absent, build
 

@@ -24,13 +24,12 @@ import requests
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from docker.models.containers import Container
 
-from mta_pipeline.assets.weeks import COMPLETE_WEEKS, REDO
-from mta_pipeline.run import WEEKLY_KEYS
-from mta_pipeline_tests.collector import Trace, received
+from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, REDO, WEEKLY_KEYS
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.drills import ground
-from mta_pipeline_tests.drills.verdict import contents
-from mta_pipeline_tests.webserver import RefusedError, Run, Webserver
+from mta_pipeline_tests.fault_injection import sandbox
+from mta_pipeline_tests.fault_injection.lake_comparison import contents
+from mta_pipeline_tests.support.collector import Trace, received
+from mta_pipeline_tests.support.webserver import RefusedError, Run, Webserver
 
 IMAGE = "mta-pipeline:test"
 POSTGRES = "postgres:17"
@@ -38,7 +37,7 @@ HERE = Path(__file__).parent
 WEEKS = ("2014-09-27", "2014-10-04", "2014-10-11", "2014-10-18")
 """The weeks of the sample feed that compose.yaml serves."""
 
-wait_until = functools.partial(ground.wait_until, patience=900)
+wait_until = functools.partial(sandbox.wait_until, patience=900)
 """Containers of all parts and of runs share what may be a small machine."""
 
 _RUN_LABEL = "dagster/run_id"
@@ -106,7 +105,7 @@ class Deployment:
             "MTA_WEB": f"127.0.0.1:{web}",
             "DOCKER_GROUP": str(Path("/var/run/docker.sock").stat().st_gid),
             "TEST_SETTINGS": str(self._settings),
-            "TEST_DAEMON": str(REPOSITORY / "mta_pipeline_tests" / "drills" / "impatient_daemon.py"),
+            "TEST_DAEMON": str(REPOSITORY / "mta_pipeline_tests" / "fault_injection" / "impatient_daemon.py"),
             "TEST_FEED_PORT": str(feed),
             "TEST_SPOOL": str(HERE / "spool.py"),
             "TEST_COLLECTOR_PORT": str(collector),

@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 import requests
 
-from mta_pipeline.build import MARTS_JOB, RIDERSHIP_JOB
+from mta_pipeline.orchestration.keys import MARTS_JOB, RIDERSHIP_JOB
 from mta_pipeline_tests.containers.deployment import WEEKS
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.fault_injection.sandbox import wait_until
 
 pytestmark = pytest.mark.docker
 

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from mta_pipeline.build import RIDERSHIP_JOB
+from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
 from mta_pipeline_tests.containers.deployment import IMAGE, WEEKS, wait_until
 
 pytestmark = pytest.mark.docker

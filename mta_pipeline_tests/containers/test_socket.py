@@ -13,8 +13,8 @@ from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.test_utils import create_run_for_test
 
-from mta_pipeline.containers.caretaker import tend
-from mta_pipeline.containers.launcher import ContainerRunLauncher
+from mta_pipeline.run_launchers.docker import ContainerRunLauncher
+from mta_pipeline.run_launchers.reaper import reconcile
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.containers.deployment import wait_until
 
@@ -70,14 +70,14 @@ def test_a_container_that_is_told_to_end_and_one_that_dies_ask_for_nothing_else(
     instance.report_run_canceling(alive)
     wait_until(lambda: container_of(engine, dead).status == "exited", "the container to end")
     assert "exit code 3" in launcher.check_run_worker_health(dead).msg
-    tend(instance, engine, dt.timedelta(days=14))
+    reconcile(instance, engine, dt.timedelta(days=14))
     assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
     assert "NO_SUCH_VARIABLE" in instance.all_logs(dead.run_id)[-1].message
     assert container_of(engine, alive).status == "exited"
     instance.report_run_canceled(alive)
-    tend(instance, engine, dt.timedelta(0))
+    reconcile(instance, engine, dt.timedelta(0))
     time.sleep(1)
-    tend(instance, engine, dt.timedelta(0))
+    reconcile(instance, engine, dt.timedelta(0))
     left = {container.id for container in engine.containers.list(all=True)}
     assert not left & {run.tags["docker/container_id"] for run in (dead, alive)}
 
@@ -109,6 +109,6 @@ def test_containers_of_other_deployments_are_left_alone(instance, engine, launch
     other = tmp_path / "other"
     other.mkdir()
     with dg.DagsterInstance.local_temp(str(other)) as elsewhere:
-        tend(elsewhere, engine, dt.timedelta(0))
+        reconcile(elsewhere, engine, dt.timedelta(0))
     container.reload()
     container.remove()

@@ -9,10 +9,9 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from mta_pipeline.assets.raw import FEED_KEY
-from mta_pipeline.automation.records import weeks_of
-from mta_pipeline.automation.sensors import SENSOR
-from mta_pipeline.build import LANDING_JOB
+from mta_pipeline.orchestration.automation.sensors import SENSOR
+from mta_pipeline.orchestration.keys import FEED_KEY, LANDING_JOB
+from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline_tests.dagster.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

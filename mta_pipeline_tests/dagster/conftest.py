@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mta_pipeline import partitions
+from mta_pipeline import weeks
 from mta_pipeline_tests.dagster.project import WEEKS, Project, sound_week
 
 
 @pytest.fixture
 def short_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calendar that begins a few weeks before those of the tests: each tick and run goes through all of it."""
-    monkeypatch.setattr(partitions, "FIRST_WEEK", "2023-12-02")
+    monkeypatch.setattr(weeks, "FIRST_WEEK", "2023-12-02")
 
 
 @pytest.fixture

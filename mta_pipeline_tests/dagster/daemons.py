@@ -23,8 +23,8 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogCons
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._time import get_current_datetime
 
-from mta_pipeline.automation.records import range_tags
 from mta_pipeline.build import build_defs
+from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.settings import read_settings
 
 LOCATION = "mta_pipeline"

@@ -11,19 +11,19 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
-from mta_pipeline.assets.catalogue import asset_key
-from mta_pipeline.automation.records import range_tags
-from mta_pipeline.build import RIDERSHIP_JOB, build_defs
-from mta_pipeline.feed import Feed, open_feed
-from mta_pipeline.io_managers.frames import to_parquet
-from mta_pipeline.partitions import file_name, week_after, weeks_between
-from mta_pipeline.raw_files import RawFiles
-from mta_pipeline.run import WEEKLY_KEYS
+from mta_pipeline.build import build_defs
+from mta_pipeline.lake.parquet import to_parquet
+from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.lake.storage import part_path, write_atomically
+from mta_pipeline.orchestration.keys import RIDERSHIP_JOB, WEEKLY_KEYS, asset_key
+from mta_pipeline.orchestration.run_records import range_tags
+from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import part_path, write_atomically
+from mta_pipeline.sources.turnstile_files import Feed, open_feed
 from mta_pipeline.turnstile import complexes
-from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES, Table
-from mta_pipeline_tests.published import modern_file, modern_line
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES
+from mta_pipeline.weeks import file_name, week_after, weeks_between
+from mta_pipeline_tests.support.published_files import modern_file, modern_line
 
 WEEKS = ("2024-01-06", "2024-01-13", "2024-01-20")
 

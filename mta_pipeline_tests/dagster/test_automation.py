@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from mta_pipeline.checks import weekly
-from mta_pipeline.lineage import weeks_due
-from mta_pipeline.partitions import file_name
+from mta_pipeline.lake.completeness import weeks_due
+from mta_pipeline.orchestration.checks import weekly
 from mta_pipeline.turnstile.parsing import count_data_lines
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
 

@@ -8,14 +8,22 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mta_pipeline.assets.weeks import COMPLETE_WEEKS, REDO
-from mta_pipeline.build import HOURLY_JOB, LANDING_JOB, MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB, build_defs
+from mta_pipeline.build import build_defs
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
+from mta_pipeline.orchestration.keys import (
+    COMPLETE_WEEKS,
+    HOURLY_JOB,
+    LANDING_JOB,
+    MARTS_JOB,
+    REDO,
+    REFERENCE_JOB,
+    RIDERSHIP_JOB,
+)
 from mta_pipeline.sample import SampleFeed
+from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES, WEEKLY, WITHOUT_WEEKS
 from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
-from mta_pipeline.turnstile.contract import Table
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import Project
 

@@ -13,7 +13,7 @@ import stamina
 
 from mta_pipeline.components import DeclarationError, SodaDataSetComponent, declared_data_sets
 from mta_pipeline.components.soda_data_set import SodaDataSetScaffolder
-from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import Project, failure_of

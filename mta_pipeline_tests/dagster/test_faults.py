@@ -15,15 +15,15 @@ import dagster as dg
 import pytest
 import stamina
 
-from mta_pipeline.feed import site as asking
-from mta_pipeline.partitions import file_name, weeks_between
-from mta_pipeline.raw_files import RawFiles
-from mta_pipeline.resources.feed import TurnstileFeed
+from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.sample import Faults, SampleFeed
+from mta_pipeline.sources import http as asking
+from mta_pipeline.weeks import file_name, weeks_between
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
 from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, a_worker
-from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
-from mta_pipeline_tests.published import legacy_file, legacy_group, legacy_line, modern_file, modern_line
+from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
+from mta_pipeline_tests.support.published_files import legacy_file, legacy_group, legacy_line, modern_file, modern_line
 
 FIRST, SECOND, THIRD = WEEKS
 HTML = b"<!DOCTYPE html><html><body>Moved</body></html>"

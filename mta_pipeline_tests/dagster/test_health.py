@@ -29,14 +29,14 @@ from dagster_shared.error import SerializableErrorInfo
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from mta_pipeline.build import RIDERSHIP_JOB
-from mta_pipeline.observability.health import HealthReader
-from mta_pipeline.observability.server import HealthServer
-from mta_pipeline.observability.status import figures, page, terminal, troubles
+from mta_pipeline.monitoring.health import HealthReader
+from mta_pipeline.monitoring.server import HealthServer
+from mta_pipeline.monitoring.status import figures, page, problems, terminal
+from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
 from mta_pipeline_tests.conftest import REPOSITORY, absent
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
-from mta_pipeline_tests.drills.ground import wait_until
+from mta_pipeline_tests.fault_injection.sandbox import wait_until
 
 REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pipeline"), "__repository__")
 
@@ -131,7 +131,7 @@ def test_runs_in_the_queue_and_killed_ones_are_seen(served, reader, project):
     project.instance.report_run_failed(killed, "Its process is gone")
     project.instance.report_run_canceled(waiting)
     after = reader.read()
-    assert not after.under_way
+    assert not after.in_progress
     assert {(run.job, run.status.value) for run in after.ended} >= {("killed", "FAILURE"), ("waits", "CANCELED")}
 
 
@@ -164,16 +164,16 @@ def test_a_sensor_that_fails_again_and_again_is_counted_and_named(reader, served
     assert found["mta_tick_timestamp_seconds", "sensor", "published_weeks", "skipped"] == 1_700_000_000
     health = reader.read()
     assert "The sensor published_weeks has failed 2 times in a row: the feed is <down>" in [
-        t.what for t in troubles(health)
+        t.what for t in problems(health)
     ]
     assert "the feed is &lt;down&gt;" in page(health)
 
 
 def test_people_see_what_is_wrong_what_to_do_and_key_figures(reader, served):
     health = reader.read()
-    told = {trouble.what.partition(":")[0]: trouble.do for trouble in troubles(health)}
-    assert told["Dagster's daemon is not alive, never seen"] == "start dagster-daemon, or make dev"
-    assert f"1 week ({WEEKS[2]}) landed, and not in every table" in told
+    told = {problem.what.partition(":")[0]: problem.do for problem in problems(health)}
+    assert told["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or make dev"
+    assert f"1 week ({WEEKS[2]}) landed, but incomplete" in told
     assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in told
     assert (figures(health)["Newest week"], figures(health)["Readings"]) == (WEEKS[1], "42")
     console = Console(record=True, width=200)

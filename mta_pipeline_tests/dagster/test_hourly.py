@@ -12,17 +12,16 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG as RANGE_EN
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG as RANGE_START
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from mta_pipeline.assets.weeks import COMPLETE_WEEKS, LEAVE
-from mta_pipeline.automation.portal import SENSOR
-from mta_pipeline.build import HOURLY_JOB, MARTS_JOB
-from mta_pipeline.partitions import weeks_between
-from mta_pipeline.resources.soda import SodaPortal
+from mta_pipeline.orchestration.automation.portal import SENSOR
+from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, HOURLY_JOB, MARTS_JOB, SKIP
+from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.sample import Faults, SampleFeed
 from mta_pipeline.sample.hourly import omny_share_of
 from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline.settings import Settings
+from mta_pipeline.weeks import weeks_between
 from mta_pipeline_tests.dagster.project import Project, failure_of
-from mta_pipeline_tests.published import moment
+from mta_pipeline_tests.support.published_files import moment
 
 RAW = dg.AssetKey(["raw", "hourly_ridership"])
 FIRST, LAST = "2024-01-27", "2024-02-24"
@@ -65,7 +64,7 @@ def project(feed, portal, tmp_path_factory) -> Project:
     made = Project(root, resources={"soda": SodaPortal(portal.url, page_rows=1_000)}, settings=settings)
     feed.write(made.feed, WEEKS)
     assert made.run(FIRST, LAST).success
-    assert made.run(FIRST, LAST, job=HOURLY_JOB, tags={COMPLETE_WEEKS: LEAVE}).success
+    assert made.run(FIRST, LAST, job=HOURLY_JOB, tags={COMPLETE_WEEKS: SKIP}).success
     answers = made.run(job=MARTS_JOB)
     assert answers.success, failure_of(answers)
     return made
@@ -169,7 +168,7 @@ def test_the_sensor_asks_for_the_corrected_week_alone_and_the_lake_follows(proje
     assert weeks_asked_for(second) == ["2024-02-10"]
     assert weeks_asked_for(look(project, second.cursor)) == []
     assert carried_out(project, second).success
-    assert project.run("2024-02-10", job=HOURLY_JOB, tags={COMPLETE_WEEKS: LEAVE}).success
+    assert project.run("2024-02-10", job=HOURLY_JOB, tags={COMPLETE_WEEKS: SKIP}).success
     after = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}
     added = {week: after[week]["ridership"].sum() - before[week]["ridership"].sum() for week in WEEKS}
     assert {week: n for week, n in added.items() if n} == {"2024-02-10": 7}

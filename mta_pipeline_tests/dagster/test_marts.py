@@ -8,10 +8,9 @@ import duckdb
 import polars as pl
 import pytest
 
-from mta_pipeline.assets.report import REPORT_KEY
-from mta_pipeline.build import MARTS_JOB
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
+from mta_pipeline.orchestration.keys import MARTS_JOB, REPORT_KEY
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of

@@ -12,18 +12,19 @@ from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import Sqlit
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from pydantic import SecretStr
 
-from mta_pipeline.automation.faults import TICKS_IN_A_ROW
-from mta_pipeline.automation.notify import NOTIFY_SENSOR
-from mta_pipeline.automation.sensors import SENSOR
-from mta_pipeline.build import LANDING_JOB, REFERENCE_JOB, build_defs
+from mta_pipeline.build import build_defs
 from mta_pipeline.notifications.delivery import ReceiversError
-from mta_pipeline.partitions import file_name, week_after, weeks_between
+from mta_pipeline.orchestration.automation.failure_scan import TICKS_IN_A_ROW
+from mta_pipeline.orchestration.automation.notify import NOTIFY_SENSOR
+from mta_pipeline.orchestration.automation.sensors import SENSOR
+from mta_pipeline.orchestration.keys import LANDING_JOB, REFERENCE_JOB
 from mta_pipeline.settings import Settings
+from mta_pipeline.weeks import file_name, week_after, weeks_between
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.automation import Automation, standing
 from mta_pipeline_tests.dagster.daemons import DEATH, daemons
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
-from mta_pipeline_tests.webhook import Got, Webhook, serve_webhook
+from mta_pipeline_tests.support.webhook import Got, Webhook, serve_webhook
 
 FIRST, SECOND, THIRD = WEEKS
 

@@ -4,11 +4,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mta_pipeline import partitions
-from mta_pipeline.io_managers.parquet import ParquetIOManager
-from mta_pipeline.partitions import week_before
+from mta_pipeline import weeks
+from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
+from mta_pipeline.weeks import week_before
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
-from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 
 FIRST, SECOND, THIRD = WEEKS
 
@@ -158,7 +158,7 @@ def test_a_week_without_its_reference_tables_says_what_to_materialize(tmp_path):
 
 
 def test_the_calendar_begins_with_a_week_that_has_none_before(project):
-    first = partitions.FIRST_WEEK
+    first = weeks.FIRST_WEEK
     project.publish(first, quiet_week(first))
     assert project.run(first).success
     assert week_before("2010-05-01") not in project.landed()

@@ -17,27 +17,34 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mta_pipeline.assets.warehouse import WAREHOUSE_POOL
-from mta_pipeline.assets.weeks import COMPLETE_WEEKS, FAILED_WEEKS, LEAVE, REDO, WEEKS_POOL
-from mta_pipeline.automation.notify import Cursor as NotifyCursor
-from mta_pipeline.automation.portal import Cursor as PortalCursor
-from mta_pipeline.automation.schedules import _SWEPT_ON as SWEPT_ON
 from mta_pipeline.build import build_defs
 from mta_pipeline.cli import main
 from mta_pipeline.components import SodaDataSetComponent
-from mta_pipeline.containers.limits import CPUS_TAG, MEMORY_TAG
-from mta_pipeline.io_managers.frames import MADE_FROM
+from mta_pipeline.lake.discovery import DiscoveryCursor
+from mta_pipeline.lake.parquet import MADE_FROM
+from mta_pipeline.lake.raw_files import FileManifest
+from mta_pipeline.lake.raw_pages import PagesManifest
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
-from mta_pipeline.observability.health import CheckCounts, Daemon, EndedRun, Health, RunUnderWay, Ticks, Weeks
-from mta_pipeline.observability.metrics import registry
-from mta_pipeline.observability.run_traces import TRACEPARENT
-from mta_pipeline.raw_files import Manifest
+from mta_pipeline.monitoring.health import CheckCounts, Daemon, EndedRun, Health, RunInProgress, Ticks, Weeks
+from mta_pipeline.monitoring.metrics import registry
+from mta_pipeline.orchestration.automation.notify import NotifyCursor
+from mta_pipeline.orchestration.automation.portal import PortalCursor
+from mta_pipeline.orchestration.automation.schedules import _SWEPT_ON as SWEPT_ON
+from mta_pipeline.orchestration.keys import (
+    COMPLETE_WEEKS,
+    CPUS_TAG,
+    FAILED_WEEKS,
+    MEMORY_TAG,
+    REDO,
+    SKIP,
+    WAREHOUSE_POOL,
+    WEEKS_POOL,
+)
 from mta_pipeline.settings import Settings
-from mta_pipeline.soda.declaration import RejectReason as SodaRejectReason
-from mta_pipeline.soda.landing import Manifest as PagesManifest
+from mta_pipeline.sources.socrata.dataset import RejectReason as SodaRejectReason
 from mta_pipeline.tables import TABLES
+from mta_pipeline.telemetry.run_traces import TRACEPARENT
 from mta_pipeline.turnstile.contract import RejectReason, Status
-from mta_pipeline.watching import Cursor as WeeksCursor
 from mta_pipeline_tests.conftest import REPOSITORY
 
 NOW = dt.datetime(2024, 1, 27, tzinfo=dt.UTC)
@@ -176,7 +183,7 @@ def metrics() -> dict[str, Any]:
         at=NOW,
         jobs=["weekly_ridership"],
         ended=[EndedRun("weekly_ridership", dg.DagsterRunStatus.SUCCESS, 1.0, 1)],
-        under_way=[RunUnderWay("0", "weekly_ridership", dg.DagsterRunStatus.QUEUED, NOW)],
+        in_progress=[RunInProgress("0", "weekly_ridership", dg.DagsterRunStatus.QUEUED, NOW)],
         daemons=[Daemon("sensor", True, NOW)],
         ticks=[Ticks("sensor", "published_weeks", True, {"success": NOW}, 0, "")],
         weeks=Weeks(["2024-01-06"], ["2024-01-06"], ["2024-01-06"]),
@@ -229,17 +236,17 @@ def stored() -> dict[str, Any]:
     """Tags and metadata of runs, the values in tables, cursors of sensors, manifests, names of pools."""
     return {
         "tags of runs": sorted([COMPLETE_WEEKS, MEMORY_TAG, CPUS_TAG, TRACEPARENT, SWEPT_ON]),
-        "values of the tag for complete weeks": sorted([LEAVE, REDO]),
+        "values of the tag for complete weeks": sorted([SKIP, REDO]),
         "metadata of failed steps": [FAILED_WEEKS],
         "metadata of files": [MADE_FROM],
         "pools": sorted([WEEKS_POOL, WAREHOUSE_POOL]),
         "reasons for rejects": sorted(RejectReason.ALL),
         "reasons for rejects of the portal": sorted(SodaRejectReason.ALL),
         "statuses": sorted(Status.ALL),
-        "cursor of published_weeks": fields(WeeksCursor),
+        "cursor of published_weeks": fields(DiscoveryCursor),
         "cursor of changed_data_sets": fields(PortalCursor),
         "cursor of notify": fields(NotifyCursor),
-        "manifest of a weekly file": fields(Manifest),
+        "manifest of a weekly file": fields(FileManifest),
         "manifest of pages": fields(PagesManifest),
     }
 

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from mta_pipeline.partitions import week_before
 from mta_pipeline.sample import Faults, SampleFeed, SampleWeek
 from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.contract import RejectReason, Status
 from mta_pipeline.turnstile.readings import TURNSTILE, stage
 from mta_pipeline.turnstile.ridership import is_subway
 from mta_pipeline.turnstile.traffic import traffic
+from mta_pipeline.weeks import week_before
 from mta_pipeline_tests.dagster.project import Project
 from mta_pipeline_tests.unit.test_sample_truth import any_faults
 

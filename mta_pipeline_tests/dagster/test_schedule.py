@@ -10,14 +10,14 @@ import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from mta_pipeline.automation import schedules
-from mta_pipeline.automation.schedules import SCHEDULE
-from mta_pipeline.build import RIDERSHIP_JOB
-from mta_pipeline.partitions import file_name
-from mta_pipeline.resources.feed import TurnstileFeed
+from mta_pipeline.orchestration.automation import schedules
+from mta_pipeline.orchestration.automation.schedules import SCHEDULE
+from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.automation import QUIET, weeks_asked_for
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
-from mta_pipeline_tests.feed_server import Fault, serve_feed
+from mta_pipeline_tests.support.feed_server import Fault, serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
 NEW_YORK = ZoneInfo("America/New_York")

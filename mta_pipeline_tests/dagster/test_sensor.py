@@ -3,14 +3,13 @@
 import dagster as dg
 import pytest
 
-from mta_pipeline.assets.raw import FEED_KEY, RAW_KEY
-from mta_pipeline.partitions import weeks_between
-from mta_pipeline.resources.feed import TurnstileFeed
-from mta_pipeline.run import WEEKLY_KEYS
-from mta_pipeline.watching import Cursor
+from mta_pipeline.lake.discovery import DiscoveryCursor
+from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKLY_KEYS
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.weeks import weeks_between
 from mta_pipeline_tests.dagster.automation import Automation, weeks_asked_for
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
-from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
+from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
 MANY = weeks_between("2010-05-01", "2012-08-11")
@@ -100,7 +99,7 @@ def test_with_many_weeks_landed_a_look_asks_little_and_says_so(tmp_path):
         assert automation.look() == []
     assert f"{len(MANY)} weeks on offer" in automation.reasons[-1]
     assert "100 weeks looked at" in automation.reasons[-1]
-    cursor = Cursor.model_validate_json(automation.sensor_cursor)
+    cursor = DiscoveryCursor.model_validate_json(automation.sensor_cursor)
     assert cursor.looked_at == MANY[199 % len(MANY)]
     assert len(automation.sensor_cursor) < 300
 

@@ -5,9 +5,9 @@ import datetime as dt
 import dagster as dg
 import pytest
 
-from mta_pipeline.assets.raw import FEED_KEY
-from mta_pipeline.partitions import ONE_WEEK, file_name, week_after, week_start
+from mta_pipeline.orchestration.keys import FEED_KEY
 from mta_pipeline.settings import Settings
+from mta_pipeline.weeks import ONE_WEEK, file_name, week_after, week_start
 from mta_pipeline_tests.dagster.automation import standing
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 

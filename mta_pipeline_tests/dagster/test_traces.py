@@ -8,17 +8,18 @@ import uuid
 import dagster as dg
 import pytest
 
-from mta_pipeline.build import RIDERSHIP_JOB, build_defs
-from mta_pipeline.observability import tracing
-from mta_pipeline.observability.run_traces import LOG_SETTINGS, run_ids
-from mta_pipeline.observability.workers import end_dead_runs
-from mta_pipeline.partitions import file_name
+from mta_pipeline.build import build_defs
+from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
+from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import read_settings
-from mta_pipeline_tests.collector import collecting
+from mta_pipeline.telemetry import tracing
+from mta_pipeline.telemetry.run_traces import LOG_SETTINGS, run_ids
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
-from mta_pipeline_tests.drills.ground import wait_until
-from mta_pipeline_tests.feed_server import Fault, serve_feed
+from mta_pipeline_tests.fault_injection.sandbox import wait_until
+from mta_pipeline_tests.support.collector import collecting
+from mta_pipeline_tests.support.feed_server import Fault, serve_feed
 
 WEEKLY_PHASES = {
     "turnstile_file": {"fetch", "write"},
@@ -175,7 +176,7 @@ def test_of_a_killed_run_there_is_what_had_ended_and_who_finds_it_says_so(proces
             process.kill()
     (week,) = collector.named("week")
     assert collector.path(week) == ["?", "week"]
-    (run_id,) = end_dead_runs(records)
+    (run_id,) = fail_dead_runs(records)
     (root,) = collector.named(RIDERSHIP_JOB)
     assert (root.trace, week.trace) == (uuid.UUID(run_id).hex,) * 2
     assert root.failure.startswith("ProcessDied: Its process is gone")
@@ -197,7 +198,7 @@ def test_a_run_does_not_wait_for_a_collector_that(fault, collector, project):
 @pytest.mark.slow
 def test_without_an_endpoint_there_are_no_spans_and_opentelemetry_is_not_loaded(processes):
     code = (
-        "import sys; from mta_pipeline.observability import tracing\n"
+        "import sys; from mta_pipeline.telemetry import tracing\n"
         "with tracing.span('week') as s: s.add(rows_in=1); s.note(week='x')\n"
         "assert not tracing.is_wanted(); assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
     )

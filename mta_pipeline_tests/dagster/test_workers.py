@@ -10,8 +10,9 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
-from mta_pipeline.observability.workers import WatchedRunLauncher, end_dead_runs
-from mta_pipeline.run import WEEKLY_KEYS, record_complete
+from mta_pipeline.cli.run import record_complete
+from mta_pipeline.orchestration.keys import WEEKLY_KEYS
+from mta_pipeline.run_launchers.local import MonitoredRunLauncher, fail_dead_runs
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import WEEKS
 
@@ -39,21 +40,21 @@ def started_run(instance, *pids):
 
 def test_a_run_whose_process_is_gone_is_ended_and_says_why(instance, gone):
     dead, alive, unsaid = started_run(instance, gone), started_run(instance, os.getpid()), started_run(instance)
-    assert end_dead_runs(instance) == [dead.run_id]
+    assert fail_dead_runs(instance) == [dead.run_id]
     assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
     assert "process is gone" in instance.all_logs(dead.run_id)[-1].message
     for run in (alive, unsaid):
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
-    assert end_dead_runs(instance) == []
+    assert fail_dead_runs(instance) == []
 
 
 def test_a_run_that_is_tried_again_in_a_new_process_is_alive(instance, gone):
     started_run(instance, gone, os.getpid())
-    assert end_dead_runs(instance) == []
+    assert fail_dead_runs(instance) == []
 
 
 def test_run_monitoring_asks_the_launcher_of_dagster_yaml_for_the_health_of_runs(instance, gone):
-    assert isinstance(instance.run_launcher, WatchedRunLauncher)
+    assert isinstance(instance.run_launcher, MonitoredRunLauncher)
     assert instance.run_monitoring_enabled
     assert instance.run_launcher.supports_check_run_worker_health
     health = [

@@ -76,8 +76,8 @@ def _run(order: Order) -> None:
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from mta_pipeline import storage  # noqa: PLC0415
-    from mta_pipeline.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.cli.run import run_weeks  # noqa: PLC0415
+    from mta_pipeline.lake import storage  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
 
     writes = 0
@@ -111,7 +111,7 @@ def _fork(order: Order) -> int:
 def _main() -> None:
     import dagster as dg  # noqa: PLC0415
 
-    import mta_pipeline.run  # noqa: PLC0415, F401  # children shall find all of it imported
+    import mta_pipeline.cli.run  # noqa: PLC0415, F401  # children shall find all of it imported
 
     # No frame may be touched before a fork: Polars' threads do not live on in children.
     with dg.DagsterInstance.ephemeral():

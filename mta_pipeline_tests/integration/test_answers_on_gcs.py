@@ -7,14 +7,14 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from mta_pipeline.run import answers_are_due, make_answers, run_weeks
+from mta_pipeline.cli.run import answers_are_due, make_answers, run_weeks
+from mta_pipeline.lake.storage import read_bytes, report_path
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import read_bytes, report_path
 
 pytestmark = pytest.mark.slow
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 WEEK = "2014-10-11"
 

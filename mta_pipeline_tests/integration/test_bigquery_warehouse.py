@@ -19,22 +19,24 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from polars.testing import assert_frame_equal
 
-from mta_pipeline.build import MARTS_JOB, build_defs
+from mta_pipeline.build import build_defs
 from mta_pipeline.engines import open_lake
 from mta_pipeline.engines.bigquery import BigQueryError, BigQueryWarehouse
 from mta_pipeline.engines.lake_files import LakeIncompleteError
+from mta_pipeline.lake.storage import part_path, read_bytes
 from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS, WAREHOUSE
-from mta_pipeline.resources import warehouse as resources
+from mta_pipeline.orchestration.keys import MARTS_JOB
+from mta_pipeline.orchestration.resources import warehouse as resources
+from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import part_path, read_bytes
 from mta_pipeline.tables import TABLES
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_TRAFFIC, Table
-from mta_pipeline_tests import bigquery_emulator
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_TRAFFIC
 from mta_pipeline_tests.conftest import absent
-from mta_pipeline_tests.parity import difference, sample_lake
-from mta_pipeline_tests.small_lake import SmallLake, interval
+from mta_pipeline_tests.support import bigquery_emulator
+from mta_pipeline_tests.support.parity import difference, sample_lake
+from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 WEEK = "2014-10-18"
 

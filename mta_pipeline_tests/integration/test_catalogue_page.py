@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from mta_pipeline.catalogue import EXAMPLES, SETUP, catalogue
+from mta_pipeline.cli.catalogue import EXAMPLES, SETUP, catalogue
+from mta_pipeline.cli.run import make_answers, run_weeks
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
-from mta_pipeline.run import make_answers, run_weeks
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
-from mta_pipeline_tests.by_the_hour import take_hours
 from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.support.hourly_lake import take_hours
 
 WEEKS = ["2014-10-04", "2014-10-11", "2024-01-06", "2024-01-13"]
 BY_THE_HOUR = "2024-01-06"

@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mta_pipeline.automation.records import range_tags
-from mta_pipeline.observability.event_log import OpenSqliteEventLog, with_open_connections
+from mta_pipeline.orchestration.event_log import OpenSqliteEventLog, with_open_connections
+from mta_pipeline.orchestration.run_records import range_tags
 
 KEY = dg.AssetKey(["layer", "table"])
 WEEKS = ("2024-01-06", "2024-01-27")

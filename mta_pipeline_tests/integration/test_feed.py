@@ -15,22 +15,14 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.feed import (
-    BadFile,
-    Feed,
-    FeedRefused,
-    FeedUnavailable,
-    NotPublished,
-    PublishedFile,
-    delivery,
-    open_feed,
-)
-from mta_pipeline.feed.delivery import deliver, receive
-from mta_pipeline.partitions import file_name
-from mta_pipeline.resources.feed import TurnstileFeed
-from mta_pipeline_tests.feed_server import serve_feed
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, open_feed, unpacking
+from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.feed_server import serve_feed
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 WEEK, NEXT_WEEK, ABSENT_WEEK = "2024-01-06", "2024-01-13", "2024-01-20"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
@@ -156,7 +148,7 @@ def test_weeks_on_offer_are_the_regular_weekly_files_in_order(feed_of):
     others = ["turnstile_100505.txt", "turnstile_240114.txt", "readme.txt", NAME + ".bak"]
     feed = feed_of(dict.fromkeys([NEXT_NAME + ".gz", NAME, NAME + ".zip", *others], b"x"))
 
-    offer = feed.weeks_on_offer()
+    offer = feed.available_weeks()
 
     assert list(offer) == [WEEK, NEXT_WEEK]
     assert [file.url.rpartition("/")[2] for file in offer.values()] == [NAME, NEXT_NAME + ".gz"]
@@ -203,7 +195,7 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
 def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(
     tmp_path, monkeypatch, suffix, contents, saying
 ):
-    monkeypatch.setattr(delivery, "ALWAYS_ALLOWED_BYTES", 2**20)
+    monkeypatch.setattr(unpacking, "ALWAYS_ALLOWED_BYTES", 2**20)
     (tmp_path / (NAME + suffix)).write_bytes(contents)
 
     refused(open_feed(str(tmp_path)), BadFile, saying)
@@ -238,7 +230,7 @@ def test_what_a_copy_is_packed_with_is_told_by_its_bytes_and_not_by_its_name(tmp
 
 
 def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(delivery, "MAX_PUBLISHED_BYTES", len(CONTENTS) - 1)
+    monkeypatch.setattr(unpacking, "MAX_PUBLISHED_BYTES", len(CONTENTS) - 1)
     (tmp_path / NAME).write_bytes(CONTENTS)
     refused(open_feed(str(tmp_path)), BadFile, "too large")
 
@@ -280,7 +272,7 @@ def test_a_full_disk_is_not_blamed_on_the_feed(tmp_path):
 def test_a_feed_that_is_not_there_is_unavailable_and_not_empty(tmp_path, gcs_bucket):
     for location in [str(tmp_path / "missing"), "memory://missing", f"{gcs_bucket}/missing", "gs://no-such-bucket"]:
         feed = open_feed(location)
-        for ask in (feed.weeks_on_offer, lambda feed=feed: feed.look(WEEK), lambda feed=feed: fetch(feed)):
+        for ask in (feed.available_weeks, lambda feed=feed: feed.look(WEEK), lambda feed=feed: fetch(feed)):
             with pytest.raises(FeedUnavailable, match=re.escape(location) + ".*`make run`.*MTA_FEED"):
                 ask()
 
@@ -289,7 +281,7 @@ def test_a_file_given_for_a_directory_is_told_so(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENTS)
 
     with pytest.raises(FeedUnavailable, match="this is a file"):
-        open_feed(str(tmp_path / NAME)).weeks_on_offer()
+        open_feed(str(tmp_path / NAME)).available_weeks()
 
 
 def test_links_are_followed_and_their_targets_looked_at(tmp_path):
@@ -298,7 +290,7 @@ def test_links_are_followed_and_their_targets_looked_at(tmp_path):
     elsewhere.write_bytes(CONTENTS)
     (feed_directory / NAME).symlink_to(elsewhere)
     feed = open_feed(str(feed_directory))
-    before = feed.weeks_on_offer()[WEEK]
+    before = feed.available_weeks()[WEEK]
     assert fetch(feed) == CONTENTS
     assert before.size == len(CONTENTS)
 
@@ -314,7 +306,7 @@ def test_a_directory_by_the_name_of_a_week_is_no_file(tmp_path):
     (tmp_path / (NAME + ".gz")).write_bytes(gzip.compress(CONTENTS))
     feed = open_feed(str(tmp_path))
 
-    assert list(feed.weeks_on_offer()) == [WEEK]
+    assert list(feed.available_weeks()) == [WEEK]
     assert fetch(feed) == CONTENTS
 
 
@@ -341,4 +333,4 @@ def test_a_location_that_cannot_be_a_feed_is_told_at_once(location):
 def test_the_resource_opens_the_feed_at_its_location(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENTS)
 
-    assert list(TurnstileFeed(location=str(tmp_path)).open().weeks_on_offer()) == [WEEK]
+    assert list(TurnstileFeed(location=str(tmp_path)).open().available_weeks()) == [WEEK]

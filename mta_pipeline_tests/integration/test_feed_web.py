@@ -15,9 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished, open_feed, site, web
-from mta_pipeline.partitions import file_name
-from mta_pipeline_tests.feed_server import Fault, FeedServer, serve_feed
+from mta_pipeline.sources import http
+from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.turnstile_files import open_feed, web
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
 
 WEEK, NEXT_WEEK = "2024-01-06", "2024-01-13"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
@@ -59,7 +61,7 @@ def server(tmp_path: Path) -> Iterator[FeedServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the answers that never come; the others are given all the time they need."""
-    monkeypatch.setattr(site, "READ_TIMEOUT", 0.5)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.5)
 
 
 def asked_for(server: FeedServer, name: str) -> list[str]:
@@ -108,7 +110,7 @@ def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, imp
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying):
-    server.fail(NAME, fault, times=site.MAX_REDIRECTS + 1)
+    server.fail(NAME, fault, times=http.MAX_REDIRECTS + 1)
     sink = io.BytesIO()
 
     with pytest.raises(outcome, match=saying) as raised:
@@ -117,7 +119,7 @@ def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying)
     assert WEEK in str(raised.value)
     assert not raised.value.retryable
     assert sink.getvalue() == b""
-    assert len(asked_for(server, NAME)) == (site.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
+    assert len(asked_for(server, NAME)) == (http.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
 
 
 def test_retry_after_is_waited_for_within_reason(server):
@@ -141,7 +143,7 @@ def test_without_an_index_weeks_are_had_by_name_and_the_offer_is_not_known(serve
     assert feed.look(WEEK).size == len(CONTENTS)
     assert feed.look(NEXT_WEEK) is None
     with pytest.raises(BadFile, match="there is none"):
-        feed.weeks_on_offer()
+        feed.available_weeks()
 
 
 def test_an_index_that_may_not_be_read_leaves_the_names(server):
@@ -150,7 +152,7 @@ def test_an_index_that_may_not_be_read_leaves_the_names(server):
 
     assert feed.look(WEEK) is not None
     with pytest.raises(FeedRefused):
-        open_feed(server.listing_url).weeks_on_offer()
+        open_feed(server.listing_url).available_weeks()
 
 
 def test_an_index_that_is_down_says_nothing_about_what_is_published(server):
@@ -158,7 +160,7 @@ def test_an_index_that_is_down_says_nothing_about_what_is_published(server):
     feed = open_feed(server.index_url)
 
     with pytest.raises(FeedUnavailable, match=r"Index page .*503"):
-        feed.weeks_on_offer()
+        feed.available_weeks()
     for ask in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
         with pytest.raises(FeedUnavailable, match=rf"Week {NEXT_WEEK}, index page .*503"):
             ask()
@@ -168,14 +170,14 @@ def test_an_index_without_a_weekly_file_is_no_index(server):
     server.index_page = b"<html>We have moved! <a href='/'>Home</a></html>"
 
     with pytest.raises(BadFile, match="links to no weekly file"):
-        open_feed(server.index_url).weeks_on_offer()
+        open_feed(server.index_url).available_weeks()
 
 
 def test_an_index_page_without_end_is_not_read_to_its_end(server, monkeypatch):
     monkeypatch.setattr(web, "MAX_INDEX_BYTES", 100)
 
     with pytest.raises(BadFile, match="more than 100 bytes"):
-        open_feed(server.index_url).weeks_on_offer()
+        open_feed(server.index_url).available_weeks()
 
 
 def test_the_index_is_read_once_and_again_when_asked_what_is_on_offer(server):
@@ -185,7 +187,7 @@ def test_the_index_is_read_once_and_again_when_asked_what_is_on_offer(server):
     assert asked_for(server, "turnstile.html") == ["GET"]
 
     (server.directory / NEXT_NAME).write_bytes(CONTENTS)
-    assert list(feed.weeks_on_offer()) == [WEEK, NEXT_WEEK]
+    assert list(feed.available_weeks()) == [WEEK, NEXT_WEEK]
     assert feed.look(NEXT_WEEK) is not None
 
 
@@ -212,7 +214,7 @@ def test_a_link_that_leads_astray_is_not_followed(server, href):
     server.index_page = f'<a href="{link}">Next</a><a href="data/nyct/turnstile/{NAME}">This</a>'.encode()
     feed = open_feed(server.index_url)
 
-    assert list(feed.weeks_on_offer()) == [WEEK]
+    assert list(feed.available_weeks()) == [WEEK]
     assert feed.look(NEXT_WEEK) is None
     assert all(request.path.startswith("/developers/turnstile") for request in server.asked)
 
@@ -239,12 +241,12 @@ def test_an_index_page_without_a_version_is_read_every_time(server):
 
 
 def test_a_hurried_feed_asks_once_and_does_not_wait_for_what_comes_slowly(server, monkeypatch):
-    monkeypatch.setattr(site, "HURRIED", 0.3)
-    feed = open_feed(server.index_url, hurried=True)
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 0.3)
+    feed = open_feed(server.index_url, fail_fast=True)
     with stamina.set_testing(False):
         server.fail("turnstile.html", Fault(status=503))
         with pytest.raises(FeedUnavailable, match="503"):
-            feed.weeks_on_offer()
+            feed.available_weeks()
         server.fail(NAME, Fault(cut_after=10, hang=2))
         with pytest.raises(FeedUnavailable, match="no answer in time"):
             feed.fetch(WEEK, io.BytesIO())
@@ -307,7 +309,7 @@ def test_user_and_password_come_from_netrc_and_are_never_shown(tmp_path, caplog,
     caplog.set_level(logging.DEBUG)
     with serve_feed(tmp_path, credentials="reader:s3cret") as server:
         feed = open_feed(server.index_url)
-        told = [repr(feed), feed.location, repr(feed.weeks_on_offer()), repr(feed.fetch(WEEK, io.BytesIO()))]
+        told = [repr(feed), feed.location, repr(feed.available_weeks()), repr(feed.fetch(WEEK, io.BytesIO()))]
         for fault in (Fault(status=503), Fault(status=403), Fault(cut_after=5), Fault(body=b"<html>"), Fault(hang=5)):
             server.fail(NAME, fault, times=ATTEMPTS)
             with pytest.raises((FeedUnavailable, FeedRefused, BadFile)) as raised:

@@ -11,17 +11,18 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
-from mta_pipeline.build import REFERENCE_JOB, RIDERSHIP_JOB, build_defs
-from mta_pipeline.partitions import file_name
-from mta_pipeline.raw_files import RawFiles
-from mta_pipeline.run import run_weeks
+from mta_pipeline.build import build_defs
+from mta_pipeline.cli.run import run_weeks
+from mta_pipeline.cli.summary import summarize
+from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.orchestration.keys import REFERENCE_JOB, RIDERSHIP_JOB
 from mta_pipeline.sample import Faults, SampleFeed
 from mta_pipeline.settings import Settings
-from mta_pipeline.summary import summarize
+from mta_pipeline.weeks import file_name
 
 pytestmark = pytest.mark.slow
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 WEEKS = LEGACY, MODERN = ("2014-10-04", "2014-10-11")
 

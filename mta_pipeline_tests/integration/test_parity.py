@@ -6,8 +6,8 @@ import pytest
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS
 from mta_pipeline_tests.conftest import absent
-from mta_pipeline_tests.parity import difference, missing, on, sample_lake
-from mta_pipeline_tests.small_lake import SmallLake
+from mta_pipeline_tests.support.parity import difference, missing, on, sample_lake
+from mta_pipeline_tests.support.small_lake import SmallLake
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,22 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from upath import UPath
 
-from mta_pipeline.io_managers.frames import to_parquet, to_polars
-from mta_pipeline.io_managers.parquet import NO_DATA, ParquetIOManager
-from mta_pipeline.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
-from mta_pipeline.partitions import week_after, week_before, week_start, weeks_between
-from mta_pipeline.storage import part_path, read_bytes
+from mta_pipeline.lake.parquet import to_parquet, to_polars
+from mta_pipeline.lake.storage import part_path, read_bytes
+from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks
+from mta_pipeline.turnstile import complexes
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, CONTROL_AREAS
+from mta_pipeline.weeks import week_after, week_before, week_start, weeks_between
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
+
+# Describing an asset by a table makes the table its contract.
+for table in (COMPLEX_DAILY, CONTROL_AREAS):
+    described(table)
 
 WEEKS = weeks_between("2023-12-30", "2024-01-27")
 FIRST, SECOND, THIRD = WEEKS[:3]
@@ -193,21 +202,21 @@ def test_a_week_shows_its_rows_its_file_and_what_the_asset_adds(lake: str, insta
 def test_a_table_without_weeks_is_one_file_and_an_input_of_weekly_assets(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
-    @dg.asset(key=["lake", "control_areas"])
-    def control_areas() -> pl.DataFrame:
+    @dg.asset(key=["lake", "booths"])
+    def booths() -> pl.DataFrame:
         return pl.DataFrame({"unit": ["R051"], "complex_id": [611]})
 
-    @dg.asset(key=TRAFFIC, partitions_def=calendar, ins={"areas": dg.AssetIn(["lake", "control_areas"])})
+    @dg.asset(key=TRAFFIC, partitions_def=calendar, ins={"areas": dg.AssetIn(["lake", "booths"])})
     def traffic(areas: pl.DataFrame) -> pl.DataFrame:
         return areas
 
-    run(lake, control_areas, instance=instance)
-    run(lake, control_areas.to_source_asset(), traffic, partition_key=FIRST, instance=instance)
+    run(lake, booths, instance=instance)
+    run(lake, booths.to_source_asset(), traffic, partition_key=FIRST, instance=instance)
     assert set(files(lake)) == {
-        "/lake/control_areas/part-0.parquet",
+        "/lake/booths/part-0.parquet",
         f"/lake/traffic/week={FIRST}/part-0.parquet",
     }
-    assert recorded(instance, dg.AssetKey(["lake", "control_areas"]))[None]["dagster/row_count"] == 1
+    assert recorded(instance, dg.AssetKey(["lake", "booths"]))[None]["dagster/row_count"] == 1
     assert recorded(instance, TRAFFIC)[FIRST]["dagster/partition_row_count"] == 1
 
 
@@ -371,6 +380,145 @@ def test_columns_other_than_the_declared_ones_are_refused(tmp_path: Path, instan
         result = run(str(tmp_path), give, partition_key=FIRST, instance=instance, raise_on_error=False)
         assert result.success is success
         assert success or f"the asset declares {columns}" in failure(result)
+
+
+DAILY = dg.AssetKey([COMPLEX_DAILY.layer, COMPLEX_DAILY.name])
+
+
+def daily_of(week: str, **columns: object) -> pl.DataFrame:
+    """Two sound rows of complex_daily, with other columns where said so."""
+    sound = {
+        "complex_id": [611, None],
+        "service_date": week_start(week),
+        "entries": 1,
+        "exits": 2,
+        "turnstile_seconds": 8,
+        "ok_seconds": 4,
+    }
+    return pl.DataFrame({**sound, **columns}, schema=dict(COMPLEX_DAILY.schema))
+
+
+def daily(give: Callable[[dg.AssetExecutionContext], Any]) -> dg.AssetsDefinition:
+    """The asset lake/complex_daily, which has a contract, and gives what `give` returns."""
+
+    @dg.asset(key=DAILY, partitions_def=calendar, backfill_policy=one_run, retry_policy=dg.RetryPolicy(max_retries=1))
+    def complex_daily(context: dg.AssetExecutionContext):
+        return give(context)
+
+    return complex_daily
+
+
+def sound(context: dg.AssetExecutionContext) -> WeeklyFrames:
+    return WeeklyFrames((week, daily_of(week)) for week in context.partition_keys)
+
+
+def failed_weeks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    (event,) = result.filter_events(lambda event: event.is_step_failure)
+    assert not result.filter_events(lambda event: event.is_step_up_for_retry)
+    return event.step_failure_data.user_failure_data.metadata[FAILED_WEEKS].value
+
+
+def test_a_week_that_breaks_its_contract_fails_alone_and_keeps_its_file(
+    lake: str, instance: dg.DagsterInstance
+) -> None:
+    run(lake, daily(sound), weeks=(FIRST, SECOND), instance=instance)
+    before = files(lake)
+
+    def give(context: dg.AssetExecutionContext) -> WeeklyFrames:
+        entries = {FIRST: [5, 5], SECOND: [-5, 5], THIRD: [5, 5]}
+        return WeeklyFrames((week, daily_of(week, entries=entries[week])) for week in context.partition_keys)
+
+    result = run(lake, daily(give), weeks=(FIRST, THIRD), instance=instance, raise_on_error=False)
+    [(week, reason)] = failed_weeks(result).items()
+    assert week == SECOND
+    assert f"lake/complex_daily of the week {SECOND}" in reason
+    assert "complex_daily.entries must be at least 0: 1 row\n  complex_id=611 service_date=2024-01-06" in reason
+    assert f"week {SECOND}: " in failure(result)
+    after = files(lake)
+    assert {path for path in after if after[path] == before.get(path)} == {
+        f"/lake/complex_daily/week={SECOND}/part-0.parquet"
+    }
+    assert len(after) == 3
+    assert {record.partition_key for record in instance.fetch_materializations(DAILY, limit=9).records} == {
+        FIRST,
+        SECOND,
+        THIRD,
+    }
+    of_the_run = [r for r in instance.fetch_materializations(DAILY, limit=9).records if r.run_id == result.run_id]
+    assert sorted(record.partition_key for record in of_the_run) == [FIRST, THIRD]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"entries": [None, 1]},
+        {"complex_id": [611, 611]},
+        {"complex_id": [None, None]},
+        {"turnstile_seconds": [-1, 1]},
+    ],
+    ids=["null", "key", "key of nulls", "range"],
+)
+def test_a_single_week_that_breaks_its_contract_is_named_and_writes_nothing(
+    broken: dict[str, object], tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    give = daily(lambda _: daily_of(FIRST, **broken))
+    result = run(str(tmp_path), give, partition_key=FIRST, instance=instance, raise_on_error=False)
+    assert set(failed_weeks(result)) == {FIRST}
+    assert files(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda frame: frame.cast({"entries": pl.Int32}), lambda frame: frame.drop("exits")],
+    ids=["type", "columns"],
+)
+def test_other_types_or_columns_than_the_contract_s_fail_their_week(
+    change: Callable[[pl.DataFrame], pl.DataFrame], tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    give = daily(lambda _: {FIRST: change(daily_of(FIRST)), SECOND: daily_of(SECOND)})
+    result = run(str(tmp_path), give, weeks=(FIRST, SECOND), instance=instance, raise_on_error=False)
+    assert set(failed_weeks(result)) == {FIRST}
+    assert set(files(str(tmp_path))) == {f"/lake/complex_daily/week={SECOND}/part-0.parquet"}
+
+
+def test_weeks_that_fail_in_the_asset_and_in_the_io_manager_are_named_together(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    def frames() -> Iterator[WeekOutput]:
+        yield WeekOutput(FIRST, daily_of(FIRST, entries=-1))
+        yield WeekOutput(SECOND, daily_of(SECOND))
+        FailedWeeks({THIRD: "a web page"}).raise_if_any()
+
+    give = daily(lambda _: WeeklyFrames(frames()))
+    result = run(str(tmp_path), give, weeks=(FIRST, THIRD), instance=instance, raise_on_error=False)
+    assert set(failed_weeks(result)) == {FIRST, THIRD}
+    assert failed_weeks(result)[THIRD] == "a web page"
+    assert set(recorded(instance, DAILY)) == {SECOND}
+
+
+def test_a_week_that_failed_and_comes_again_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    give = daily(lambda _: WeeklyFrames([(FIRST, daily_of(FIRST, entries=-1)), (FIRST, daily_of(FIRST))]))
+    result = run(str(tmp_path), give, weeks=(FIRST, SECOND), instance=instance, raise_on_error=False)
+    assert f"gave the week {FIRST} twice" in failure(result)
+
+
+def test_a_table_without_weeks_that_breaks_its_contract_fails_and_keeps_its_file(
+    lake: str, instance: dg.DagsterInstance
+) -> None:
+    given = complexes.control_areas()
+
+    @dg.asset(key=["lake", "control_areas"], retry_policy=dg.RetryPolicy(max_retries=1))
+    def control_areas() -> pl.DataFrame:
+        return given
+
+    run(lake, control_areas, instance=instance)
+    before = files(lake)
+    given = pl.concat([given, given.head(1)])
+    result = run(lake, control_areas, instance=instance, raise_on_error=False)
+    assert "lake/control_areas is not what its contract says" in failure(result)
+    assert "control_areas.control_area, unit must name one row, and names several: 2 rows" in failure(result)
+    assert not result.filter_events(lambda event: event.is_step_up_for_retry)
+    assert files(lake) == before
 
 
 def test_a_key_that_is_not_layer_and_table_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:

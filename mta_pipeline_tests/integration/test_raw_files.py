@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mta_pipeline import raw_files
-from mta_pipeline.feed import open_feed
-from mta_pipeline.partitions import file_name
-from mta_pipeline.raw_files import RawFiles
+from mta_pipeline.lake import raw_files
+from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.sources.turnstile_files import open_feed
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.project import quiet_week
-from mta_pipeline_tests.published import WEEK
+from mta_pipeline_tests.support.published_files import WEEK
 
 OLD, NEW = quiet_week(WEEK), quiet_week(WEEK, start=5_000)
 

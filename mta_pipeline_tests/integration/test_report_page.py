@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-from mta_pipeline_tests.browser import DESK, PHONE, opened
-from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval
+from mta_pipeline_tests.support.browser import DESK, PHONE, opened
+from mta_pipeline_tests.support.small_lake import STATIONS, SmallLake, interval
 from mta_pipeline_tests.unit.test_report import FIRST, HOSTILE, SECOND, days, made
 
 pytestmark = pytest.mark.slow

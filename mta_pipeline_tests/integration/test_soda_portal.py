@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 import stamina
 
-from mta_pipeline.feed import BadFile, FeedRefused, FeedUnavailable, NotPublished
-from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
-from mta_pipeline.raw_files import DamagedRawFile
+from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
+from mta_pipeline.lake.raw_files import DamagedRawFile
+from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.sample.portal import Answer, Handler, Portal, serve
-from mta_pipeline.soda.client import TOKEN_HEADER, SodaApi
-from mta_pipeline.soda.landing import SodaRaw
+from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.socrata.client import TOKEN_HEADER, SodaApi
 
 WEEK, NEXT_WEEK, BORDER = "2024-01-06", "2024-01-13", "2019-12-28"
 BEFORE, DATA_SET = "t69i-h2me", "wujg-7c2s"
@@ -279,7 +279,7 @@ def test_a_page_that_is_damaged_on_disk_is_named_and_fetched_again(api, raw, row
 
 
 def test_a_page_without_end_is_not_read_to_its_end(portal, api, raw, monkeypatch):
-    monkeypatch.setattr("mta_pipeline.soda.client.MAX_PAGE_BYTES", 10_000)
+    monkeypatch.setattr("mta_pipeline.sources.socrata.client.MAX_PAGE_BYTES", 10_000)
     with pytest.raises(BadFile, match="more than 10,000 bytes"):
         raw.land(api, WEEK)
 

@@ -18,14 +18,14 @@ import pyarrow.dataset as ds
 import pytest
 from upath import UPath
 
-from mta_pipeline.storage import part_path, read_bytes, write_atomically
+from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
 
-pytest_plugins = ["mta_pipeline_tests.gcs_emulator"]
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 OLD, NEW = b"old" * 1000, b"new" * 1_000_000
 
 STALLED_WRITER = """
-    import os, sys, mta_pipeline.storage as storage
+    import os, sys, mta_pipeline.lake.storage as storage
     from upath import UPath
 
     def stall(descriptor):
@@ -39,7 +39,7 @@ STALLED_WRITER = """
 BUSY_WRITER = """
     import sys
     from upath import UPath
-    from mta_pipeline.storage import write_atomically
+    from mta_pipeline.lake.storage import write_atomically
 
     print("ready", flush=True)
     for _ in range(int(sys.argv[3])):
@@ -49,7 +49,7 @@ BUSY_WRITER = """
 REFUSED_WRITER = """
     import os, sys
     from upath import UPath
-    from mta_pipeline.storage import read_bytes, write_atomically
+    from mta_pipeline.lake.storage import read_bytes, write_atomically
 
     path = UPath(sys.argv[1])
     write_atomically(path, b"old" * 1000)

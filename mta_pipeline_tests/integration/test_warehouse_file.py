@@ -10,7 +10,7 @@ import pytest
 from mta_pipeline.engines.duckdb import WarehouseFileError, write_warehouse
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.turnstile.contract import CONTROL_AREAS
-from mta_pipeline_tests.small_lake import SmallLake, interval
+from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND = "2024-01-06", "2024-01-13"
 RIDERS = "SELECT week::VARCHAR, entries FROM warehouse.fact_turnstile ORDER BY ALL"

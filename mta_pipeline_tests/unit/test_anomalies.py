@@ -5,9 +5,9 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from mta_pipeline.partitions import ONE_WEEK, week_before, week_start, weeks_between
-from mta_pipeline.turnstile.anomalies import Judge, WeekFigures, late_complexes, week_figures
+from mta_pipeline.turnstile.anomalies import AnomalyDetector, WeekFigures, late_complexes, week_figures
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY
+from mta_pipeline.weeks import ONE_WEEK, week_before, week_start, weeks_between
 
 WEEK = "2019-09-14"
 COMPLEXES = range(1, 41)
@@ -41,7 +41,7 @@ def judged(week: WeekFigures, *earlier: WeekFigures, weeks_before: int = 8):
         key = week_before(key)
         figures[key] = made_up(key)
     figures |= {w.week: w for w in (*earlier, week)}
-    return Judge(figures.get).judge(week.week)
+    return AnomalyDetector(figures.get).judge(week.week)
 
 
 def unusual(*args, **kwargs) -> list[str]:

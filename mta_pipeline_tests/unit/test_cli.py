@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
-from mta_pipeline_tests.published import WEEK, modern_file, modern_line
-from mta_pipeline_tests.webhook import serve_webhook
+from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
+from mta_pipeline_tests.support.webhook import serve_webhook
 
 HEAVY = ("dagster", "polars", "pandas", "pyarrow", "requests", "rich")
 
@@ -124,7 +124,7 @@ def test_without_a_feed_a_sample_is_made_run_and_shown_next_to_its_truth(at_home
         assert f"{table}: week 2014-10-11 (1 of 1)" in result.output
     assert "Riders through subway turnstiles (sample)" in result.output
     assert f"The report   {at_home}/data/sample/lake/report/index.html" in result.output
-    assert "made-up sample" in (at_home / "data/sample/lake/report/index.html").read_text()
+    assert "Synthetic sample data" in (at_home / "data/sample/lake/report/index.html").read_text()
     assert (at_home / "data/sample/lake/lake/complex_daily/week=2014-10-11/part-0.parquet").is_file()
     again = typed("summary", "--weeks", "2014-10-11")
     assert again.exit_code == 0

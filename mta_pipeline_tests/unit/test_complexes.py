@@ -6,14 +6,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from mta_pipeline.schema import Table
 from mta_pipeline.turnstile.complexes import control_areas, station_complexes, unknown_booths
-from mta_pipeline.turnstile.contract import (
-    CONTROL_AREAS,
-    STATION_COMPLEXES,
-    SUBWAY_DIVISIONS,
-    TURNSTILE_READINGS,
-    Table,
-)
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES, SUBWAY_DIVISIONS, TURNSTILE_READINGS
 
 BOROUGHS = {"Manhattan", "Brooklyn", "Queens", "Bronx", "Staten Island"}
 AIRTRAIN = ["JFK01", "JFK02", "JFK03", "JFK04"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mta_pipeline.containers.limits import CPUS_TAG, MEMORY_TAG, LimitError, container_arguments, largest
+from mta_pipeline.orchestration.keys import CPUS_TAG, MEMORY_TAG
+from mta_pipeline.run_launchers.limits import LimitError, container_arguments, largest
 
 
 def test_of_several_assets_the_largest_limit_counts():

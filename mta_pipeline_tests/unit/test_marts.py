@@ -15,7 +15,7 @@ from mta_pipeline.marts.contract import DIM_DATE, FACT_TURNSTILE, KEYS, MARTS, W
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.tables import TABLES
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-from mta_pipeline_tests.small_lake import SmallLake, interval
+from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
 NULL = {"entries": None, "exits": None, "entries_status": "reset", "exits_status": "reset"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.partitions import file_name, stretches, week_after, week_before, week_of_file, weeks_between
+from mta_pipeline.weeks import contiguous_ranges, file_name, week_after, week_before, week_of_file, weeks_between
 
 
 def test_a_week_and_its_file_name_the_same_saturdays():
@@ -43,15 +43,15 @@ def test_a_range_holds_both_its_ends_and_an_inverted_one_nothing():
 
 
 def test_consecutive_weeks_make_one_stretch():
-    assert stretches(["2024-01-20", "2024-01-06", "2024-01-13", "2024-02-03"]) == [
+    assert contiguous_ranges(["2024-01-20", "2024-01-06", "2024-01-13", "2024-02-03"]) == [
         ("2024-01-06", "2024-01-20"),
         ("2024-02-03", "2024-02-03"),
     ]
-    assert stretches([]) == []
+    assert contiguous_ranges([]) == []
 
 
 @given(st.sets(st.sampled_from(weeks_between("2010-05-01", "2011-05-07"))), st.integers(1, 60))
 def test_stretches_cover_exactly_the_weeks_and_none_is_longer_than_wanted(weeks, at_most):
-    covered = [weeks_between(first, last) for first, last in stretches(weeks, at_most=at_most)]
+    covered = [weeks_between(first, last) for first, last in contiguous_ranges(weeks, at_most=at_most)]
     assert [week for stretch in covered for week in stretch] == sorted(weeks)
     assert all(len(stretch) <= at_most for stretch in covered)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.observability.progress import Progress, WeekDone, read_progress
-from mta_pipeline.partitions import weeks_between
+from mta_pipeline.telemetry.progress import Progress, WeekDone, read_progress
+from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2010-05-01", "2024-05-25")
 

@@ -11,12 +11,13 @@ from typing import BinaryIO
 import pyarrow as pa
 import pytest
 
-from mta_pipeline import raw_files
-from mta_pipeline.feed import BadFile, Fetched, FilesystemFeed, NotPublished
-from mta_pipeline.partitions import file_name
-from mta_pipeline.raw_files import DamagedRawFile, RawFiles
-from mta_pipeline.storage import Found
-from mta_pipeline_tests.published import WEEK, modern_file, modern_line
+from mta_pipeline.lake import raw_files
+from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.lake.storage import Found
+from mta_pipeline.sources.errors import BadFile, NotPublished
+from mta_pipeline.sources.turnstile_files import Fetched, FilesystemFeed
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 
 NAME = file_name(WEEK)
 OLD, NEW, NEWER = (modern_file(modern_line("2024-01-06 03", 100 + n, 50 + n)) for n in range(3))
@@ -208,14 +209,14 @@ def test_a_damaged_week_is_told_by_path_and_remedy_and_landing_again_heals_it(fi
 
 def test_a_week_that_has_not_landed_has_no_version_and_is_not_fetched_for_one(files, feed, publish):
     publish(OLD)
-    assert files.version_on_offer(feed, WEEK) is None
+    assert files.available_version(feed, WEEK) is None
     assert feed.fetched == 0
 
 
 def test_a_file_that_nobody_touched_keeps_its_version_without_being_fetched(files, feed, publish):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
-    assert files.version_on_offer(feed, WEEK) == manifest.sha256
+    assert files.available_version(feed, WEEK) == manifest.sha256
     assert feed.fetched == 1
 
 
@@ -223,9 +224,9 @@ def test_a_touched_file_is_looked_into(files, feed, publish, tmp_path):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).touch()
-    assert files.version_on_offer(feed, WEEK) == manifest.sha256
+    assert files.available_version(feed, WEEK) == manifest.sha256
     publish(NEWER)
-    assert files.version_on_offer(feed, WEEK) == hashlib.sha256(NEWER).hexdigest()
+    assert files.available_version(feed, WEEK) == hashlib.sha256(NEWER).hexdigest()
     assert files.manifest(WEEK).sha256 == manifest.sha256
 
 
@@ -234,7 +235,7 @@ def test_a_touched_file_is_looked_into_once(files, feed, publish, tmp_path):
     files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).touch()
     for _ in range(3):
-        files.version_on_offer(feed, WEEK)
+        files.available_version(feed, WEEK)
     assert feed.fetched == 2
 
 
@@ -250,11 +251,11 @@ def test_a_week_that_the_feed_no_longer_has_keeps_its_version(files, feed, publi
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).unlink()
-    assert files.version_on_offer(feed, WEEK) == manifest.sha256
+    assert files.available_version(feed, WEEK) == manifest.sha256
 
 
 def test_a_damaged_manifest_makes_the_week_count_as_never_landed(files, feed, publish):
     publish(OLD)
     files.land(feed, WEEK)
     (folder(files) / "manifest.json").write_bytes(b"rubbish")
-    assert files.version_on_offer(feed, WEEK) is None
+    assert files.available_version(feed, WEEK) is None

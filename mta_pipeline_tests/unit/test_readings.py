@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
 from mta_pipeline.turnstile.parsing import UnreadableFile, count_data_lines
 from mta_pipeline.turnstile.readings import StagedWeek, stage
-from mta_pipeline_tests.published import (
+from mta_pipeline_tests.support.published_files import (
     BOOTHS,
     HEADER,
     WEEK,

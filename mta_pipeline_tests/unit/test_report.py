@@ -12,7 +12,7 @@ from PIL import Image
 from mta_pipeline.report import charts, figures
 from mta_pipeline.report.page import Report, Sources, render
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval, sources_of
+from mta_pipeline_tests.support.small_lake import STATIONS, SmallLake, interval, sources_of
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
 NOON = dt.datetime(2024, 2, 1, 12, tzinfo=dt.UTC)
@@ -217,8 +217,8 @@ def test_the_same_tables_and_moment_give_the_same_page(lake):
 
 def test_a_sample_says_that_its_riders_are_made_up(lake):
     lake.week(FIRST, *days(FIRST))
-    assert "made-up sample" in render(sources(lake), NOON, is_sample=True).html
-    assert "made-up sample" not in made(lake).html
+    assert "Synthetic sample data" in render(sources(lake), NOON, is_sample=True).html
+    assert "Synthetic sample data" not in made(lake).html
 
 
 def test_pictures_are_small_enough_for_the_catalogue(lake):

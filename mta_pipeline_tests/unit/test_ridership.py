@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
 from mta_pipeline.turnstile.ridership import complex_daily, complex_hourly
-from mta_pipeline_tests.published import moment
+from mta_pipeline_tests.support.published_files import moment
 
 
 def interval(

@@ -6,13 +6,13 @@ import polars as pl
 import pytest
 
 from mta_pipeline.engines import mart
-from mta_pipeline.hourly.agreement import by_week, worst
-from mta_pipeline.hourly.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP, OMNY_SHARE
-from mta_pipeline.hourly.omny import omny_share
-from mta_pipeline.hourly.published import complex_hourly_published, hours_missing, unknown_complexes
+from mta_pipeline.hourly_ridership.agreement import by_week, worst
+from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP, OMNY_SHARE
+from mta_pipeline.hourly_ridership.omny import omny_share
+from mta_pipeline.hourly_ridership.published import complex_hourly_published, hours_missing, unknown_complexes
 from mta_pipeline.marts.contract import AGREEMENT, RIDERSHIP_RECONCILIATION
-from mta_pipeline_tests.published import moment
-from mta_pipeline_tests.small_lake import STATIONS, SmallLake, interval
+from mta_pipeline_tests.support.published_files import moment
+from mta_pipeline_tests.support.small_lake import STATIONS, SmallLake, interval
 
 BEFORE_OMNY, FIRST, SECOND = "2019-04-20", "2024-01-06", "2024-01-13"
 

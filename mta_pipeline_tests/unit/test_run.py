@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from mta_pipeline.run import answers_are_due
-from mta_pipeline.storage import report_path
+from mta_pipeline.cli.run import answers_are_due
+from mta_pipeline.lake.storage import report_path
 from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
-from mta_pipeline_tests.small_lake import SmallLake, interval
+from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND = "2024-01-06", "2024-01-13"
 

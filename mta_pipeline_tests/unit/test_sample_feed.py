@@ -10,8 +10,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from mta_pipeline.partitions import file_name, weeks_between
 from mta_pipeline.sample import Faults, SampleFeed, index_page
+from mta_pipeline.weeks import file_name, weeks_between
 from mta_pipeline_tests.unit.test_sample_truth import BOOTHS
 
 MODERN, LEGACY = "2024-01-06", "2011-01-01"

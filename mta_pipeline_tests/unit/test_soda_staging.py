@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.feed import BadFile
-from mta_pipeline.hourly.contract import HOURLY_RIDERSHIP
-from mta_pipeline.soda.declaration import RejectReason, SodaDataSet, SodaSource
-from mta_pipeline.soda.pages import rows_of
-from mta_pipeline.soda.staging import StagedRows, hours_of, in_lake, stage
-from mta_pipeline_tests.published import moment
+from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
+from mta_pipeline.sources.errors import BadFile
+from mta_pipeline.sources.socrata.dataset import RejectReason, SodaDataSet, SodaSource
+from mta_pipeline.sources.socrata.pages import rows_of
+from mta_pipeline.sources.socrata.staging import StagedRows, hours_of, in_lake, stage
+from mta_pipeline_tests.support.published_files import moment
 
 WEEK = "2024-03-09"
 """The week in which New York's clocks skip 2024-03-10 02:00."""

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from mta_pipeline.io_managers.frames import to_parquet
-from mta_pipeline.partitions import week_before
+from mta_pipeline.cli.summary import known_truth, show, summarize
+from mta_pipeline.lake.parquet import to_parquet
+from mta_pipeline.lake.storage import part_path, write_atomically
+from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
-from mta_pipeline.storage import part_path, write_atomically
-from mta_pipeline.summary import known_truth, show, summarize
 from mta_pipeline.turnstile.complexes import station_complexes
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
@@ -20,12 +20,12 @@ from mta_pipeline.turnstile.contract import (
     TURNSTILE_READINGS,
     TURNSTILE_REJECTS,
     TURNSTILE_TRAFFIC,
-    Table,
 )
 from mta_pipeline.turnstile.readings import stage
 from mta_pipeline.turnstile.ridership import complex_daily
 from mta_pipeline.turnstile.traffic import traffic
-from mta_pipeline_tests.published import BOOTHS, WEEK, modern_file, modern_line
+from mta_pipeline.weeks import week_before
+from mta_pipeline_tests.support.published_files import BOOTHS, WEEK, modern_file, modern_line
 
 INWOOD, PATH = "N001,R173,00-00-00", "PTH01,R549,00-00-00"
 

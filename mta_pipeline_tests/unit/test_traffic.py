@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
 from mta_pipeline.turnstile.traffic import traffic
-from mta_pipeline_tests.published import BOOTHS, moment
+from mta_pipeline_tests.support.published_files import BOOTHS, moment
 
 
 def readings(*rows: tuple[str, int, int], booth: tuple[str, str, str] = ("A002", "R051", "02-00-00")) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mta_pipeline.partitions import weeks_between
+from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2023-12-30", "2024-01-13")
 FIRST, SECOND, THIRD = WEEKS

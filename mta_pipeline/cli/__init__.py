@@ -1,0 +1,256 @@
+"""The command line: `mta-pipeline run`, `sample`, `summary` and so on. What they do is in the modules they call."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mta_pipeline.settings import Settings, SettingsError, read_settings
+from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
+
+if TYPE_CHECKING:
+    from stamina.instrumentation import RetryDetails
+
+    from mta_pipeline.monitoring.health import HealthReader
+
+SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
+"""Around the change of layout: two legacy weeks and two modern ones."""
+SAMPLE_TURNSTILES = 300
+PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
+NEWEST = 8
+
+
+class Weeks(click.ParamType[list[str]]):
+    """Weeks by their first day, a Saturday: one, or FIRST...LAST with both included."""
+
+    name = "weeks"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """The keys of all weeks meant."""
+        first, _, last = str(value).partition("...")
+        for key in (first, last or first):
+            try:
+                day = week_start(key)
+            except ValueError:
+                self.fail(f"{key!r} is not a date like 2024-01-06; weeks are FIRST or FIRST...LAST", param, ctx)
+            if day.isoweekday() != 6:
+                saturday = day - (day.isoweekday() + 1) % 7 * (ONE_WEEK / 7)
+                self.fail(f"{key} is a {day:%A}; weeks start on a Saturday: {saturday} is the one it is in", param, ctx)
+            if key < FIRST_WEEK:
+                self.fail(f"{key} is before {FIRST_WEEK}, the first week there is", param, ctx)
+        weeks = weeks_between(first, last or first)
+        if not weeks:
+            self.fail(f"{first} comes after {last}", param, ctx)
+        return weeks
+
+
+@click.group()
+@click.version_option(package_name="mta-pipeline")
+def main() -> None:
+    """The New York subway's turnstile history, from weekly files to ridership that can be trusted.
+
+    MTA_FEED says where the weekly files are (a directory, an http(s) or gs:// URL), LAKE_ROOT where the tables go.
+    Without MTA_FEED, a made-up sample is used.
+    """
+
+
+@main.command()
+@click.option(
+    "--weeks", type=Weeks(), help=f"FIRST...LAST, by their Saturdays; without it the newest {NEWEST} on offer."
+)
+@click.option("--again", is_flag=True, help="Do complete weeks again, as after a new version of mta_pipeline.")
+def run(weeks: list[str] | None, again: bool) -> None:
+    """Materialize weeks, raw to lake, and show what came of it.
+
+    Weeks that are complete in the lake, from the contents the feed offers now, are left as they are: what was
+    interrupted goes on where it stopped.
+    """
+    import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+
+    from mta_pipeline.cli.run import RecordsError, bring_up_to_date  # noqa: PLC0415
+    from mta_pipeline.cli.summary import show  # noqa: PLC0415
+    from mta_pipeline.sources.errors import FeedError  # noqa: PLC0415
+    from mta_pipeline.sources.turnstile_files import open_feed  # noqa: PLC0415
+
+    console = Console(soft_wrap=True, highlight=False)
+    settings = _settings()
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry))])
+    if settings.is_sample and not Path(settings.feed).is_dir():
+        _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
+    try:
+        feed = open_feed(settings.feed)
+    except ValueError as error:
+        raise click.ClickException(f"MTA_FEED: {error}") from error
+    try:
+        weeks = weeks or list(feed.available_weeks())[-NEWEST:]
+        if not weeks:
+            raise click.ClickException(
+                f"No weekly files at {feed.location}: nothing there is named turnstile_YYMMDD.txt."
+            )
+        kind = "sample feed" if settings.is_sample else "feed"
+        span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
+        console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
+        outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
+    except (FeedError, RecordsError) as error:
+        raise click.ClickException(str(error)) from error
+    show(console, settings, weeks)
+    for week in outcome.out_of_date:
+        console.print(f"[yellow]week {week} starts from readings that are new now:[/yellow] do --weeks {week}, too")
+    for week, reason in outcome.failed_weeks.items():
+        console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
+    for failure in outcome.failures:
+        console.print(f"[red]failed:[/red] {escape(failure)}")
+    sys.exit(0 if outcome.success else 1)
+
+
+@main.command()
+@click.option("--weeks", type=Weeks(), default="...".join(SAMPLE_WEEKS), show_default=True, help="FIRST...LAST.")
+@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="The MTA has about 5,000.")
+@click.option("--seed", default=0, show_default=True, help="The same seed makes the same files.")
+@click.option("--compression", type=click.Choice(["none", "gz", "zip"]), default="none", show_default=True)
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compression: str) -> None:
+    """Make a sample feed in DIRECTORY: made-up weekly files whose true ridership is known."""
+    _make_sample(directory, weeks, turnstiles, seed, compression)
+
+
+@main.command()
+@click.option("--weeks", type=Weeks(), default="...".join(PORTAL_WEEKS), show_default=True, help="FIRST...LAST.")
+@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="As many as the sample has.")
+@click.option("--seed", default=0, show_default=True, help="That of the sample.")
+@click.option("--port", default=8100, show_default=True, help="On 127.0.0.1.")
+@click.option("--too-many", default=0.0, show_default=True, help="The share of requests that are refused for a while.")
+def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
+    """Serve the hourly ridership of a sample as the MTA's portal does, until interrupted.
+
+    The riders are those of `mta-pipeline sample` with the same weeks, turnstiles and seed, and those who tap OMNY.
+    """
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
+    from mta_pipeline.sample.hourly import data_sets  # noqa: PLC0415
+    from mta_pipeline.sample.portal import Portal  # noqa: PLC0415
+
+    feed = SampleFeed(seed=seed, turnstiles=turnstiles, first_week=weeks[0])
+    try:
+        served = Portal(data_sets(feed.hourly(weeks)), too_many=too_many, seed=seed, port=port)
+    except (OSError, OverflowError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    with served, suppress(KeyboardInterrupt):
+        click.echo(f"MTA_SODA={served.url} has {weeks[0]} to {weeks[-1]}")
+        served.serve_forever()
+
+
+@main.command()
+@click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, by their first days.")
+def summary(weeks: list[str]) -> None:
+    """Show what the lake holds of some weeks."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.cli.summary import show  # noqa: PLC0415
+
+    show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
+
+
+@main.command()
+def status() -> None:
+    """Show how the pipeline is doing: what is wrong, what to do about it, and key figures."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
+
+    with _health() as reader:
+        health = reader.read()
+    console = Console(soft_wrap=True, highlight=False)
+    for part in terminal(health):
+        console.print(part)
+    sys.exit(1 if any(problems(health)) else 0)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=9464, show_default=True, help="0 for any that is free.")
+def metrics(host: str, port: int) -> None:
+    """Serve how the pipeline is doing: a page at /, and /metrics for Prometheus. Until told to stop."""
+    try:
+        from mta_pipeline.monitoring.server import HealthServer  # noqa: PLC0415
+    except ImportError as error:
+        raise click.ClickException("What serves metrics is not installed: mta-pipeline[telemetry]") from error
+
+    with _health() as reader:
+        try:
+            server = HealthServer((host, port), reader.read)
+        except OSError as error:
+            raise click.ClickException(f"Cannot listen at {host}:{port}: {error.strerror}") from error
+        with server:
+            click.echo(f"Health is at http://{host}:{server.server_port}/, for Prometheus at /metrics")
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
+
+
+@main.command()
+def catalogue() -> None:
+    """Print the catalogue page: every table with its columns, how fresh it is, and example queries."""
+    from mta_pipeline.cli.catalogue import catalogue as page  # noqa: PLC0415
+
+    click.echo(page(), nl=False)
+
+
+@main.command()
+def notify() -> None:
+    """Send a message to everyone in MTA_NOTIFY, to see whether it arrives."""
+    from mta_pipeline.notifications.delivery import Receivers, ReceiversError  # noqa: PLC0415
+    from mta_pipeline.notifications.messages import trial  # noqa: PLC0415
+
+    settings = _settings()
+    if settings.notify is None:
+        raise click.ClickException("MTA_NOTIFY is not set: it says who is told, by Apprise URLs or a file of them.")
+    try:
+        receivers = Receivers(settings.notify)
+    except ReceiversError as error:
+        raise click.ClickException(str(error)) from error
+    reasons = {receiver: receivers.send(receiver, trial(settings.ui)) for receiver in receivers.names}
+    for receiver, reason in reasons.items():
+        click.echo(f"receiver {receiver}: {f'not sent, {reason}' if reason else 'sent'}")
+    sys.exit(1 if any(reasons.values()) else 0)
+
+
+@contextmanager
+def _health() -> "Iterator[HealthReader]":
+    import dagster as dg  # noqa: PLC0415
+
+    from mta_pipeline.build import build_defs  # noqa: PLC0415
+    from mta_pipeline.monitoring.health import HealthReader  # noqa: PLC0415
+
+    settings = _settings()
+    if settings.dagster_home is None:
+        raise click.ClickException("DAGSTER_HOME is not set: it says where Dagster keeps the records to read.")
+    with dg.DagsterInstance.get() as instance:
+        yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _trying_again(retry: "RetryDetails") -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    return f"[yellow]{escape(str(retry.caused_by))} Trying again in {retry.wait_for:.0f} s.[/yellow]"
+
+
+def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: int, compression: str) -> None:
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
+
+    feed = SampleFeed(seed=seed, turnstiles=turnstiles, first_week=weeks[0])
+    try:
+        with click.progressbar(length=len(weeks), label=f"Making a sample feed, {turnstiles:,} turnstiles") as bar:
+            feed.write(directory, weeks, compression=compression, progress=lambda *_: bar.update(1))  # type: ignore[arg-type]
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error

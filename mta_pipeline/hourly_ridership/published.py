@@ -1,0 +1,54 @@
+"""From published rows to subway ridership per station complex and hour."""
+
+import polars as pl
+
+from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, OMNY, SUBWAY
+from mta_pipeline.sources.socrata.staging import hours_of
+from mta_pipeline.weeks import week_start
+
+
+def complex_hourly_published(staged: pl.DataFrame) -> pl.DataFrame:
+    """Sum a week's staged rows per complex and hour: the table complex_hourly_published. Other modes are left out."""
+    riders = pl.col("ridership")
+    return (
+        staged.lazy()
+        .filter(is_subway())
+        .group_by(
+            complex_id=pl.col("station_complex_id").cast(pl.Int32, strict=False),
+            hour=pl.col("transit_timestamp").dt.truncate("1h"),
+        )
+        .agg(
+            pl.col("ridership", "transfers").sum(),
+            omny_ridership=riders.filter(pl.col("payment_method") == OMNY).sum(),
+        )
+        .with_columns(omny_share=share())
+        .sort("complex_id", "hour")
+        .select(*COMPLEX_HOURLY_PUBLISHED.schema)
+        .collect()
+    )
+
+
+def is_subway() -> pl.Expr:
+    """Whether a staged row counts in subway figures."""
+    return pl.col("transit_mode") == SUBWAY
+
+
+def share() -> pl.Expr:
+    """OMNY's share of riders; null where there are none."""
+    return (pl.col("omny_ridership") / pl.col("ridership")).fill_nan(None)
+
+
+def hours_missing(published: pl.DataFrame, week: str) -> list[str]:
+    """The hours of a week in which nobody paid in all of the subway: the MTA has not published them yet."""
+    absent = hours_of(week_start(week)).to_frame().join(published.select("hour"), on="hour", how="anti")
+    return absent["hour"].dt.to_string("%Y-%m-%d %H:%M").to_list()
+
+
+def unknown_complexes(published: pl.DataFrame, station_complexes: pl.DataFrame) -> pl.DataFrame:
+    """The complexes that occur and are not in station_complexes, null among them: complex_id, ridership; sorted."""
+    return (
+        published.join(station_complexes, on="complex_id", how="anti")
+        .group_by("complex_id")
+        .agg(pl.col("ridership").sum())
+        .sort("complex_id")
+    )

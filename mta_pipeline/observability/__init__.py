@@ -1,1 +1,0 @@
-"""Seeing what the pipeline does while it does it."""

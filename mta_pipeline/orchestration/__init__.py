@@ -1,0 +1,1 @@
+"""Everything that Dagster sees: assets, checks, automation, resources and IO managers."""

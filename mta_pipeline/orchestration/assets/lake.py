@@ -1,0 +1,133 @@
+"""The lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from mta_pipeline.lake.completeness import traffic_made_from
+from mta_pipeline.orchestration.assets.derived import derived_asset
+from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
+from mta_pipeline.orchestration.prefetch import prefetch
+from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
+from mta_pipeline.telemetry.tracing import span
+from mta_pipeline.turnstile import complexes, ridership
+from mta_pipeline.turnstile.contract import (
+    COMPLEX_DAILY,
+    COMPLEX_HOURLY,
+    CONTROL_AREAS,
+    STATION_COMPLEXES,
+    TURNSTILE_READINGS,
+    TURNSTILE_REJECTS,
+    TURNSTILE_TRAFFIC,
+)
+from mta_pipeline.turnstile.traffic import COLUMNS as READINGS_COLUMNS
+from mta_pipeline.turnstile.traffic import traffic
+from mta_pipeline.weeks import week_before
+
+_CARRY_IN: Final = "carry_in"
+
+WITH_THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
+"""A week's traffic starts from the last readings of the week before; the first week of all has none."""
+
+
+def reference_assets() -> list[dg.AssetsDefinition]:
+    """control_areas and station_complexes, which belong to no week."""
+
+    @dg.asset(**described(CONTROL_AREAS), automation_condition=when_missing())
+    def control_areas() -> pl.DataFrame:
+        return complexes.control_areas()
+
+    @dg.asset(**described(STATION_COMPLEXES), automation_condition=when_missing())
+    def station_complexes() -> pl.DataFrame:
+        return complexes.station_complexes()
+
+    return [control_areas, station_complexes]
+
+
+def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
+    """turnstile_traffic, with the carry-in from the week before."""
+
+    @dg.asset(
+        **described(TURNSTILE_TRAFFIC),
+        partitions_def=weeks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WEEKS_POOL,
+        automation_condition=follows_its_inputs(can_do_without=dg.AssetSelection.assets(asset_key(TURNSTILE_READINGS))),
+        # Rejects are not read. They come with the week's own readings, and so tell that these are there, while those of
+        # the week before may be missing.
+        deps=[asset_key(TURNSTILE_REJECTS)],
+        ins={
+            "readings": dg.AssetIn(key=asset_key(TURNSTILE_READINGS), partition_mapping=WITH_THE_WEEK_BEFORE),
+            "control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS)),
+        },
+    )
+    def turnstile_traffic(
+        context: dg.AssetExecutionContext, readings: WeeklyInputs, control_areas: pl.DataFrame
+    ) -> WeeklyFrames:
+        needed = readings.only(READINGS_COLUMNS)
+
+        def made(week: str) -> WeekOutput:
+            with span("week", table=TURNSTILE_TRAFFIC.name, week=week) as traced:
+                origin = _made_from(readings, week)
+                if is_up_to_date(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
+                    return WeekOutput(week, None, {"outcome": UP_TO_DATE})
+                carried = needed.get(week_before(week))
+                current = needed.get(week)
+                if current is None:
+                    return WeekOutput(week, None)
+                with span("diff"):
+                    table = traffic(current, carried, control_areas)
+                facts = {**_people(table), _CARRY_IN: "missing" if carried is None else "present"}
+                return WeekOutput(week, table, facts, origin, partial(_made_from, readings, week), traced)
+
+        def week_by_week() -> Iterator[WeekOutput]:
+            for in_progress in prefetch(made, context.partition_keys):
+                output = in_progress.result()
+                week = output.week
+                if output.metadata.get(_CARRY_IN) == "missing":
+                    context.log.warning(
+                        f"week {week}: no readings of the week before ({week_before(week)}); "
+                        "each turnstile's first interval has status first. Materialize that week, then this one again."
+                    )
+                yield output
+
+        return WeeklyFrames(week_by_week())
+
+    return turnstile_traffic
+
+
+def complex_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[dg.AssetsDefinition]:
+    """complex_daily and complex_hourly, both sums of traffic."""
+    return [
+        derived_asset(
+            TURNSTILE_TRAFFIC,
+            table,
+            summed,
+            weeks,
+            lake_root,
+            columns=ridership.COLUMNS,
+            totals=("entries", "exits"),
+        )
+        for table, summed in ((COMPLEX_DAILY, ridership.complex_daily), (COMPLEX_HOURLY, ridership.complex_hourly))
+    ]
+
+
+def _made_from(readings: WeeklyInputs, week: str) -> str | None:
+    return traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
+
+
+def _people(table: pl.DataFrame) -> dict[str, object]:
+    """Subway totals and every status count of a week's traffic."""
+    return {
+        **table.select(pl.col("entries", "exits").filter(ridership.is_subway()).sum()).row(0, named=True),
+        **{
+            f"{register}_status": dict(table[f"{register}_status"].value_counts(sort=True).rows())
+            for register in ("entries", "exits")
+        },
+    }

@@ -1,0 +1,113 @@
+"""The feed as Dagster sees it, and the raw layer: published files, landed as they are."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import dagster as dg
+from upath import UPath
+
+from mta_pipeline.lake.raw_files import FileManifest
+from mta_pipeline.lake.raw_pages import PagesManifest
+from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.specs import OWNERS
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
+from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
+from mta_pipeline.telemetry.progress import Progress
+from mta_pipeline.telemetry.tracing import span
+
+
+def feed_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetSpec:
+    """The published weeks. They are not ours to make; the sensor notes when it first saw each, and each change."""
+    return dg.AssetSpec(
+        FEED_KEY,
+        partitions_def=weeks,
+        group_name="feed",
+        kinds={"file"},
+        description="The weekly turnstile files as the feed offers them. An observation tells when a week was first "
+        "seen on offer, or seen with other contents, and what the feed says of it.",
+    )
+
+
+def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The published bytes of each week."""
+
+    @dg.asset(
+        key=RAW_KEY,
+        partitions_def=weeks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WEEKS_POOL,
+        deps=[FEED_KEY],
+        group_name="raw",
+        kinds={"file"},
+        owners=OWNERS,
+        output_required=False,
+        description="The bytes as published, compressed losslessly (zstd), and beside them a manifest: source, sha256 "
+        "and size of the published bytes, when they were fetched, etag, last_modified. A week that the feed does not "
+        "offer is skipped, with a word.",
+    )
+    def turnstile_file(
+        context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
+    ) -> Iterator[dg.Output[None]]:
+        source, files, skips_complete = feed.open(), raw_layer.files(), skips_complete_weeks(context)
+
+        def land(week: str) -> Landing:
+            manifest = files.manifest_if_unchanged(source, week) if skips_complete else None
+            manifest, is_new = (manifest, False) if manifest else files.land(source, week)
+            return Landing(manifest, files.path(week), is_new)
+
+        yield from landed_weeks(context, RAW_KEY, land)
+
+    return turnstile_file
+
+
+class Landing(NamedTuple):
+    """A week that has landed: its manifest, which has a `size`, its folder, and whether its contents are new."""
+
+    manifest: FileManifest | PagesManifest
+    folder: UPath
+    is_new: bool
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the catalogue shows of it."""
+        outcome = "landed" if self.is_new else "unchanged"
+        facts = {"outcome": outcome, "path": dg.MetadataValue.path(str(self.folder))}
+        return {**facts, **self.manifest.model_dump(mode="json", exclude_none=True)}
+
+
+def landed_weeks(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, land: Callable[[str], Landing]
+) -> Iterator[dg.Output[None]]:
+    """Land the weeks of a run one by one; those that were not published are skipped, those that are bad fail at its
+    end, when the others are done."""
+    progress = Progress(key.path[-1], len(context.partition_keys), context.log.info)
+    landed: dict[str, dict[str, Any]] = {}
+    failed = FailedWeeks()
+    try:
+        for week in context.partition_keys:
+            with span("week", table=key.path[-1], week=week) as traced:
+                try:
+                    landing = land(week)
+                except NotPublished as absent:
+                    context.add_asset_metadata({"outcome": f"skipped: {absent}"}, key, week)
+                    progress.week(week, f"skipped: {absent}")
+                except BadFile as error:
+                    traced.fail(type(error).__qualname__, str(error))
+                    failed.add(context, week, error)
+                else:
+                    landed[week] = landing.facts
+                    progress.week(week, f"{landing.manifest.size:,} bytes, {landed[week]['outcome']}")
+        failed.raise_if_any()
+    except BaseException as error:
+        # Dagster records the weeks of a step when it ends well; those that have landed must not get lost.
+        for week, facts in landed.items():
+            context.log_event(dg.AssetMaterialization(key, partition=week, metadata=facts))
+        if isinstance(error, FeedRefused):
+            raise dg.Failure(str(error), allow_retries=False) from error
+        raise
+    for week, facts in landed.items():
+        context.add_asset_metadata(facts, key, week)
+    if landed:
+        yield dg.Output(None)

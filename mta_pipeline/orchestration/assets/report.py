@@ -1,0 +1,64 @@
+"""The report: one HTML page for people, made again with the marts, and its charts as pictures in the catalogue."""
+
+import base64
+import datetime as dt
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from mta_pipeline.lake.storage import report_path, write_atomically
+from mta_pipeline.marts.contract import (
+    BUSIEST_PLACES,
+    DATA_QUALITY_WEEKLY,
+    RIDERSHIP_RECONCILIATION,
+    STATION_PEAK_HOURS,
+    STATION_WEEK_OVER_WEEK,
+    SYSTEM_DAILY,
+)
+from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
+from mta_pipeline.orchestration.keys import REPORT_KEY, asset_key
+from mta_pipeline.orchestration.specs import OWNERS
+from mta_pipeline.report.page import Picture, Sources, render
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES
+
+_SOURCES: Final = (
+    SYSTEM_DAILY,
+    BUSIEST_PLACES,
+    STATION_PEAK_HOURS,
+    STATION_WEEK_OVER_WEEK,
+    DATA_QUALITY_WEEKLY,
+    RIDERSHIP_RECONCILIATION,
+    STATION_COMPLEXES,
+)
+
+
+def report_asset(lake_root: str, *, is_sample: bool) -> dg.AssetsDefinition:
+    """The page over the marts, `<lake_root>/report/index.html`."""
+
+    @dg.asset(
+        key=REPORT_KEY,
+        description="Ridership for people: one HTML page that opens anywhere, without network. The subway over time, "
+        "the busiest complexes on a map hour by hour, the hours of the week, who moved most, and how good the data "
+        "are. Figures are exits, or entries without OMNY taps; what is not in the lake is a gap.",
+        group_name="report",
+        kinds={"html", "vega-lite"},
+        owners=OWNERS,
+        ins={table.name: dg.AssetIn(asset_key(table), dagster_type=pl.DataFrame) for table in _SOURCES},
+        automation_condition=once_its_inputs_are_done(),
+    )
+    def ridership_report(context: dg.AssetExecutionContext, **sources: pl.DataFrame) -> dg.MaterializeResult[None]:
+        report = render(Sources(**sources), dt.datetime.now(dt.UTC), is_sample=is_sample)
+        path, page = report_path(lake_root), report.html.encode()
+        write_atomically(path, page)
+        context.log.info(f"The report is at {path}")
+        pictures = {name: _shown(picture) for name, picture in report.pictures.items()}
+        return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path)), "bytes": len(page), **pictures})
+
+    return ridership_report
+
+
+def _shown(picture: Picture) -> Any:
+    """A picture as the catalogue shows it."""
+    data = base64.b64encode(picture.png).decode()
+    return dg.MetadataValue.md(f"{picture.caption}\n\n![{picture.caption}](data:image/png;base64,{data})")

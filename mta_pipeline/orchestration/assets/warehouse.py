@@ -1,0 +1,116 @@
+"""The warehouse and the marts: a star over the lake, and answers as Parquet beside the lake and in the warehouse."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from mta_pipeline.engines.lake_files import LakeIncompleteError
+from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE
+from mta_pipeline.marts import VIEWS, inputs
+from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
+from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
+from mta_pipeline.orchestration.keys import MEMORY_TAG, WAREHOUSE_POOL, asset_key
+from mta_pipeline.orchestration.resources.marts import MartsEngine
+from mta_pipeline.orchestration.resources.warehouse import Warehouse
+from mta_pipeline.orchestration.specs import described
+from mta_pipeline.schema import Table
+from mta_pipeline.tables import TABLES
+from mta_pipeline.telemetry.tracing import span
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
+
+# What a container needs for all weeks at once; other runs go week by week and get by with the usual.
+_ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
+
+_KEYS: Final = {table.name: asset_key(table) for table in (*TABLES, *WAREHOUSE, *MARTS)}
+
+
+# Many a lake has turnstiles alone.
+_HOURLY: Final = dg.AssetSelection.assets(asset_key(COMPLEX_HOURLY_PUBLISHED), asset_key(OMNY_SHARE))
+
+
+def warehouse_assets(kind: str) -> dg.AssetsDefinition:
+    """The star schema. Its facts are views; what a run makes is what they need: a file, or tables that are loaded.
+
+    Args:
+        kind: what the warehouse is, for the catalogue: duckdb or bigquery.
+    """
+    upstream = {view.name: inputs(view.name) for view in VIEWS}
+    # The calendar is that of the weeks in all tables that marts are made from.
+    upstream[DIM_DATE.name] = tuple(table.name for table in (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY))
+
+    @dg.multi_asset(
+        name="warehouse",
+        pool=WAREHOUSE_POOL,
+        specs=[
+            dg.AssetSpec(
+                **{**described(table), "kinds": {kind}},
+                deps=[_KEYS[name] for name in upstream[table.name]],
+                automation_condition=once_its_inputs_are_done(),
+                tags=_ALL_WEEKS,
+            )
+            for table in WAREHOUSE
+        ],
+    )
+    def publish_star(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        facts = warehouse.publish(context.log.info)
+        for table in WAREHOUSE:
+            yield dg.MaterializeResult(
+                asset_key=asset_key(table),
+                metadata=facts if table == DIM_DATE else {**facts, **_column_lineage(table)},
+            )
+
+    return publish_star
+
+
+def mart_assets() -> dg.AssetsDefinition:
+    """Every mart, on one engine that is opened once, and in the warehouse."""
+
+    @dg.multi_asset(
+        name="compute_marts",
+        outs={
+            mart.name: dg.AssetOut(
+                **{**described(mart), "kinds": {"ibis", "parquet"}},
+                is_required=False,
+                automation_condition=once_its_inputs_are_done(can_do_without=_HOURLY),
+                tags=_ALL_WEEKS,
+            )
+            for mart in MARTS
+        },
+        deps=list(dict.fromkeys(_KEYS[name] for mart in MARTS for name in inputs(mart.name))),
+        internal_asset_deps={mart.name: {_KEYS[name] for name in inputs(mart.name)} for mart in MARTS},
+        can_subset=True,
+    )
+    def marts(
+        context: dg.AssetExecutionContext, marts_engine: MartsEngine, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.Output[Any]]:
+        try:
+            with warehouse.marts(context.log.info) as publish, marts_engine.open() as lake:
+                for mart in MARTS:
+                    if mart.name in context.op_execution_context.selected_output_names:
+                        with span("compute", table=mart.name) as traced:
+                            rows = lake.to_pyarrow(mart.name)
+                            traced.note(rows=rows.num_rows)
+                        if rows.num_rows == 0:
+                            context.log.warning(f"{mart.name} is empty: the lake has nothing that it could be made of")
+                        facts = {**publish(mart.name), **_column_lineage(mart)}
+                        yield dg.Output(rows, mart.name, metadata=facts)
+        except LakeIncompleteError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    return marts
+
+
+def _column_lineage(table: Table) -> Mapping[str, dg.TableColumnLineage]:
+    from mta_pipeline.engines.sql import column_lineage  # noqa: PLC0415  # slow to import
+
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column: [dg.TableColumnDep(_KEYS[source], name) for source, name in sorted(sources)]
+                for column, sources in column_lineage(table.name).items()
+            }
+        )
+    }

@@ -1,0 +1,155 @@
+"""Standing checks of the feed against the lake: what should be there by now and is not.
+
+They belong to no week and to no run: what changes their answer is time. What must hold of a week's tables is in weekly.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from mta_pipeline.lake.completeness import weeks_complete
+from mta_pipeline.orchestration.conditions import several_times_a_day
+from mta_pipeline.orchestration.keys import FEED_KEY, NEWEST_WEEK_LANDED, NO_WEEK_LEFT_OUT, REACHABLE
+from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.run_records import refusals
+from mta_pipeline.sources.errors import FeedError
+from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
+from mta_pipeline.weeks import ONE_WEEK, week_start, weeks_between
+
+TIME_TO_LAND: Final = dt.timedelta(days=1)
+
+
+def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
+    """The standing checks.
+
+    Args:
+        last_week: the week the feed has ended with, if it has ended.
+    """
+
+    def spec(name: str, description: str) -> dg.AssetCheckSpec:
+        condition = several_times_a_day()
+        return dg.AssetCheckSpec(name, asset=FEED_KEY, description=description, automation_condition=condition)
+
+    @dg.multi_asset_check(
+        name="check_feed",
+        specs=[
+            spec(
+                REACHABLE, "The feed lists its weeks. The sensor tells, too, when it has asked in vain several times."
+            ),
+            spec(
+                NO_WEEK_LEFT_OUT,
+                "Between the first and the last week in the lake, every week on offer is complete; those that are not "
+                "are listed, failed or missing. A week that the feed does not offer was never published.",
+            ),
+            spec(
+                NEWEST_WEEK_LANDED,
+                "The newest week on offer is in the lake within a day of being seen there. Older weeks do not count. "
+                "Off for a feed that has ended (MTA_LAST_WEEK).",
+            ),
+        ],
+    )
+    def check_feed(
+        context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
+    ) -> Iterator[dg.AssetCheckResult]:
+        source, lake_root = feed.open(fail_fast=True), raw_layer.lake_root
+        offered, fault = _asked(source)
+        complete, landed = weeks_complete(lake_root), raw_layer.files().weeks()
+        yield dg.AssetCheckResult(
+            check_name=REACHABLE,
+            passed=offered is not None,
+            description=fault if offered is None else f"{len(offered):,} weeks on offer at {source.location}",
+        )
+        yield _no_week_left_out(context.instance, offered, landed, complete)
+        yield _newest_week_landed(context.instance, offered, complete, last_week)
+
+    return check_feed
+
+
+def _asked(feed: Feed) -> tuple[Mapping[str, PublishedFile] | None, str]:
+    try:
+        return feed.available_weeks(), ""
+    except FeedError as error:
+        return None, str(error)
+
+
+def _no_week_left_out(
+    instance: dg.DagsterInstance,
+    offered: Mapping[str, PublishedFile] | None,
+    landed: Collection[str],
+    complete: Collection[str],
+) -> dg.AssetCheckResult:
+    known = {*landed, *complete}
+    span = weeks_between(min(known), max(known)) if known else []
+    absent = [week for week in span if week not in complete]
+    reasons = refusals(instance, absent)
+    failed = {week: reasons.get(week, "its file has landed") for week in absent if week in reasons or week in landed}
+    others = [week for week in absent if week not in failed]
+    missing = {week: "on offer, and has not landed" for week in others if offered is not None and week in offered}
+    unknown = others if offered is None else []
+    parts = [
+        f"{len(span) - len(absent):,} weeks complete",
+        *([f"{len(failed)} failed"] if failed else []),
+        *([f"{len(missing)} missing"] if missing else []),
+        *([f"{len(others) - len(missing)} not on offer"] if offered is not None and len(others) > len(missing) else []),
+        *([f"{len(unknown)} not in the lake, and the feed cannot be asked"] if unknown else []),
+    ]
+    span_text = f"{span[0]} to {span[-1]}: " if span else ""
+    return dg.AssetCheckResult(
+        check_name=NO_WEEK_LEFT_OUT,
+        passed=not (failed or missing),
+        severity=dg.AssetCheckSeverity.ERROR if failed or missing else dg.AssetCheckSeverity.WARN,
+        description=span_text + ", ".join(parts),
+        metadata={"weeks": _as_table({**failed, **missing}, failed)} if failed or missing else {},
+    )
+
+
+def _as_table(reasons: Mapping[str, str], failed: Collection[str]) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord(
+            {"week": week, "state": "failed" if week in failed else "missing", "what is known": reasons[week]}
+        )
+        for week in sorted(reasons)
+    ]
+    return dg.MetadataValue.table(records)
+
+
+def _newest_week_landed(
+    instance: dg.DagsterInstance,
+    offered: Mapping[str, PublishedFile] | None,
+    complete: Collection[str],
+    last_week: dt.date | None,
+) -> dg.AssetCheckResult:
+    def result(*, passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            check_name=NEWEST_WEEK_LANDED, passed=passed, description=description, metadata=metadata
+        )
+
+    if last_week is not None:
+        return result(passed=True, description=f"off: the feed has ended with the week {last_week}")
+    if not offered:
+        return result(passed=False, description="the feed does not say which week is its newest")
+    newest = max(offered)
+    if newest in complete:
+        return result(passed=True, description=f"week {newest} is in the lake", newest=newest)
+    since = _available_since(instance, newest)
+    age = dt.datetime.now(dt.UTC) - since
+    return result(
+        passed=age < TIME_TO_LAND,
+        description=f"week {newest} is on offer since {since:%Y-%m-%d %H:%M} UTC and not in the lake: "
+        "look at the runs of that week, and whether the sensor and the automation are on",
+        newest=newest,
+        hours=round(age / dt.timedelta(hours=1), 1),
+    )
+
+
+def _available_since(instance: dg.DagsterInstance, week: str) -> dt.datetime:
+    """When the sensor first saw the week; without the sensor, when it can first have been published."""
+    records = instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=FEED_KEY, asset_partitions=[week]), limit=1, ascending=True
+    ).records
+    if records:
+        return dt.datetime.fromtimestamp(records[0].timestamp, dt.UTC)
+    return dt.datetime.combine(week_start(week) + ONE_WEEK, dt.time(), dt.UTC)

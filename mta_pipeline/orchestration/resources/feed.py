@@ -1,0 +1,18 @@
+"""The feed as a Dagster resource. What a feed is and does stands in mta_pipeline.sources.turnstile_files."""
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from mta_pipeline.sources.turnstile_files import Feed, open_feed
+
+
+class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
+    """Where weekly turnstile files come from."""
+
+    location: str = Field(
+        description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
+    )
+
+    def open(self, *, fail_fast: bool = False) -> Feed:
+        """The feed; it remembers an index page it has read, so open one per step, and a fail_fast one per tick."""
+        return open_feed(self.location, fail_fast=fail_fast)

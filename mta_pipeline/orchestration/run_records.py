@@ -1,0 +1,120 @@
+"""What Dagster's records say of weeks: which are on their way into the lake, which attempts ended, and how.
+
+Whether a week is in the lake is asked of the lake, not here.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from mta_pipeline.lake.discovery import Attempt
+from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.weeks import weeks_between
+
+_IN_PROGRESS: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
+_ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_RUNS_LOOKED_BACK: Final = 200
+_FIRST_OF_ALL: Final = dt.datetime.fromtimestamp(0, dt.UTC)
+
+
+def range_tags(stretch: tuple[str, str]) -> dict[str, str]:
+    """The tags that make a run cover the weeks from the first to the last."""
+    first, last = stretch
+    if first == last:
+        return {PARTITION_NAME_TAG: first}
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+
+
+def weeks_of(run: dg.DagsterRun) -> list[str]:
+    """The weeks that a run covers, by its tags."""
+    if PARTITION_NAME_TAG in run.tags:
+        return [run.tags[PARTITION_NAME_TAG]]
+    if ASSET_PARTITION_RANGE_START_TAG in run.tags:
+        return weeks_between(run.tags[ASSET_PARTITION_RANGE_START_TAG], run.tags[ASSET_PARTITION_RANGE_END_TAG])
+    return []
+
+
+def in_progress(instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str]) -> set[str]:
+    """The weeks that runs in the queue or in progress will materialize of an asset, which these jobs contain."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(_IN_PROGRESS)))
+    return {week for run in runs if _materializes(run, key, jobs) for week in weeks_of(run)}
+
+
+def last_attempts(
+    instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str], weeks: Collection[str]
+) -> dict[str, Attempt]:
+    """How the last ended run over each of these weeks ended; those that no recent run covered are left out."""
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(_ENDED)), limit=_RUNS_LOOKED_BACK)
+    found: dict[str, Attempt] = {}
+    for record in records:
+        run = record.dagster_run
+        ours = [week for week in weeks_of(run) if week in weeks and week not in found]
+        if ours and _materializes(run, key, jobs):
+            refused = _refused(instance, run)
+            ended = _FIRST_OF_ALL if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC)
+            found |= {week: Attempt(ended, refused.get(week)) for week in ours}
+    return found
+
+
+def refusals(instance: dg.DagsterInstance, weeks: Collection[str]) -> dict[str, str]:
+    """Why the file of each of these weeks could not be used, by the last run that said so."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=_RUNS_LOOKED_BACK)
+    found: dict[str, str] = {}
+    for run in runs if weeks else ():
+        if any(week in weeks for week in weeks_of(run)):
+            found = {week: why for week, why in _refused(instance, run).items() if week in weeks} | found
+    return found
+
+
+def latest_materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, weeks: Collection[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """What a check's result of these weeks is about: one that does not say so counts as outdated."""
+    storage = instance.event_log_storage
+    ids = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(weeks))
+    if not ids:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(ids.values()))
+    return {
+        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.event_log_entry.run_id, timestamp=record.timestamp
+        )
+        for record in instance.fetch_materializations(wanted, limit=len(ids)).records
+        if record.partition_key
+    }
+
+
+def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -> bool:
+    return key in run.asset_selection if run.asset_selection else run.job_name in jobs
+
+
+def _refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[str, str]:
+    """The weeks whose file a run could not use, with the reasons it gave."""
+    reasons: dict[str, str] = {}
+    if run.status == dg.DagsterRunStatus.FAILURE:
+        for metadata in _failures(instance, run.run_id):
+            if isinstance(of_weeks := metadata.get(FAILED_WEEKS), dg.JsonMetadataValue):
+                reasons |= of_weeks.value  # type: ignore[arg-type]
+    return reasons
+
+
+def _failures(instance: dg.DagsterInstance, run_id: str) -> Iterator[Mapping[str, dg.MetadataValue]]:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        data = entry.dagster_event.step_failure_data if entry.dagster_event else None
+        if data is not None and data.user_failure_data is not None:
+            yield data.user_failure_data.metadata

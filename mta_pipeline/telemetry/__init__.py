@@ -1,0 +1,1 @@
+"""What working code calls to tell what it does: spans and progress. Nothing is read back here."""

@@ -1,0 +1,71 @@
+"""`python -m mta_pipeline_tests.fault_injection`: every drill, and a table that must be all zeros."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from mta_pipeline_tests.fault_injection import automation, clock, daemon, terminal
+from mta_pipeline_tests.fault_injection.lake_comparison import Verdict
+from mta_pipeline_tests.fault_injection.sandbox import DrillError, Ground, ground
+
+WEEKS = 20
+DRILLS: dict[str, Callable[[Ground], Verdict]] = {
+    "run in the terminal killed, 10 times": lambda place: terminal.killed(place, 10),
+    "run after run over one lake killed": lambda place: terminal.killed_again_and_again(place, 5),
+    "two runs at once": terminal.two_at_once,
+    "feed answers 503 to every second request": terminal.every_second_request_fails,
+    "week published again in flight, 3 times": lambda place: terminal.published_again_in_flight(place, 3),
+    "disk of the lake full": terminal.disk_full,
+    "disk of lake and records full, 3 times": terminal.disk_full_of_records,
+    "clocks changed, in three time zones": clock.changed,
+    "run worker of a backfill killed, 10 times": lambda place: daemon.worker_killed(place, 10),
+    "daemon killed in a backfill": daemon.daemon_killed,
+    "webserver killed in a backfill": daemon.webserver_killed,
+    "power cut in a backfill": daemon.power_cut,
+    "two backfills at once": daemon.two_backfills,
+    "a run per week, all queued at once": daemon.run_per_week,
+    "feed down for three ticks and back": automation.feed_down_for_three_ticks,
+    "week published again under automation": automation.published_again_in_flight,
+    "daemon killed three times under automation": automation.daemon_killed_again_and_again,
+}
+
+
+@click.command()
+@click.option("--seed", type=int, help="What chance decides, such as moments of death; drawn and shown if not given.")
+@click.option("--weeks", default=WEEKS, show_default=True, help="Weeks in a lake, at most 20.")
+@click.option("--only", default="", help="Drills whose name has this in it.")
+def main(seed: int | None, weeks: int, only: str) -> None:
+    """Carry out the drills; exit 1 unless nothing was lost, doubled, different or left over."""
+    console = Console()
+    seed = time.time_ns() % 10_000 if seed is None else seed
+    console.print(f"Seed {seed}")
+    table = Table(title=f"Drills (seed {seed})", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("drill", no_wrap=True)
+    for column in ("weeks", "lost", "doubled", "different", "leftovers", "seconds"):
+        table.add_column(column, justify="right")
+    failed = False
+    for name, drill in DRILLS.items():
+        if only not in name:
+            continue
+        console.print(name, highlight=False)
+        start = time.monotonic()
+        try:
+            with ground(weeks, seed, lambda word: console.print(word, style="dim", highlight=False)) as place:
+                verdict = drill(place)
+            counts = [str(count) for count in vars(verdict).values()]
+        except DrillError as error:
+            console.print(str(error), style="red", highlight=False, markup=False)
+            verdict, counts = None, ["failed", "", "", "", ""]
+        failed |= verdict is None or not verdict.clean
+        table.add_row(name, *counts, f"{time.monotonic() - start:.0f}")
+    console.print(table)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

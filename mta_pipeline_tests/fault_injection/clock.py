@@ -1,0 +1,62 @@
+"""Drills across the weekends on which New York changes its clocks."""
+
+import datetime as dt
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from mta_pipeline.orchestration.partitions import calendar
+from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
+from mta_pipeline.weeks import NEW_YORK, week_after, week_before, week_start, weeks_between
+from mta_pipeline_tests.fault_injection.lake_comparison import Verdict
+from mta_pipeline_tests.fault_injection.sandbox import Ground
+
+CHANGES = ("2014-03-08", "2014-11-01")
+"""The weeks of 2014 that begin on the Saturday before a change."""
+
+ZONES = ("UTC", NEW_YORK, "Pacific/Auckland")
+
+
+def changed(ground: Ground) -> Verdict:
+    """Weeks around both changes, on machines in several time zones, against one in none of them and the known truth."""
+    total = Verdict()
+    for change in CHANGES:
+        weeks = weeks_between(week_before(change), week_after(change))
+        feed = ground.sample(ground.root / f"feed-{change}", weeks=weeks)
+        undisturbed = ground.undisturbed_of(str(feed), weeks)
+        for zone in ZONES:
+            site = ground.site(feed=str(feed), weeks=weeks)
+            site.environment["TZ"] = zone
+            site.run()
+            total += site.judge(undisturbed)
+        total += Verdict(different=sum(_riders(undisturbed, week) != _true_riders(feed, week) for week in weeks))
+        total += _calendar_around(change)
+    return total
+
+
+def _calendar_around(change: str) -> Verdict:
+    """Each week joins the calendar at its end, midnight in New York, once and not a second sooner."""
+    weeks = weeks_between(week_before(change), week_after(change))
+    lost = doubled = 0
+    for week in weeks:
+        end = dt.datetime.combine(week_start(week_after(week)), dt.time(), ZoneInfo(NEW_YORK))
+        before = calendar().get_partition_keys(end - dt.timedelta(seconds=1))
+        after = calendar().get_partition_keys(end)
+        lost += list(after) != [*before, week] or list(after) != weeks_between(after[0], week)
+        doubled += len(set(after)) != len(after)
+    return Verdict(lost=lost, doubled=doubled)
+
+
+def _riders(lake: Path, week: str) -> tuple[int, int]:
+    path = lake / TURNSTILE_TRAFFIC.layer / TURNSTILE_TRAFFIC.name / f"week={week}" / "part-0.parquet"
+    return pl.read_parquet(path).select("entries", "exits").sum().row(0)
+
+
+def _true_riders(feed: Path, week: str) -> tuple[int, int]:
+    truth = pl.read_parquet(feed / "truth" / f"week={week}.parquet")
+    found = (
+        pl.col(f"true_{register}").filter(pl.col(f"{register}_status").is_in(Status.IN_TOTALS)).sum()
+        for register in ("entries", "exits")
+    )
+    return truth.select(found).row(0)

@@ -1,0 +1,95 @@
+"""What a drill is judged by: the lake afterwards, against the lake of a run that nothing disturbed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from mta_pipeline.lake.raw_files import MANIFEST, RAW_TABLE
+from mta_pipeline.schema import Table
+from mta_pipeline.turnstile.contract import (
+    COMPLEX_DAILY,
+    COMPLEX_HOURLY,
+    TURNSTILE_READINGS,
+    TURNSTILE_REJECTS,
+    TURNSTILE_TRAFFIC,
+)
+
+TURNSTILE = ("control_area", "unit", "scp")
+GRAINS: dict[Table, tuple[str, ...]] = {
+    TURNSTILE_READINGS: (*TURNSTILE, "read_at"),
+    TURNSTILE_REJECTS: ("source_line", "source_group", "raw_text"),
+    TURNSTILE_TRAFFIC: (*TURNSTILE, "ended_at"),
+    COMPLEX_DAILY: ("complex_id", "service_date"),
+    COMPLEX_HOURLY: ("complex_id", "hour"),
+}
+LAYERS = ("raw", "staged", "lake")
+WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in GRAINS))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Counts that are all zero when a drill went well: weeks lost or doubled, files different or left over."""
+
+    weeks: int = 0
+    lost: int = 0
+    doubled: int = 0
+    different: int = 0
+    leftovers: int = 0
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.different or self.leftovers)
+
+    def __add__(self, other: "Verdict") -> "Verdict":
+        mine, theirs = vars(self).values(), vars(other).values()
+        return Verdict(*(a + b for a, b in zip(mine, theirs, strict=True)))
+
+
+def contents(lake: Path) -> dict[str, object]:
+    """Every file of the layers with weeks by its path: its bytes, or of a manifest all but when it was fetched."""
+    paths = (path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file())
+    return {str(path.relative_to(lake)): _content(path) for path in paths}
+
+
+def judge(lake: Path, undisturbed: Path, weeks: Sequence[str]) -> Verdict:
+    """Compare a lake with an undisturbed one of the same weeks."""
+    ours, theirs = contents(lake), contents(undisturbed)
+    return Verdict(
+        weeks=len(weeks),
+        lost=sum(any(not _files(lake, *table, week) for table in WEEKLY) for week in weeks),
+        doubled=sum(_is_doubled(lake, week) for week in weeks),
+        different=sum(ours[path] != theirs[path] for path in ours.keys() & theirs.keys()),
+        leftovers=len(ours.keys() - theirs.keys()),
+    )
+
+
+def half_written(lake: Path, undisturbed: Path) -> int:
+    """Files in their place that are not as the undisturbed ones: whoever looks while a run is dead sees whole files."""
+    ours, theirs = contents(lake), contents(undisturbed)
+    return sum(ours[path] != theirs[path] for path in ours.keys() & theirs.keys())
+
+
+def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:
+    return sorted((lake / layer / table / f"week={week}").glob("[!.]*"))
+
+
+def _is_doubled(lake: Path, week: str) -> bool:
+    if len(_files(lake, *RAW_TABLE, week)) > 2:
+        return True
+    for table, grain in GRAINS.items():
+        files = _files(lake, table.layer, table.name, week)
+        rows = pl.concat(pl.read_parquet(file) for file in files) if files else pl.DataFrame(schema=table.schema)
+        if rows.select(pl.struct(grain).is_duplicated().any()).item():
+            return True
+    return False
+
+
+def _content(path: Path) -> object:
+    if path.name != MANIFEST:
+        return path.read_bytes()
+    manifest = json.loads(path.read_bytes())
+    del manifest["fetched_at"]
+    return manifest

@@ -1,0 +1,280 @@
+"""The ground drills take place on: a sample feed, and lakes, homes and processes in a temporary place."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+
+from mta_pipeline.lake.completeness import weeks_due
+from mta_pipeline.sample import SampleFeed
+from mta_pipeline.sources.turnstile_files import open_feed
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES
+from mta_pipeline.weeks import weeks_between
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.fault_injection.lake_comparison import WEEKLY, Verdict, contents, judge
+
+WEEKLY_KEYS = [dg.AssetKey(table) for table in WEEKLY]
+IN_PROGRESS = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+PATIENCE = 240.0
+"""Seconds after which what was waited for does not come any more."""
+
+BIN = Path(sys.executable).parent
+TURNSTILES = 12
+FILES_PER_WEEK = len(WEEKLY) + 1
+
+
+class DrillError(AssertionError):
+    """A drill could not be carried out, or ended otherwise than it must."""
+
+
+@dataclass
+class Ground:
+    """Where drills take place. The weeks lie around a change of layout and the end of daylight-saving time."""
+
+    root: Path
+    rng: random.Random
+    weeks: Sequence[str]
+    note: Callable[[str], None] = print
+    _made: int = 0
+
+    @property
+    def feed(self) -> Path:
+        return self.root / "feed"
+
+    def sample(
+        self, directory: Path | None = None, *, weeks: Sequence[str] | None = None, republished: str | None = None
+    ) -> Path:
+        """A directory with weeks of the sample, one of them with other contents if wanted."""
+        directory, weeks = directory or self.feed, weeks or self.weeks
+        feed = SampleFeed(seed=1, turnstiles=TURNSTILES, first_week=weeks[0])
+        if republished:
+            feed = feed.after_republishing(republished)
+        feed.write(directory, weeks)
+        return directory
+
+    @cached_property
+    def undisturbed(self) -> Path:
+        """The lake of one run over the sample that nothing disturbs."""
+        return self.undisturbed_of(str(self.sample()), self.weeks)
+
+    @cached_property
+    def disk_of_a_run(self) -> int:
+        """Bytes that an undisturbed run takes up on a disk, with Dagster's records of it."""
+        return sum(path.stat().st_blocks * 512 for path in self.undisturbed.parent.rglob("*"))
+
+    def undisturbed_of(self, feed: str, weeks: Sequence[str]) -> Path:
+        """The lake of one run over weeks of a feed that nothing disturbs."""
+        site = self.site(feed=feed, weeks=weeks)
+        site.run()
+        return site.lake
+
+    def site(self, *, feed: str | None = None, weeks: Sequence[str] | None = None) -> "Site":
+        """A new deployment with an empty lake."""
+        self._made += 1
+        root = self.root / f"site-{self._made}"
+        root.mkdir()
+        return Site(root, feed or str(self.sample()), weeks or self.weeks)
+
+    def site_with_reference_tables(self, *, feed: str | None = None) -> "Site":
+        """A new deployment whose lake has the tables without weeks."""
+        site = self.site(feed=feed)
+        for table in (CONTROL_AREAS, STATION_COMPLEXES):
+            place = Path(table.layer) / table.name
+            shutil.copytree(self.undisturbed / place, site.lake / place)
+        return site
+
+
+@contextmanager
+def ground(weeks: int, seed: int, note: Callable[[str], None] = print) -> Iterator[Ground]:
+    """Ground for drills over so many weeks; removed afterwards.
+
+    In memory where that can be had: a killed process loses nothing that it wrote to a file system, so a slow disk
+    would only make drills slow.
+    """
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="mta-drills-", dir=memory if os.access(memory, os.W_OK) else None) as root:
+        keys = weeks_between("2014-08-30", "2015-01-10")
+        assert len(keys) == 20
+        middle = 7  # the first week in the modern layout is among any few around here
+        few = keys[max(0, middle - weeks // 2) :][:weeks]
+        yield Ground(Path(root), random.Random(seed), few, note)
+
+
+@dataclass
+class Site:
+    """A deployment over one lake: what a person on a laptop has."""
+
+    root: Path
+    feed: str
+    weeks: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.disk = self.root / "disk"
+        self.lake = self.disk / "lake"
+        self.home = self.disk / "home"
+        self.make_folders()
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = {
+            **kept,
+            "MTA_FEED": self.feed,
+            "LAKE_ROOT": str(self.lake),
+            "DAGSTER_HOME": str(self.home),
+            "TMPDIR": str(self.root),
+            **self.environment,
+        }
+
+    def make_folders(self) -> None:
+        """An empty lake, and a home for Dagster's records with the repository's settings."""
+        self.lake.mkdir(parents=True)
+        self.home.mkdir()
+        shutil.copy(REPOSITORY / "dagster.yaml", self.home)
+
+    @property
+    def span(self) -> str:
+        return f"{self.weeks[0]}...{self.weeks[-1]}"
+
+    def start(
+        self, *command: str | Path, preexec: Callable[[], None] | None = None, log: str = "log.txt"
+    ) -> subprocess.Popen[bytes]:
+        """Start a command of the project's environment, in a process group of its own."""
+        with (self.root / log).open("ab") as output:
+            return subprocess.Popen(
+                [str(BIN / command[0]), *map(str, command[1:])],
+                env=self.environment,
+                cwd=REPOSITORY,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=preexec,  # noqa: PLW1509  # sets a limit, and takes no lock
+            )
+
+    def start_run(self, *options: str, **how: Callable[[], None]) -> subprocess.Popen[bytes]:
+        """Start `mta-pipeline run` over the weeks."""
+        return self.start("mta-pipeline", "run", "--weeks", self.span, *options, **how)
+
+    def run(self, *options: str, expect: int = 0) -> None:
+        """`mta-pipeline run` over the weeks, to its end.
+
+        Raises:
+            DrillError: it ended otherwise than expected.
+        """
+        self.ends(self.start_run(*options), expect)
+
+    def ends(self, process: subprocess.Popen[bytes], expect: int = 0) -> None:
+        """Wait for a process, which must end as expected."""
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            end(process)
+        if code != expect:
+            raise DrillError(f"exit code {code} instead of {expect}:\n{self.log()[-3000:]}")
+
+    def log(self, name: str = "log.txt") -> str:
+        """What the processes have written."""
+        return (self.root / name).read_text(errors="replace")
+
+    @property
+    def expected_files(self) -> int:
+        """How many files of weeks the lake has in the end."""
+        return FILES_PER_WEEK * len(self.weeks)
+
+    def files(self) -> int:
+        """How many files of weeks the lake has, whole ones."""
+        return sum(1 for _ in self.lake.glob("*/*/week=*/[!.]*"))
+
+    def wait_for_files(self, count: int, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until the lake has so many files, or the process has ended."""
+        wait_until(
+            lambda: self.files() >= count or (process is not None and process.poll() is not None),
+            f"{count} files in {self.lake}",
+            every=0.005,
+        )
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        """Dagster's records of this deployment."""
+        with dg.DagsterInstance.from_config(str(self.home)) as instance:
+            yield instance
+
+    def due(self) -> list[str]:
+        """The weeks that are not complete in the lake from what the feed offers now."""
+        return weeks_due(self.weeks, str(self.lake), open_feed(self.feed))
+
+    def judge(self, undisturbed: Path) -> Verdict:
+        """The lake against an undisturbed one. A week that the catalogue does not know, or that would be done again, is
+        lost, too; a run that still counts as in progress is left over."""
+        verdict = judge(self.lake, undisturbed, self.weeks)
+        with self.instance() as instance:
+            unknown = {
+                week for key in WEEKLY_KEYS for week in set(self.weeks) - set(instance.get_materialized_partitions(key))
+            }
+            running = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
+        return verdict + Verdict(lost=len(unknown | set(self.due())), leftovers=len(running))
+
+    def describe(self, undisturbed: Path) -> str:
+        """Which files are different, missing or left over."""
+        ours, theirs = contents(self.lake), contents(undisturbed)
+        return "\n".join(
+            [f"  missing {path}" for path in sorted(theirs.keys() - ours.keys())]
+            + [f"  left over {path}" for path in sorted(ours.keys() - theirs.keys())]
+            + [f"  different {path}" for path in sorted(ours.keys() & theirs.keys()) if ours[path] != theirs[path]]
+        )
+
+
+def end(*processes: subprocess.Popen[bytes]) -> None:
+    """End processes that `start` started, and all that they have started in turn."""
+    _signal(signal.SIGTERM, *processes)  # gives those that share memory a moment to clear it away
+    until = time.monotonic() + 5
+    while any(_signal(0, process) for process in processes) and time.monotonic() < until:
+        for process in processes:
+            process.poll()  # a child that nobody has asked about counts as there
+        time.sleep(0.02)
+    kill_all(*processes)
+
+
+def kill_all(*processes: subprocess.Popen[bytes]) -> None:
+    """Kill processes and all they have started, at once and without notice."""
+    _signal(signal.SIGKILL, *processes)
+    for process in processes:
+        process.wait()
+
+
+def _signal(number: int, *processes: subprocess.Popen[bytes]) -> bool:
+    reached = False
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+            reached = True
+    return reached
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PATIENCE, every: float = 0.1) -> None:
+    """Wait until something holds.
+
+    Raises:
+        DrillError: it does not, however long one waits.
+    """
+    until = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > until:
+            raise DrillError(f"waited {patience:.0f} s in vain for {what}")
+        time.sleep(every)

@@ -1,0 +1,264 @@
+"""Objects in a bucket are replaced only as they were last seen, and damaged bytes are neither kept nor believed.
+
+The emulator checks checksums and ignores preconditions; those are checked here, between the client and the emulator.
+"""
+
+import re
+import threading
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import polars as pl
+import pytest
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from upath import UPath
+
+from mta_pipeline.lake import gcs, raw_files
+from mta_pipeline.lake.parquet import made_from, to_parquet
+from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.lake.storage import files_in, location, part_path, read_bytes, remove, write_atomically
+from mta_pipeline.sources.turnstile_files import open_feed
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.dagster.project import quiet_week
+from mta_pipeline_tests.support.published_files import WEEK
+
+pytestmark = pytest.mark.slow
+
+pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
+
+OLD, NEW = (quiet_week(WEEK, start=n * 1_000) for n in (1, 2))
+ROUNDS = 4
+
+
+class StrictSession(requests.Session):
+    """What is between the client and the emulator: keeps every request, and refuses what a real bucket would refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[str, str, dict[str, str]]] = []
+        self.answers_to_lose = 0
+        self._one_request_at_a_time = threading.RLock()
+
+    def request(self, method, url, *arguments, **options):
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        with self._one_request_at_a_time:
+            self.sent.append((method, url, query))
+            seen = query.get("ifGenerationMatch")
+            if seen is not None and int(seen) != self._generation(url, query, options.get("data")):
+                answer = requests.Response()
+                answer.status_code, answer._content = 412, b'{"error": {"message": "conditionNotMet"}}'
+                answer.request = requests.Request(method, url).prepare()
+                return answer
+            answer = super().request(method, url, *arguments, **options)
+        if self.answers_to_lose and "/upload/" in url:
+            self.answers_to_lose -= 1
+            raise requests.ConnectionError("the answer got lost")
+        return answer
+
+    def _generation(self, url: str, query: dict[str, str], body: bytes | None) -> int:
+        parts = urlsplit(url)
+        bucket, _, name = parts.path.partition("/b/")[2].partition("/o")
+        # An upload's name is in its body, before the contents.
+        name = re.search(rb'"name": "(.+?)"', body)[1].decode() if "/upload/" in url else unquote(name[1:])
+        about = f"{parts.scheme}://{parts.netloc}/storage/v1/b/{bucket}/o/{requests.utils.quote(name, safe='')}"
+        answer = super().request("GET", about)
+        return int(answer.json()["generation"]) if answer.ok else gcs.NOTHING
+
+
+@pytest.fixture
+def session(gcs_bucket, monkeypatch):
+    session = StrictSession()
+    client = storage.Client(project="test", credentials=AnonymousCredentials(), _http=session)
+    monkeypatch.setattr(gcs, "client", cache(lambda: client))
+    return session
+
+
+@pytest.fixture
+def path(gcs_bucket) -> UPath:
+    return part_path(f"{gcs_bucket}/lake", "staged", "turnstile_readings", WEEK)
+
+
+@pytest.fixture
+def feeds(tmp_path):
+    """Two feeds of the same week, with other contents each."""
+    for name, contents in (("old", OLD), ("new", NEW)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file_name(WEEK)).write_bytes(contents)
+    return [open_feed(str(tmp_path / name)) for name in ("old", "new")]
+
+
+def uploads(session) -> list[str | None]:
+    """The generation that each upload asked for."""
+    return [query.get("ifGenerationMatch") for _, url, query in session.sent if "/upload/" in url]
+
+
+def test_an_object_is_replaced_only_as_it_was_seen(session, path):
+    write_atomically(path, b"1", precondition=lambda: True)
+    first = gcs.generation(path)
+    write_atomically(path, b"2", precondition=lambda: True)
+    assert uploads(session) == ["0", str(first)]
+    with pytest.raises(gcs.ConcurrentWriteError):
+        gcs.write(path, b"3", first)
+    assert read_bytes(path) == b"2"
+
+
+def test_whoever_loses_the_race_asks_again_whether_to_write(session, path):
+    write_atomically(path, b"before")
+    answers = []
+
+    def precondition() -> bool:
+        if not answers:
+            gcs.write(path, b"the rival's")
+        answers.append(read_bytes(path))
+        return True
+
+    write_atomically(path, b"ours", precondition=precondition)
+    assert answers == [b"the rival's", b"the rival's"]
+    assert read_bytes(path) == b"ours"
+
+
+def test_what_is_out_of_date_by_then_is_not_written(session, path):
+    write_atomically(path, b"before")
+    with pytest.raises(gcs.ConcurrentWriteError, match="out of date"):
+        write_atomically(path, b"ours", precondition=lambda: False)
+    assert read_bytes(path) == b"before"
+
+
+def test_an_answer_that_gets_lost_is_asked_for_again_and_our_own_write_is_no_rival(session, path):
+    session.answers_to_lose = 1
+    write_atomically(path, b"ours", precondition=lambda: True)
+    assert uploads(session) == ["0", "0"]
+    assert read_bytes(path) == b"ours"
+
+
+def test_an_object_that_was_renewed_meanwhile_is_not_removed(session, path):
+    write_atomically(path, b"1")
+    [found] = files_in(path.parent)
+    write_atomically(path, b"2")
+    remove(found)
+    assert read_bytes(path) == b"2"
+    [found] = files_in(path.parent)
+    remove(found)
+    assert files_in(path.parent) == []
+
+
+def test_of_two_landings_at_once_the_one_that_began_first_and_ends_last_fetches_again(session, feeds, gcs_bucket):
+    raw, (old, new) = RawFiles(f"{gcs_bucket}/lake"), feeds
+
+    class Slow(type(old)):
+        fetched = 0
+
+        def fetch(self, week, sink):
+            fetched = super().fetch(week, sink)
+            self.fetched += 1
+            if self.fetched == 1:
+                assert raw.land(new, WEEK)[1]
+                (Path(self.location) / file_name(WEEK)).write_bytes(NEW)
+            return fetched
+
+    slow = Slow(old.location)
+    manifest, is_new = raw.land(slow, WEEK)
+    assert (slow.fetched, is_new) == (2, False)
+    assert raw.read(WEEK) == NEW
+    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
+
+
+def test_a_landing_between_a_rival_s_object_and_its_manifest_makes_the_rival_begin_again(
+    session, feeds, gcs_bucket, monkeypatch
+):
+    raw, (old, new) = RawFiles(f"{gcs_bucket}/lake"), feeds
+    raw.land(old, WEEK)
+    write = raw_files.write_atomically
+    rivals = [lambda: raw.land(old, WEEK)]
+
+    def meeting_a_rival(path, *payload, **options):
+        if path.name == "manifest.json" and rivals:
+            # It finds the new object, which no manifest names yet, and removes it.
+            rivals.pop()()
+        write(path, *payload, **options)
+
+    monkeypatch.setattr(raw_files, "write_atomically", meeting_a_rival)
+    manifest, is_new = raw.land(new, WEEK)
+    assert is_new
+    assert raw.read(WEEK) == NEW
+    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
+
+
+def test_landings_at_once_leave_one_week_whole_and_the_next_landing_leaves_nothing_else(session, feeds, gcs_bucket):
+    raw = RawFiles(f"{gcs_bucket}/lake")
+    for _ in range(ROUNDS):
+        landings = [threading.Thread(target=raw.land, args=(feed, WEEK)) for feed in feeds * 2]
+        for landing in landings:
+            landing.start()
+        for landing in landings:
+            landing.join()
+        assert raw.read(WEEK) in (OLD, NEW)
+        raw.land(feeds[0], WEEK)
+        assert raw.read(WEEK) == OLD
+        names = sorted(found.path.name for found in files_in(raw.path(WEEK)))
+        assert names == sorted(["manifest.json", raw.manifest(WEEK).object])
+
+
+def test_bytes_that_are_damaged_on_the_way_in_are_refused(session, path, monkeypatch):
+    write_atomically(path, b"good")
+    honest = session.request
+    monkeypatch.setattr(
+        session,
+        "request",
+        lambda *where, data=None, **options: honest(*where, data=data and data.replace(b"new", b"odd"), **options),
+    )
+    with pytest.raises(OSError, match=r"what was there stays.*CRC32C"):
+        write_atomically(path, b"new")
+    assert read_bytes(path) == b"good"
+
+
+def test_bytes_that_are_damaged_on_the_way_out_are_not_believed(session, path, monkeypatch):
+    write_atomically(path, b"good")
+    honest = session.request
+
+    def damaging(*where, **options):
+        answer = honest(*where, **options)
+        answer.raw.read = lambda *_, **__: b""
+        answer.iter_content = lambda **_: iter([b"evil"])
+        return answer
+
+    monkeypatch.setattr(session, "request", damaging)
+    with pytest.raises(OSError, match="damaged on its way"):
+        read_bytes(path)
+
+
+def test_a_look_at_a_folder_lists_it_alone(session, path):
+    write_atomically(path, b"1")
+    write_atomically(path.parent.parent / f"{path.parent.name}-not" / "part-0.parquet", b"2")
+    session.sent.clear()
+    assert [found.path for found in files_in(path.parent)] == [path]
+    # One that gets no answer is sent again.
+    assert {query["prefix"] for _, _, query in session.sent} == {f"lake/staged/turnstile_readings/week={WEEK}/"}
+
+
+def test_what_others_write_is_seen_though_the_folder_was_listed_before(gcs_bucket):
+    table = location(f"{gcs_bucket}/lake") / "marts" / "system_daily"
+    write_atomically(table / "a.parquet", b"1")
+    assert [path.name for path in table.glob("*.parquet")] == ["a.parquet"]
+    write_atomically(table / "b.parquet", b"2")
+    assert sorted(path.name for path in table.glob("*.parquet")) == ["a.parquet", "b.parquet"]
+    assert (table / "b.parquet").exists()
+
+
+def test_what_a_file_was_made_from_is_read_from_its_end_alone(gcs_bucket, path, monkeypatch):
+    rows = pl.select(n=pl.int_range(1_000_000)).select(pl.col("n") * 7_919 % 1_000_003)
+    write_atomically(path, to_parquet(rows, "the contents"))
+    filesystem, caches = type(path.fs), []
+    honest = filesystem.open
+
+    def noting(*where, **how):
+        file = honest(*where, **how)
+        caches.append(file.cache)
+        return file
+
+    monkeypatch.setattr(filesystem, "open", noting)
+    assert made_from(path) == "the contents"
+    assert 0 < caches[0].total_requested_bytes <= 1 << 16 < len(read_bytes(path))

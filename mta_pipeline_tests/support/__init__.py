@@ -1,0 +1,1 @@
+"""What tests share: servers, emulators, small lakes and files."""

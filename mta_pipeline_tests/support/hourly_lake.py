@@ -1,0 +1,25 @@
+"""Weeks of a sample's hourly feed for a lake: landed, staged and summed by the real assets."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from mta_pipeline.build import build_defs
+from mta_pipeline.hourly_ridership.contract import OMNY_SHARE
+from mta_pipeline.orchestration.keys import HOURLY_JOB, asset_key
+from mta_pipeline.orchestration.resources.soda import SodaPortal
+from mta_pipeline.orchestration.run_records import range_tags
+from mta_pipeline.sample import SampleFeed
+from mta_pipeline.sample.hourly import data_sets
+from mta_pipeline.sample.portal import Portal, serve
+from mta_pipeline.settings import Settings
+
+
+def take_hours(settings: Settings, feed: SampleFeed, weeks: Sequence[str], instance: dg.DagsterInstance) -> None:
+    """Put weeks of the hourly feed, in a row, and the shares they give into the settings' lake."""
+    with serve(Portal(data_sets(feed.hourly(weeks)))) as portal:
+        defs = build_defs(settings, soda=SodaPortal(portal.url))
+        job = defs.resolve_job_def(HOURLY_JOB)
+        assert job.execute_in_process(instance=instance, tags=range_tags((weeks[0], weeks[-1]))).success
+    shares = defs.resolve_implicit_global_asset_job_def()
+    assert shares.execute_in_process(instance=instance, asset_selection=[asset_key(OMNY_SHARE)]).success
