@@ -91,7 +91,7 @@ def look(
     """DueWeek the weeks that are on offer and have not landed, or have with other contents; in order.
 
     Args:
-        feed: a fail_fast one.
+        feed: opened with `fail_fast`.
         raw: what has landed.
         cursor: what the last look left.
         landed: the weeks that have landed, and are known to have.

@@ -136,7 +136,7 @@ def write_atomically(
             evaluated again. In a directory, call this inside `folder_lock`.
 
     Raises:
-        ConcurrentWriteError: `precondition` says no; what was there before still is.
+        ConcurrentWriteError: `precondition` is false; the previous file remains.
         OSError: it could not be written (disk full, no access, ...); what was there before still is.
     """
     local = local_path(path)

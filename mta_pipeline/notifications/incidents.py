@@ -59,7 +59,7 @@ def _stored(weeks: Collection[str]) -> list[str]:
 
 
 Weeks = Annotated[set[str], BeforeValidator(_weeks), PlainSerializer(_stored)]
-"""A set of week keys, stored as contiguous_ranges."""
+"""A set of week keys, stored as contiguous ranges."""
 
 
 class Incident(BaseModel):

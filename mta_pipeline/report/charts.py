@@ -125,7 +125,7 @@ def _series(width: int) -> Chart:
 
 
 def _gaps(span: Span, time: Mapping[str, Any]) -> list[Chart]:
-    """Bands over contiguous_ranges of missing weeks."""
+    """Bands over contiguous ranges of missing weeks."""
     if not span.missing:
         return []
     bands = [

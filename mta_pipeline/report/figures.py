@@ -38,7 +38,7 @@ _ONE_DAY: Final = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Span:
-    """The weeks of a lake: the first and last day, how many there are, and the contiguous_ranges missing in between."""
+    """The weeks of a lake: the first and last day, how many there are, and the contiguous ranges that are missing."""
 
     first_day: dt.date
     last_day: dt.date

@@ -26,7 +26,7 @@ class FeedUnavailable(FeedError):
 
 
 class FeedSlow(FeedUnavailable):
-    """The feed answers, and a fail_fast caller cannot wait until it is done."""
+    """The feed answers too slowly for a caller with `fail_fast`."""
 
 
 class FeedRefused(FeedError):

@@ -35,7 +35,7 @@ LONGEST_RETRY_AFTER: Final = 60.0
 """A site that asks for more seconds than this is left alone; the orchestrator may come back."""
 
 FAIL_FAST_TIMEOUT: Final = 15.0
-"""Seconds after which someone fail_fast gives up on an answer, or on the whole of a file."""
+"""Seconds that a caller with `fail_fast` waits for an answer, or for a whole file."""
 
 MAX_REDIRECTS: Final = 5
 MAX_MESSAGE_BYTES: Final = 4_096

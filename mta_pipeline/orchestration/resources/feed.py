@@ -14,5 +14,5 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
     )
 
     def open(self, *, fail_fast: bool = False) -> Feed:
-        """The feed; it remembers an index page it has read, so open one per step, and a fail_fast one per tick."""
+        """Open the feed. It caches its index page: open one per step, and one with `fail_fast` per tick."""
         return open_feed(self.location, fail_fast=fail_fast)
