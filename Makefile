@@ -144,6 +144,10 @@ dashboard: .venv/.uv ## Write the dashboard for Grafana anew, deploy/monitoring/
 catalogue: .venv/.base ## Write docs/catalogue.md anew from the contracts (10 s)
 	@.venv/bin/mta-pipeline catalogue > docs/catalogue.md
 
+.PHONY: configuration
+configuration: .venv/.base ## Write docs/configuration.md anew from the settings
+	@.venv/bin/python -m mta_pipeline.cli.configuration > docs/configuration.md
+
 .PHONY: format
 format: .venv/.dev ## Format the code
 	@.venv/bin/ruff check --fix .

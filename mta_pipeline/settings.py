@@ -91,57 +91,64 @@ def _saturday(day: dt.date | None) -> dt.date | None:
 class Settings(BaseSettings):
     """The settings of one deployment. Each is an environment variable of the name in its alias."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     feed: Annotated[str, AfterValidator(_location), AfterValidator(_without_credentials)] = Field(
         default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True
     )
-    """Where the weekly files are: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix."""
+    """Where the weekly files are: an http(s) URL of an index page or directory, a local directory, or
+    `gs://bucket/prefix`. Without it, a synthetic sample is generated there."""
 
     lake_root: Annotated[str, AfterValidator(_location), AfterValidator(_lake)] = Field(alias="LAKE_ROOT")
-    """Where the tables go: a directory or gs://bucket/prefix. Sample and real data have different defaults."""
+    """Where the tables are written: a directory or `gs://bucket/prefix`. Without it, `data/sample/lake` for the sample
+    and `data/real/lake` for any other feed."""
 
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
-    """The last week of the calendar, by its first day; open if unset."""
+    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar ends with the last full
+    week before today."""
 
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
-    """Seconds between two looks of the sensor at the feed."""
+    """Seconds between two ticks of the sensors that poll the feed and the portal."""
 
     soda: Annotated[str | None, AfterValidator(_portal)] = Field(default=None, alias="MTA_SODA")
-    """The portal that has hourly ridership and more, https://data.ny.gov for the MTA's; unset, none is ever asked."""
+    """The SODA portal with hourly ridership: `https://data.ny.gov`. Without it, no portal is requested."""
 
     soda_token: SecretStr | None = Field(default=None, alias="MTA_SODA_TOKEN")
-    """An app token of the portal: with one it allows more requests."""
+    """An app token of the portal, which raises its request limit."""
 
     notify: SecretStr | None = Field(default=None, alias="MTA_NOTIFY")
-    """Who is told what is wrong: Apprise URLs, with spaces between them, or a file with one a line."""
+    """Receivers of notifications: [Apprise](https://appriseit.com) URLs separated by spaces, or a file with one URL per
+    line. Test them with `mta-pipeline notify`."""
 
     ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
-    """Where people reach Dagster's UI, for the links in notifications."""
+    """The address of the Dagster UI, for links in notifications."""
 
     dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
-    """Where Dagster keeps its records; without it, a run from the terminal keeps none."""
+    """The directory of Dagster's records. Without it, `mta-pipeline run` keeps no records."""
 
     marts_engine: Literal["duckdb", "spark"] = Field(default="duckdb", alias="MARTS_ENGINE")
-    """What computes the marts. Spark needs the extra `spark` and Java."""
+    """The engine that computes the marts: `duckdb` or `spark`. Spark needs the extra `spark` and Java 17."""
 
     spark_master: str = Field(default="local[*]", alias="SPARK_MASTER")
-    """Where Spark runs: in this process, or spark://host:port."""
+    """Where Spark runs: in this process, or a cluster at `spark://host:port`."""
 
     spark_remote: Annotated[str | None, AfterValidator(_spark_connect)] = Field(default=None, alias="SPARK_REMOTE")
-    """A Spark Connect server, sc://host:port; it goes before SPARK_MASTER."""
+    """A Spark Connect server, `sc://host:port`. It takes precedence over `SPARK_MASTER`."""
 
     warehouse: Annotated[str | None, AfterValidator(_warehouse)] = Field(default=None, alias="WAREHOUSE")
-    """A DuckDB file, or bigquery://PROJECT[/PREFIX]; unset, a file beside the tables if they are in a directory."""
+    """The warehouse: a DuckDB file, or `bigquery://PROJECT[/PREFIX]` for a lake at `gs://`. Without it,
+    `<LAKE_ROOT>/warehouse/mta.duckdb` if the lake is in a directory."""
 
     bigquery_location: str = Field(default="US", alias="BIGQUERY_LOCATION")
-    """Where the datasets are: the location of the lake's bucket."""
+    """The location of the BigQuery datasets, which must be that of the lake's bucket."""
 
     bigquery_storage: Literal["native", "external"] = Field(default="native", alias="BIGQUERY_STORAGE")
-    """Whether BigQuery loads the lake's tables, or reads them in the bucket each time they are asked."""
+    """`native`: BigQuery loads the tables. `external`: queries read them in the bucket."""
 
     bigquery_max_gib: int = Field(default=200, ge=1, alias="BIGQUERY_MAX_GIB")
-    """GiB that a query of ours may scan; one that would scan more is not run."""
+    """The maximum number of GiB that one query may scan. A larger query is not run."""
 
     @model_validator(mode="before")
     @classmethod
@@ -177,7 +184,7 @@ class Settings(BaseSettings):
 
     @property
     def is_sample(self) -> bool:
-        """Whether the feed is the made-up one in its usual place."""
+        """Whether the feed is the synthetic sample in its default place."""
         return _is_sample(self.feed)
 
 
@@ -187,14 +194,16 @@ class TelemetrySettings(BaseSettings):
     Everything else about traces is said by OpenTelemetry's variables (OTEL_...), which its SDK reads.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     endpoint: Annotated[str, AfterValidator(_without_credentials)] | None = Field(
         default=None,
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
-    """Where traces are sent, by OTLP over HTTP; none are if unset. Headers, as for a key, go into
-    OTEL_EXPORTER_OTLP_HEADERS."""
+    """Where traces are sent, by OTLP over HTTP. Without it, there are no traces. `OTEL_EXPORTER_OTLP_HEADERS` takes
+    headers, such as a key."""
 
 
 def read_settings() -> Settings:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mta_pipeline.cli.configuration import configuration
 from mta_pipeline_tests.conftest import REPOSITORY
 
 DOCUMENTS = sorted(
@@ -75,3 +76,21 @@ def test_every_target_that_documents_name_is_in_the_makefile():
         for target in re.findall(r"(?:^|`)make ([a-z][a-z-]+)", path.read_text(), re.MULTILINE)
     }
     assert {(path, target) for path, target in named if target not in targets} == set()
+
+
+def test_the_page_of_settings_is_the_one_that_the_code_gives():
+    page = (REPOSITORY / "docs" / "configuration.md").read_text()
+    assert page == configuration(), "make configuration writes it again"
+
+
+def test_every_setting_that_documents_name_exists():
+    known = set(re.findall(r"`([A-Z][A-Z_]+)`", configuration()))
+    named = {
+        (str(path.relative_to(REPOSITORY)), name)
+        for path in DOCUMENTS
+        for name in re.findall(r"\bMTA_[A-Z]+(?:_[A-Z]+)*\b", path.read_text())
+    }
+    elsewhere = (REPOSITORY / "compose.yaml").read_text() + (
+        REPOSITORY / "mta_pipeline_tests" / "conftest.py"
+    ).read_text()
+    assert {(path, name) for path, name in named if name not in known and name not in elsewhere} == set()
