@@ -87,9 +87,9 @@ logs: ## Follow what the deployment's parts say
 test-docker: .venv/.dev ## Run the tests that need a Docker engine: the image, a deployment, and what can break in it (8 min)
 	@.venv/bin/pytest -m docker $(PYTEST)
 
-.PHONY: drills
-drills: .venv/.dev ## Break things on purpose, and show that nothing is lost (DRILLS="--seed 1 --only disk") (20 min)
-	@.venv/bin/python -m mta_pipeline_tests.fault_injection $(DRILLS)
+.PHONY: fault-injection
+fault-injection: .venv/.dev ## Kill, fill disks and fail requests, and show that nothing is lost (ARGS="--seed 1 --only disk") (20 min)
+	@.venv/bin/python -m mta_pipeline_tests.fault_injection $(ARGS)
 
 .PHONY: parity
 parity: .venv/.spark ## Compare every mart on every engine at hand (LAKE chooses another lake than a small sample) (2 min)

@@ -22,14 +22,10 @@ from mta_pipeline.orchestration.checks.reconciliation import reconciliation_chec
 from mta_pipeline.orchestration.checks.soda import hourly_checks
 from mta_pipeline.orchestration.checks.weekly import weekly_checks
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
+from mta_pipeline.orchestration.jobs import jobs
 from mta_pipeline.orchestration.keys import (
-    COMPLETE_WEEKS,
-    HOURLY_JOB,
     LANDING_JOB,
-    MARTS_JOB,
-    REFERENCE_JOB,
     RIDERSHIP_JOB,
-    SKIP,
 )
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
@@ -92,38 +88,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
-            jobs=[
-                dg.define_asset_job(
-                    RIDERSHIP_JOB,
-                    selection=dg.AssetSelection.assets(*weekly),
-                    description="Weeks from the feed to the lake: one, or a range in a single run. Weeks that are "
-                    "complete in the lake, from the contents the feed offers now, are left as they are; to do them "
-                    "again, materialize the assets.",
-                    tags={COMPLETE_WEEKS: SKIP},
-                ),
-                dg.define_asset_job(
-                    LANDING_JOB,
-                    selection=dg.AssetSelection.assets(raw),
-                    description="Weeks from the feed to the raw layer; what hangs on them follows by automation.",
-                ),
-                dg.define_asset_job(
-                    REFERENCE_JOB,
-                    selection=dg.AssetSelection.assets(*reference),
-                    description="The tables without weeks, which weekly ones look booths up in.",
-                ),
-                dg.define_asset_job(
-                    HOURLY_JOB,
-                    selection=dg.AssetSelection.assets(*hourly),
-                    description="Weeks of the hourly feed, from the portal (MTA_SODA) to the lake: one, or a range in "
-                    "a single run. Of weeks that the portal has not changed since, nothing is fetched or made again.",
-                    tags={COMPLETE_WEEKS: SKIP},
-                ),
-                dg.define_asset_job(
-                    MARTS_JOB,
-                    selection=dg.AssetSelection.assets(*answers),
-                    description="The warehouse, the marts and the report, from all weeks in the lake.",
-                ),
-            ],
+            jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
             resources={
                 "feed": TurnstileFeed(location=settings.feed),
                 "raw_layer": RawLayer(lake_root=settings.lake_root),

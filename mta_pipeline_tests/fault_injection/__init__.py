@@ -1,5 +1,6 @@
-"""Drills: something breaks in a real deployment, and afterwards the lake must be as if nothing had.
+"""Fault injection: something breaks in a real deployment, and afterwards the lake must be as if nothing had.
 
-`make drills` runs all of them and prints a table; the tests run a short form. A deployment here is what a laptop has,
+`make fault-injection` runs all scenarios and prints a table; a smoke run of some is among the tests. A deployment here is
+what a laptop has,
 in a temporary place: the repository's dagster.yaml and workspace.yaml, processes of the real commands, feed and lake.
 """

@@ -1,4 +1,4 @@
-"""`python -m mta_pipeline_tests.fault_injection`: every drill, and a table that must be all zeros."""
+"""`python -m mta_pipeline_tests.fault_injection`: every scenario, and a table that must be all zeros."""
 
 import sys
 import time
@@ -11,10 +11,10 @@ from rich.table import Table
 
 from mta_pipeline_tests.fault_injection import automation, clock, daemon, terminal
 from mta_pipeline_tests.fault_injection.lake_comparison import Verdict
-from mta_pipeline_tests.fault_injection.sandbox import DrillError, Ground, ground
+from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, sandbox
 
 WEEKS = 20
-DRILLS: dict[str, Callable[[Ground], Verdict]] = {
+SCENARIOS: dict[str, Callable[[Sandbox], Verdict]] = {
     "run in the terminal killed, 10 times": lambda place: terminal.killed(place, 10),
     "run after run over one lake killed": lambda place: terminal.killed_again_and_again(place, 5),
     "two runs at once": terminal.two_at_once,
@@ -38,27 +38,27 @@ DRILLS: dict[str, Callable[[Ground], Verdict]] = {
 @click.command()
 @click.option("--seed", type=int, help="What chance decides, such as moments of death; drawn and shown if not given.")
 @click.option("--weeks", default=WEEKS, show_default=True, help="Weeks in a lake, at most 20.")
-@click.option("--only", default="", help="Drills whose name has this in it.")
+@click.option("--only", default="", help="Fault injection whose name has this in it.")
 def main(seed: int | None, weeks: int, only: str) -> None:
-    """Carry out the drills; exit 1 unless nothing was lost, doubled, different or left over."""
+    """Carry out the scenarios; exit 1 unless nothing was lost, doubled, different or left over."""
     console = Console()
     seed = time.time_ns() % 10_000 if seed is None else seed
     console.print(f"Seed {seed}")
-    table = Table(title=f"Drills (seed {seed})", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("drill", no_wrap=True)
+    table = Table(title=f"Fault injection (seed {seed})", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("scenario", no_wrap=True)
     for column in ("weeks", "lost", "doubled", "different", "leftovers", "seconds"):
         table.add_column(column, justify="right")
     failed = False
-    for name, drill in DRILLS.items():
+    for name, scenario in SCENARIOS.items():
         if only not in name:
             continue
         console.print(name, highlight=False)
         start = time.monotonic()
         try:
-            with ground(weeks, seed, lambda word: console.print(word, style="dim", highlight=False)) as place:
-                verdict = drill(place)
+            with sandbox(weeks, seed, lambda word: console.print(word, style="dim", highlight=False)) as place:
+                verdict = scenario(place)
             counts = [str(count) for count in vars(verdict).values()]
-        except DrillError as error:
+        except ScenarioError as error:
             console.print(str(error), style="red", highlight=False, markup=False)
             verdict, counts = None, ["failed", "", "", "", ""]
         failed |= verdict is None or not verdict.clean

@@ -1,4 +1,4 @@
-"""Drills across the weekends on which New York changes its clocks."""
+"""Fault injection across the weekends on which New York changes its clocks."""
 
 import datetime as dt
 from pathlib import Path
@@ -10,7 +10,7 @@ from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
 from mta_pipeline.weeks import NEW_YORK, week_after, week_before, week_start, weeks_between
 from mta_pipeline_tests.fault_injection.lake_comparison import Verdict
-from mta_pipeline_tests.fault_injection.sandbox import Ground
+from mta_pipeline_tests.fault_injection.sandbox import Sandbox
 
 CHANGES = ("2014-03-08", "2014-11-01")
 """The weeks of 2014 that begin on the Saturday before a change."""
@@ -18,15 +18,15 @@ CHANGES = ("2014-03-08", "2014-11-01")
 ZONES = ("UTC", NEW_YORK, "Pacific/Auckland")
 
 
-def changed(ground: Ground) -> Verdict:
+def changed(sandbox: Sandbox) -> Verdict:
     """Weeks around both changes, on machines in several time zones, against one in none of them and the known truth."""
     total = Verdict()
     for change in CHANGES:
         weeks = weeks_between(week_before(change), week_after(change))
-        feed = ground.sample(ground.root / f"feed-{change}", weeks=weeks)
-        undisturbed = ground.undisturbed_of(str(feed), weeks)
+        feed = sandbox.sample(sandbox.root / f"feed-{change}", weeks=weeks)
+        undisturbed = sandbox.undisturbed_of(str(feed), weeks)
         for zone in ZONES:
-            site = ground.site(feed=str(feed), weeks=weeks)
+            site = sandbox.site(feed=str(feed), weeks=weeks)
             site.environment["TZ"] = zone
             site.run()
             total += site.judge(undisturbed)

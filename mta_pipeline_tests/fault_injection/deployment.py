@@ -26,8 +26,8 @@ from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.fault_injection.sandbox import (
     IN_PROGRESS,
     WEEKLY_KEYS,
-    DrillError,
-    Ground,
+    Sandbox,
+    ScenarioError,
     Site,
     end,
     kill_all,
@@ -157,12 +157,12 @@ class Deployment:
         """Wait until backfills have come to an end; they must have succeeded.
 
         Raises:
-            DrillError: one has not.
+            ScenarioError: one has not.
         """
         for backfill_id in ids:
             wait_until(lambda: self._status(backfill_id) in BULK_ACTION_TERMINAL_STATUSES, "a backfill", every=0.3)  # noqa: B023
             if self._status(backfill_id) is not BulkActionStatus.COMPLETED_SUCCESS:
-                raise DrillError(f"the backfill ended as {self._status(backfill_id)}\n{self.failures()}")
+                raise ScenarioError(f"the backfill ended as {self._status(backfill_id)}\n{self.failures()}")
 
     def failures(self) -> str:
         """What failed runs say."""
@@ -180,27 +180,27 @@ class Deployment:
         with self.site.instance() as instance:
             backfill = instance.get_backfill(backfill_id)
         if backfill is None:
-            raise DrillError(f"there is no backfill {backfill_id}")
+            raise ScenarioError(f"there is no backfill {backfill_id}")
         return backfill.status
 
     def _webserver_answers(self) -> bool:
         if self._webserver.answers():
             return True
         if self._processes["webserver"].poll() is not None:
-            raise DrillError(f"no webserver:\n{self.site.log('webserver.txt')[-2000:]}")
+            raise ScenarioError(f"no webserver:\n{self.site.log('webserver.txt')[-2000:]}")
         return False
 
 
 @contextmanager
-def deployment(ground: Ground, *, feed: str | None = None, look_every: int = 300) -> Iterator[Deployment]:
+def deployment(sandbox: Sandbox, *, feed: str | None = None, look_every: int = 300) -> Iterator[Deployment]:
     """A site whose daemon and webserver run, with the reference tables in its lake."""
-    deployed = Deployment(ground.site_with_reference_tables(feed=feed))
+    deployed = Deployment(sandbox.site_with_reference_tables(feed=feed))
     deployed.site.environment["MTA_LOOK_EVERY"] = str(look_every)
     try:
         deployed.start_daemon()
         deployed.start_webserver()
         yield deployed
-    except DrillError as error:
-        raise DrillError(f"{error}\n{deployed.site.log('daemon.txt')[-3000:]}") from error
+    except ScenarioError as error:
+        raise ScenarioError(f"{error}\n{deployed.site.log('daemon.txt')[-3000:]}") from error
     finally:
         deployed.stop()

@@ -1,4 +1,4 @@
-"""What a drill is judged by: the lake afterwards, against the lake of a run that nothing disturbed."""
+"""What a scenario is judged by: the lake afterwards, against the lake of a run that nothing disturbed."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in GRAINS))
 
 @dataclass(frozen=True)
 class Verdict:
-    """Counts that are all zero when a drill went well: weeks lost or doubled, files different or left over."""
+    """Counts that are all zero when a scenario went well: weeks lost or doubled, files different or left over."""
 
     weeks: int = 0
     lost: int = 0

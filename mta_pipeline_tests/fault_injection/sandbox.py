@@ -1,4 +1,4 @@
-"""The ground drills take place on: a sample feed, and lakes, homes and processes in a temporary place."""
+"""The sandbox scenarios take place on: a sample feed, and lakes, homes and processes in a temporary place."""
 
 import os
 import random
@@ -41,13 +41,13 @@ TURNSTILES = 12
 FILES_PER_WEEK = len(WEEKLY) + 1
 
 
-class DrillError(AssertionError):
-    """A drill could not be carried out, or ended otherwise than it must."""
+class ScenarioError(AssertionError):
+    """A scenario could not be carried out, or ended otherwise than it must."""
 
 
 @dataclass
-class Ground:
-    """Where drills take place. The weeks lie around a change of layout and the end of daylight-saving time."""
+class Sandbox:
+    """Where scenarios take place. The weeks lie around a change of layout and the end of daylight-saving time."""
 
     root: Path
     rng: random.Random
@@ -103,19 +103,19 @@ class Ground:
 
 
 @contextmanager
-def ground(weeks: int, seed: int, note: Callable[[str], None] = print) -> Iterator[Ground]:
-    """Ground for drills over so many weeks; removed afterwards.
+def sandbox(weeks: int, seed: int, note: Callable[[str], None] = print) -> Iterator[Sandbox]:
+    """Sandbox for scenarios over so many weeks; removed afterwards.
 
     In memory where that can be had: a killed process loses nothing that it wrote to a file system, so a slow disk
-    would only make drills slow.
+    would only make scenarios slow.
     """
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="mta-drills-", dir=memory if os.access(memory, os.W_OK) else None) as root:
+    with tempfile.TemporaryDirectory(prefix="mta-faults-", dir=memory if os.access(memory, os.W_OK) else None) as root:
         keys = weeks_between("2014-08-30", "2015-01-10")
         assert len(keys) == 20
         middle = 7  # the first week in the modern layout is among any few around here
         few = keys[max(0, middle - weeks // 2) :][:weeks]
-        yield Ground(Path(root), random.Random(seed), few, note)
+        yield Sandbox(Path(root), random.Random(seed), few, note)
 
 
 @dataclass
@@ -175,7 +175,7 @@ class Site:
         """`mta-pipeline run` over the weeks, to its end.
 
         Raises:
-            DrillError: it ended otherwise than expected.
+            ScenarioError: it ended otherwise than expected.
         """
         self.ends(self.start_run(*options), expect)
 
@@ -186,7 +186,7 @@ class Site:
         finally:
             end(process)
         if code != expect:
-            raise DrillError(f"exit code {code} instead of {expect}:\n{self.log()[-3000:]}")
+            raise ScenarioError(f"exit code {code} instead of {expect}:\n{self.log()[-3000:]}")
 
     def log(self, name: str = "log.txt") -> str:
         """What the processes have written."""
@@ -271,10 +271,10 @@ def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PA
     """Wait until something holds.
 
     Raises:
-        DrillError: it does not, however long one waits.
+        ScenarioError: it does not, however long one waits.
     """
     until = time.monotonic() + patience
     while not condition():
         if time.monotonic() > until:
-            raise DrillError(f"waited {patience:.0f} s in vain for {what}")
+            raise ScenarioError(f"waited {patience:.0f} s in vain for {what}")
         time.sleep(every)

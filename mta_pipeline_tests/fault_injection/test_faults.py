@@ -1,4 +1,4 @@
-"""A short form of the drills (`make drills` runs all of them), and proof that a verdict tells what is wrong."""
+"""A short form of the scenarios (`make scenarios` runs all of them), and proof that a verdict tells what is wrong."""
 
 import random
 import shutil
@@ -7,10 +7,10 @@ import pytest
 
 from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
 from mta_pipeline_tests.fault_injection import daemon, terminal
-from mta_pipeline_tests.fault_injection.__main__ import DRILLS
-from mta_pipeline_tests.fault_injection.__main__ import WEEKS as WEEKS_OF_A_DRILL
+from mta_pipeline_tests.fault_injection.__main__ import SCENARIOS
+from mta_pipeline_tests.fault_injection.__main__ import WEEKS as WEEKS_OF_A_SCENARIO
 from mta_pipeline_tests.fault_injection.lake_comparison import Verdict, judge
-from mta_pipeline_tests.fault_injection.sandbox import ground
+from mta_pipeline_tests.fault_injection.sandbox import sandbox
 
 SHORT = {
     "a run is killed": lambda place: terminal.killed(place, 1),
@@ -21,20 +21,20 @@ SHORT = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("drill", SHORT.values(), ids=SHORT.keys())
-def test_afterwards_the_lake_is_as_if_nothing_had_happened_when(drill, processes):
-    with ground(weeks=3, seed=0) as place:
-        verdict = drill(place)
+@pytest.mark.parametrize("scenario", SHORT.values(), ids=SHORT.keys())
+def test_afterwards_the_lake_is_as_if_nothing_had_happened_when(scenario, processes):
+    with sandbox(weeks=3, seed=0) as place:
+        verdict = scenario(place)
     assert verdict == Verdict(weeks=3)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("drill", DRILLS.values(), ids=DRILLS.keys())
-def test_afterwards_a_lake_of_many_weeks_is_as_if_nothing_had_happened_when(drill, processes):
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_afterwards_a_lake_of_many_weeks_is_as_if_nothing_had_happened_when(scenario, processes):
     seed = random.randrange(10_000)
     print(f"seed {seed}")
-    with ground(WEEKS_OF_A_DRILL, seed) as place:
-        verdict = drill(place)
+    with sandbox(WEEKS_OF_A_SCENARIO, seed) as place:
+        verdict = scenario(place)
     assert verdict == Verdict(weeks=verdict.weeks)
 
 

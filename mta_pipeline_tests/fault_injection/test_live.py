@@ -7,7 +7,7 @@ import pytest
 
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.fault_injection.deployment import Deployment
-from mta_pipeline_tests.fault_injection.sandbox import Ground, ground, wait_until
+from mta_pipeline_tests.fault_injection.sandbox import Sandbox, sandbox, wait_until
 from mta_pipeline_tests.support.feed_server import FeedServer, serve_feed
 
 pytestmark = pytest.mark.slow
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def place(processes):
-    with ground(weeks=4, seed=0) as place:
+    with sandbox(weeks=4, seed=0) as place:
         yield place
 
 
 @pytest.fixture
-def server(place: Ground):
+def server(place: Sandbox):
     with serve_feed(Path(shutil.copytree(place.sample(), place.root / "published"))) as server:
         yield server
 
