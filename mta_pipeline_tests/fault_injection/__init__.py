@@ -1,6 +1,5 @@
 """Fault injection: something breaks in a real deployment, and afterwards the lake must be as if nothing had.
 
-`make fault-injection` runs all scenarios and prints a table; a smoke run of some is among the tests. A deployment here is
-what a laptop has,
-in a temporary place: the repository's dagster.yaml and workspace.yaml, processes of the real commands, feed and lake.
+`make fault-injection` runs all scenarios and prints a table; the tests run some of them. A deployment is what a laptop
+has, in a temporary place: the repository's dagster.yaml and workspace.yaml, processes of the real commands, feed, lake.
 """
