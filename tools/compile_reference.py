@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DECISIONS = Path(__file__).with_name("reference_decisions.csv")
-PACKAGE_DATA = Path(__file__).parents[1] / "mta_pipeline" / "reference"
+PACKAGE_DATA = Path(__file__).parents[1] / "mta_pipeline" / "turnstile" / "reference"
 
 BOROUGHS = {"M": "Manhattan", "Bk": "Brooklyn", "Q": "Queens", "Bx": "Bronx", "SI": "Staten Island"}
 OTHER_CARRIERS = ("PTH", "RIT")
