@@ -9,12 +9,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import sqlalchemy
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -52,14 +53,14 @@ def _do_not_sync(connection: object, _: object) -> None:
 
 # Each of Dagster's instances reads its hundred migrations anew; a process needs to do that once.
 _read_migrations = ScriptDirectory.from_config
-_migrations_in = cache(lambda location: {})
+_scripts: dict[str, ScriptDirectory] = {}
 
 
-def _migrations(config):  # type: ignore[no-untyped-def]
-    known = _migrations_in(config.get_main_option("script_location"))
-    if not known:
-        known["script"] = _read_migrations(config)
-    return known["script"]
+def _migrations(config: Config) -> ScriptDirectory:
+    location = config.get_main_option("script_location") or ""
+    if location not in _scripts:
+        _scripts[location] = _read_migrations(config)
+    return _scripts[location]
 
 
 ScriptDirectory.from_config = staticmethod(_migrations)  # type: ignore[method-assign]
