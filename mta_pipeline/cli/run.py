@@ -33,21 +33,17 @@ from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings
 from mta_pipeline.sources.turnstile_files import Feed
+from mta_pipeline.tables import RIDERSHIP
 from mta_pipeline.telemetry.progress import read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-)
+from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
 from mta_pipeline.weeks import contiguous_ranges, week_after
 
 # Dagster's own lines would drown the progress; they are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-_ANSWERS_COME_FROM: Final = (TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+_ANSWERS_COME_FROM: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
 
 
 @dataclass

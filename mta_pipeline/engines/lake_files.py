@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
 
 import polars as pl
 
 from mta_pipeline.lake.storage import part_path, weeks_there
 from mta_pipeline.schema import Table
-from mta_pipeline.tables import REFERENCE, WEEKLY
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
-
-_MADE_WITH_A_WEEK: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+from mta_pipeline.tables import REFERENCE, RIDERSHIP, WEEKLY
 
 
 class LakeIncompleteError(LookupError):
@@ -52,4 +48,4 @@ def is_there(lake_root: str, table: Table) -> bool:
 
 def weeks_in_lake(lake_root: str) -> set[str]:
     """The weeks that are in the lake with traffic, days and hours."""
-    return set.intersection(*(weeks_there(lake_root, table.layer, table.name) for table in _MADE_WITH_A_WEEK))
+    return set.intersection(*(weeks_there(lake_root, table.layer, table.name) for table in RIDERSHIP))

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, TickStatus
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.orchestration.dagster_internals import (
+    AssetCheckExecutionRecordStatus,
+    InstigatorState,
+    InstigatorType,
+    PartitionKeyFilter,
+    TickStatus,
+)
 from mta_pipeline.orchestration.keys import FEED_KEY, asset_key
 from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_READINGS

@@ -10,13 +10,7 @@ import dagster as dg
 from mta_pipeline.lake.raw_files import RAW_TABLE
 from mta_pipeline.lake.raw_pages import RAW
 from mta_pipeline.schema import Table
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    TURNSTILE_READINGS,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-)
+from mta_pipeline.tables import RIDERSHIP, STAGED
 
 if TYPE_CHECKING:
     from mta_pipeline.sources.socrata.dataset import SodaDataSet
@@ -35,10 +29,9 @@ def raw_key(data_set: "SodaDataSet") -> dg.AssetKey:
 FEED_KEY: Final = dg.AssetKey(["feed", "turnstile_file"])
 RAW_KEY: Final = dg.AssetKey(RAW_TABLE)
 REPORT_KEY: Final = dg.AssetKey(["report", "ridership_report"])
-WEEKLY_KEYS: Final = (
-    RAW_KEY,
-    *map(asset_key, (TURNSTILE_READINGS, TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)),
-)
+WEEKLY_KEYS: Final = (RAW_KEY, *map(asset_key, (*STAGED, *RIDERSHIP)))
+"""The assets that one weekly file becomes."""
+
 # --- jobs ---
 
 REFERENCE_JOB: Final = "reference_tables"

@@ -8,16 +8,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
-from dagster._core.storage.tags import (
+
+from mta_pipeline.lake.discovery import Attempt
+from mta_pipeline.orchestration.dagster_internals import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
+    CheckedMaterialization,
 )
-
-from mta_pipeline.lake.discovery import Attempt
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.weeks import weeks_between
 
@@ -83,7 +81,7 @@ def refusals(instance: dg.DagsterInstance, weeks: Collection[str]) -> dict[str, 
 
 def latest_materializations(
     instance: dg.DagsterInstance, key: dg.AssetKey, weeks: Collection[str]
-) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+) -> dict[str, CheckedMaterialization]:
     """What a check's result of these weeks is about: one that does not say so counts as outdated."""
     storage = instance.event_log_storage
     ids = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(weeks))
@@ -91,7 +89,7 @@ def latest_materializations(
         return {}
     wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(ids.values()))
     return {
-        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+        record.partition_key: CheckedMaterialization(
             storage_id=record.storage_id, run_id=record.event_log_entry.run_id, timestamp=record.timestamp
         )
         for record in instance.fetch_materializations(wanted, limit=len(ids)).records

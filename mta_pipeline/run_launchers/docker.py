@@ -6,11 +6,11 @@ What becomes of a container after its launch is the caretaker's, or of Dagster's
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
-from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster_docker import DockerRunLauncher
 from dagster_docker.container_context import DockerContainerContext
 from docker.models.containers import Container
 
+from mta_pipeline.orchestration.dagster_internals import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from mta_pipeline.orchestration.keys import MEMORY_TAG
 from mta_pipeline.run_launchers.limits import container_arguments, largest
 from mta_pipeline.telemetry.run_traces import run_ids, tell_of_dead_run

@@ -8,10 +8,13 @@ again, or launched again) does not belong here.
 from typing import Final
 
 import dagster as dg
-from dagster._core.events import DagsterEventType, EngineEventData
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
-from dagster._utils import process_is_alive
 
+from mta_pipeline.orchestration.dagster_internals import (
+    CheckRunHealthResult,
+    EngineEventData,
+    WorkerStatus,
+    process_is_alive,
+)
 from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 
 _GONE: Final = "Its process is gone: killed, or the machine went down. Weeks that were done stay; launch it again."
@@ -47,7 +50,7 @@ def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether the process that the run's log names is no more; a run that names none counts as alive."""
     pids = [
         int(str(event.dagster_event.event_specific_data.metadata["pid"].value))
-        for event in instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+        for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
         if event.dagster_event
         and isinstance(event.dagster_event.event_specific_data, EngineEventData)
         and "pid" in event.dagster_event.event_specific_data.metadata

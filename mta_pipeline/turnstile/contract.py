@@ -216,12 +216,13 @@ STATION_COMPLEXES: Final = Table(
     key=("complex_id",),
 )
 
-TABLES: Final = (
-    TURNSTILE_READINGS,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    CONTROL_AREAS,
-    STATION_COMPLEXES,
-)
+STAGED: Final = (TURNSTILE_READINGS, TURNSTILE_REJECTS)
+"""The weekly tables that are made from a week's file."""
+
+RIDERSHIP: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+"""The weekly tables that are made from the readings of a week and of the week before."""
+
+REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
+"""The tables that come with the project."""
+
+TABLES: Final = (*STAGED, *RIDERSHIP, *REFERENCE)

@@ -8,22 +8,24 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.events import JobFailureData
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickStatus
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.tags import (
+from pydantic import BaseModel
+
+from mta_pipeline.notifications.incidents import NO_WEEK, Incidents, Kind
+from mta_pipeline.orchestration.dagster_internals import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
     SCHEDULE_NAME_TAG,
     SENSOR_NAME_TAG,
     WILL_RETRY_TAG,
+    AssetCheckExecutionRecordStatus,
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    JobFailureData,
+    PartitionKeyFilter,
+    SerializableErrorInfo,
+    TickStatus,
 )
-from dagster_shared.error import SerializableErrorInfo
-from pydantic import BaseModel
-
-from mta_pipeline.notifications.incidents import NO_WEEK, Incidents, Kind
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.run_records import weeks_of
 

@@ -16,7 +16,7 @@ from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.parquet import from_polars, made_from, scan, to_parquet, to_polars
 from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
 from mta_pipeline.lake.validation import violations
-from mta_pipeline.orchestration.io_managers.dagster_internals import add_week_metadata, materializations
+from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.specs import contract_of
