@@ -42,7 +42,7 @@ dev: .venv/.base home ## Open the Dagster UI on the same data
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg dev
 
 # The tests of a file stay together, so that what they share is made once.
-TEST := .venv/bin/pytest --dist loadfile
+TEST := .venv/bin/pytest --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: .venv/.dev ## Run the fast tests (2 min)

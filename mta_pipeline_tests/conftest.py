@@ -37,6 +37,18 @@ SLOW_FIXTURES = {
 }
 """Fixtures that a fast test must not use, and why."""
 
+LONGEST_FILES = (
+    "integration/test_bigquery_warehouse",
+    "integration/test_parity",
+    "fault_injection/test_live",
+    "fault_injection/test_faults",
+    "dagster/test_automation",
+    "integration/test_lake_on_gcs",
+    "dagster/test_faults",
+    "dagster/test_marts",
+)
+"""They begin first, since a file's tests stay in one process: the last one alone would keep the others waiting."""
+
 # How long an example takes says something of the machine, and nothing of the code.
 hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("here"), derandomize=True, print_blob=True)
@@ -72,6 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if fault := misplaced(item):
             item.setup = partial(pytest.fail, fault, pytrace=False)  # type: ignore[method-assign]
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
+    return LONGEST_FILES.index(name) if name in LONGEST_FILES else len(LONGEST_FILES)
 
 
 def misplaced(item: pytest.Item) -> str | None:

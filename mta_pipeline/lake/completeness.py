@@ -8,7 +8,8 @@ of the project, weeks are done again by saying so.
 from collections.abc import Sequence
 
 from mta_pipeline.lake.parquet import made_from
-from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.lake.raw import DamagedRawFile
+from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import part_path, weeks_there
 from mta_pipeline.schema import Table
 from mta_pipeline.sources.errors import BadFile

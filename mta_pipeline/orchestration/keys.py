@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from mta_pipeline.lake.raw import RAW
 from mta_pipeline.lake.raw_files import RAW_TABLE
-from mta_pipeline.lake.raw_pages import RAW
 from mta_pipeline.schema import Table
 from mta_pipeline.tables import RIDERSHIP, STAGED
 

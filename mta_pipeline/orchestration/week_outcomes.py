@@ -10,6 +10,7 @@ import dagster as dg
 
 from mta_pipeline.lake.completeness import is_made_from
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
 
 UP_TO_DATE: Final = "complete, left as it is"
@@ -20,11 +21,9 @@ def skips_complete_weeks(context: dg.AssetExecutionContext) -> bool:
     return context.run.tags.get(COMPLETE_WEEKS) == SKIP
 
 
-def is_up_to_date(
-    context: dg.AssetExecutionContext, lake_root: str, week: str, origin: str | None, *tables: Table
-) -> bool:
+def is_up_to_date(context: dg.AssetExecutionContext, lake: Lake, week: str, origin: str | None, *tables: Table) -> bool:
     """Whether the run leaves these tables of a week as they are, since they are made from what they would be now."""
-    return skips_complete_weeks(context) and origin is not None and is_made_from(lake_root, week, origin, *tables)
+    return skips_complete_weeks(context) and origin is not None and is_made_from(lake.lake_root, week, origin, *tables)
 
 
 @dataclass

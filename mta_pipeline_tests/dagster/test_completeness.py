@@ -7,6 +7,7 @@ import pytest
 
 from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import contiguous_ranges, week_after
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
@@ -111,7 +112,7 @@ class MeetsARival(ParquetIOManager):
 
 
 def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path):
-    meets_a_rival = MeetsARival(lake_root=str(tmp_path / "lake"))
+    meets_a_rival = MeetsARival(lake=Lake(lake_root=str(tmp_path / "lake")))
     project = Project(tmp_path, {"io_manager": meets_a_rival})
     project.publish(FIRST, quiet_week(FIRST))
     project.publish(SECOND, quiet_week(SECOND, start=520))
@@ -139,7 +140,7 @@ class SpoilsTraffic(ParquetIOManager):
 
 
 def test_a_week_whose_traffic_breaks_its_contract_stays_due_and_the_others_go_on(tmp_path):
-    project = Project(tmp_path, {"io_manager": SpoilsTraffic(lake_root=str(tmp_path / "lake"))})
+    project = Project(tmp_path, {"io_manager": SpoilsTraffic(lake=Lake(lake_root=str(tmp_path / "lake")))})
     for week in WEEKS:
         project.publish(week, sound_week(week))
     project.have(THIRD)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.orchestration.keys import raw_key
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.sources.errors import FeedError
@@ -47,14 +47,14 @@ def changed_data_sets_sensor(
         "newer, and asks for those that are new or were corrected. Where nothing has landed yet, for the newest week.",
     )
     def changed_data_sets(
-        context: dg.SensorEvaluationContext, soda: dg.ResourceParam[SodaPortal], raw_layer: RawLayer
+        context: dg.SensorEvaluationContext, soda: dg.ResourceParam[SodaPortal], raw_layer: Lake
     ) -> dg.SensorResult:
         cursor = PortalCursor.model_validate_json(context.cursor) if context.cursor else PortalCursor()
         api, until = soda.open(fail_fast=True), time.monotonic() + SECONDS_PER_TICK
         requests: list[dg.RunRequest] = []
         faults: list[str] = []
         for data_set in data_sets:
-            raw = SodaRaw(raw_layer.lake_root, data_set)
+            raw = raw_layer.pages(data_set)
             try:
                 _look(raw, api, cursor, weeks.get_partition_keys(), requests, until=until)
             except FeedError as error:  # about this one alone, perhaps: its id may be wrong

@@ -10,7 +10,7 @@ import dagster as dg
 from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import in_progress, range_tags, weeks_of
 from mta_pipeline.sources.errors import BadFile, FeedError
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
@@ -44,7 +44,7 @@ def weekly_turnstile_schedule(
         "there yet is a skipped tick, and is looked for again later that day.",
     )
     def weekly_turnstile(
-        context: dg.ScheduleEvaluationContext, feed: TurnstileFeed, raw_layer: RawLayer
+        context: dg.ScheduleEvaluationContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
         calendar = weeks.get_partition_keys(current_time=at)

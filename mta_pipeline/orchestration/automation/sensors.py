@@ -14,7 +14,7 @@ import dagster as dg
 from mta_pipeline.lake.discovery import Discovery, DiscoveryCursor, look
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FEED_KEY, RAW_KEY, REACHABLE, SKIP
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import in_progress, last_attempts, range_tags
 from mta_pipeline.weeks import contiguous_ranges, weeks_between
 
@@ -51,9 +51,7 @@ def published_weeks_sensor(
         "contents, the oldest first. An unreachable feed is a skipped tick; after "
         f"{ALARM_AFTER} in a row the check feed/turnstile_file:{REACHABLE} fails, until the feed answers again.",
     )
-    def published_weeks(
-        context: dg.SensorEvaluationContext, feed: TurnstileFeed, raw_layer: RawLayer
-    ) -> dg.SensorResult:
+    def published_weeks(context: dg.SensorEvaluationContext, feed: TurnstileFeed, raw_layer: Lake) -> dg.SensorResult:
         cursor = DiscoveryCursor.model_validate_json(context.cursor) if context.cursor else DiscoveryCursor()
         instance, raw = context.instance, raw_layer.files()
         # In this order: a run that ends in between counts as under way, and its weeks are looked at next time.

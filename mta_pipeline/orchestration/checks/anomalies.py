@@ -16,7 +16,7 @@ from mta_pipeline.lake.storage import part_path
 from mta_pipeline.orchestration.checks.weekly import Finding, check_ins, check_spec, results
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import COMPLEXES_AS_USUAL, COMPLEXES_READ_IN_TIME, WEEK_AS_USUAL
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
 from mta_pipeline.turnstile.anomalies import (
     LEAST_WEEKS,
@@ -55,9 +55,7 @@ def _as_usual(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
     )
 
     @dg.multi_asset_check(name="check_complex_daily_as_usual", specs=[week, complexes], ins=check_ins(COMPLEX_DAILY))
-    def check(
-        context: dg.AssetCheckExecutionContext, raw_layer: RawLayer, complex_daily: WeeklyInputs
-    ) -> Iterator[Any]:
+    def check(context: dg.AssetCheckExecutionContext, raw_layer: Lake, complex_daily: WeeklyInputs) -> Iterator[Any]:
         judge = AnomalyDetector(figures_in(raw_layer.lake_root))
 
         def findings() -> Iterator[Finding]:

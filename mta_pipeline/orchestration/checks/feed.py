@@ -13,7 +13,7 @@ from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.orchestration.conditions import several_times_a_day
 from mta_pipeline.orchestration.keys import FEED_KEY, NEWEST_WEEK_LANDED, NO_WEEK_LEFT_OUT, REACHABLE
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import refusals
 from mta_pipeline.sources.errors import FeedError
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
@@ -52,7 +52,7 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
         ],
     )
     def check_feed(
-        context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
+        context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.AssetCheckResult]:
         source, lake_root = feed.open(fail_fast=True), raw_layer.lake_root
         offered, fault = _asked(source)

@@ -8,11 +8,10 @@ import polars as pl
 
 from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP
 from mta_pipeline.hourly_ridership.published import hours_missing, is_subway, unknown_complexes
-from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.orchestration.checks.weekly import Finding, check_spec, results
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import asset_key
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 
@@ -39,8 +38,8 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
     )
     specs = [accounted, *([enough] if least is not None else []), *([sound] if most is not None else [])]
 
-    def findings(lake_root: str, week: str | None, rows: int, rejects: pl.DataFrame) -> Iterator[Finding]:
-        manifest = SodaRaw(lake_root, data_set).manifest(week)
+    def findings(lake: Lake, week: str | None, rows: int, rejects: pl.DataFrame) -> Iterator[Finding]:
+        manifest = lake.pages(data_set).manifest(week)
         published = manifest.rows if manifest else 0
         by_reason = dict(rejects["reason"].value_counts(sort=True).rows())
         words = f"{published:,} rows came, {rows:,} are typed and {rejects.height:,} rejected"
@@ -54,22 +53,20 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
     if not data_set.is_weekly:
 
         @dg.multi_asset_check(name=f"check_{data_set.table}", specs=specs, ins=ins)
-        def check_whole(
-            raw_layer: RawLayer, staged: pl.DataFrame, rejects: pl.DataFrame
-        ) -> Iterator[dg.AssetCheckResult]:
-            for finding in findings(raw_layer.lake_root, None, staged.height, rejects):
+        def check_whole(raw_layer: Lake, staged: pl.DataFrame, rejects: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
+            for finding in findings(raw_layer, None, staged.height, rejects):
                 yield finding.of_whole_table()
 
         return [check_whole]
 
     @dg.multi_asset_check(name=f"check_{data_set.table}", specs=specs, ins=ins)
     def check_weeks(
-        context: dg.AssetCheckExecutionContext, raw_layer: RawLayer, staged: WeeklyInputs, rejects: WeeklyInputs
+        context: dg.AssetCheckExecutionContext, raw_layer: Lake, staged: WeeklyInputs, rejects: WeeklyInputs
     ) -> Iterator[Any]:
         of_weeks = (
             finding
             for week in staged.weeks_there()
-            for finding in findings(raw_layer.lake_root, week, _height(staged, week), rejects[week])
+            for finding in findings(raw_layer, week, _height(staged, week), rejects[week])
         )
         yield from results(context, staged.weeks, specs, of_weeks)
 

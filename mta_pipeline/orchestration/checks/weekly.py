@@ -13,7 +13,7 @@ import polars as pl
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import CARRY_IN_PRESENT, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import latest_materializations
 from mta_pipeline.schema import Table
 from mta_pipeline.turnstile.complexes import unknown_booths
@@ -93,7 +93,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
     )
     def check(
         context: dg.AssetCheckExecutionContext,
-        raw_layer: RawLayer,
+        raw_layer: Lake,
         turnstile_readings: WeeklyInputs,
         turnstile_rejects: WeeklyInputs,
         control_areas: pl.DataFrame,
