@@ -1,7 +1,7 @@
-"""All tables of the lake that are declared in code, whichever feed they come from.
+"""All tables of the lake that are declared in code, from all feeds.
 
-Engines, the catalogue and the warehouse take them from here. What each means is said in its feed's own contract; tables
-that are declared in YAML are not among them.
+Engines, the catalogue and the warehouse use this list. The contracts of the feeds define the tables. Tables that are
+declared in YAML are not included.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
 TABLES: Final = (*TURNSTILE, *HOURLY)
 
 REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
-"""The tables that come with the project, and that everything needs."""
+"""The tables that come with the project. Everything else needs them."""
 
 WITHOUT_WEEKS: Final = (*REFERENCE, OMNY_SHARE)
 

@@ -182,7 +182,7 @@ def test_a_feed_that_is_not_there_is_told_also_when_weeks_are_named():
 def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable():
     result = typed("run", MTA_LAST_WEEK="2024-01-07")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: Settings that cannot be used: MTA_LAST_WEEK: ")
+    assert result.output.startswith("Error: Invalid settings: MTA_LAST_WEEK: ")
 
 
 def test_a_lake_without_the_weeks_asked_for_says_so():
