@@ -106,7 +106,7 @@ def test_estimates_from_turnstiles_agree_with_what_is_published_by_construction(
 
 
 def test_the_report_shows_the_agreement_and_the_catalogue_its_picture(project):
-    assert "Against what the MTA publishes" in (project.lake / "report" / "index.html").read_text()
+    assert "Comparison with published ridership" in (project.lake / "report" / "index.html").read_text()
     made = project.instance.get_latest_materialization_event(dg.AssetKey(["report", "ridership_report"]))
     assert "data:image/png;base64," in made.asset_materialization.metadata["agreement"].value
 
