@@ -111,19 +111,19 @@ class BigQueryWarehouse:
             LakeIncompleteError: a reference table is not in the lake.
             BigQueryError: a request failed, or a table with the same name is of another kind.
         """
-        with _explained():
+        with _translated_errors():
             for layer in dict.fromkeys(table.layer for table in (*TABLES, *WAREHOUSE, *MARTS)):
                 self._make_dataset(layer)
             files = {table: self._files(table) for table in TABLES}
             loaded = 0
             if self.storage == "native":
-                loaded = self._load_what_is_new(files, say)
+                loaded = self._load_new_files(files, say)
             else:
                 for table, found in files.items():
-                    self._point_to(table, list(found.values()))
+                    self._make_external(table, list(found.values()))
             self._replace_calendar()
             for view in VIEWS:
-                self._run(self._as(view, "VIEW"))
+                self._run(self._create_statement(view, "VIEW"))
         return {"project": self.client.project, "datasets": self._dataset("*"), "files_loaded": loaded}
 
     def publish_mart(self, name: str) -> Mapping[str, Any]:
@@ -133,7 +133,7 @@ class BigQueryWarehouse:
             BigQueryError: the query would scan more than `max_bytes`, or it failed. The existing table stays.
         """
         [mart] = [mart for mart in MARTS if mart.name == name]
-        with _explained():
+        with _translated_errors():
             dry = self.client.query(
                 self._query(mart),
                 job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False),
@@ -144,7 +144,7 @@ class BigQueryWarehouse:
                     f"{name} would scan {scanned / GIB:,.1f} GiB, but only {self.max_bytes / GIB:,.0f} are allowed "
                     "(BIGQUERY_MAX_GIB). The query was not run, and the existing table stays."
                 )
-            done = self._run(self._as(mart, "TABLE" if self.storage == "native" else "VIEW"))
+            done = self._run(self._create_statement(mart, "TABLE" if self.storage == "native" else "VIEW"))
         return {
             "bigquery_table": self._path(mart),
             "bytes_scanned_estimate": scanned,
@@ -163,8 +163,8 @@ class BigQueryWarehouse:
 
     # --- native storage: load the lake's tables ---
 
-    def _load_what_is_new(self, files: Mapping[Table, Mapping[str | None, Found]], say: Say) -> int:
-        made = {table: self._make(table) for table in TABLES}
+    def _load_new_files(self, files: Mapping[Table, Mapping[str | None, Found]], say: Say) -> int:
+        made = {table: self._get_or_create(table) for table in TABLES}
         self._make_ledger()
         loaded = self._loaded(made)
         due = [
@@ -229,7 +229,7 @@ class BigQueryWarehouse:
         rows = self._run(
             f"SELECT table_name, CAST(week AS STRING) AS week, generation, loaded_at FROM `{self._ledger}`"  # noqa: S608
         ).result()
-        since = {self._key(table): there.created for table, there in made.items()}
+        since = {self._key(table): current.created for table, current in made.items()}
         loaded: dict[tuple[str, str | None], int] = {}
         for row in rows:
             key = (row["table_name"], row["week"])
@@ -255,18 +255,18 @@ class BigQueryWarehouse:
         ledger.description = "Records which versions of the lake's files were loaded. Rows are only added."
         self.client.create_table(ledger, exists_ok=True)
 
-    def _make(self, table: Table) -> bigquery.Table:
+    def _get_or_create(self, table: Table) -> bigquery.Table:
         """Return the existing table, or create it."""
         wanted = bigquery.Table(self._path(table), _fields(table))
         wanted.description = table.description
         if table in WEEKLY:
             wanted.time_partitioning = _BY_WEEK
             wanted.clustering_fields = _clustering(table)
-        there = self._there(table)
-        if there is not None:
-            if there.table_type != "TABLE":
-                raise self._other_kind(there)
-            return there
+        existing = self._existing(table)
+        if existing is not None:
+            if existing.table_type != "TABLE":
+                raise self._wrong_kind(existing)
+            return existing
         return self.client.create_table(wanted)
 
     def _describe(self, table: Table) -> None:
@@ -277,18 +277,18 @@ class BigQueryWarehouse:
 
     # --- external storage: query the lake's tables in the bucket ---
 
-    def _point_to(self, table: Table, found: Sequence[Found]) -> None:
+    def _make_external(self, table: Table, found: Sequence[Found]) -> None:
         """Create or update an external table over the lake's files, or an empty table if there are no files."""
-        there = self._there(table)
+        existing = self._existing(table)
         if not found:
-            if there is None:
-                self._make(table)
+            if existing is None:
+                self._get_or_create(table)
             return
-        if there is not None and there.table_type == "TABLE":
-            if there.num_rows:
-                raise self._other_kind(there)
-            self.client.delete_table(there)
-            there = None
+        if existing is not None and existing.table_type == "TABLE":
+            if existing.num_rows:
+                raise self._wrong_kind(existing)
+            self.client.delete_table(existing)
+            existing = None
         external = bigquery.ExternalConfig("PARQUET")
         if table in WEEKLY:
             external.source_uris = [f"{self._folder(table)}/*"]
@@ -299,7 +299,7 @@ class BigQueryWarehouse:
         wanted = bigquery.Table(self._path(table))
         wanted.external_data_configuration = external
         wanted.description = table.description
-        if there is None:
+        if existing is None:
             self.client.create_table(wanted)
         else:
             self.client.update_table(wanted, ["external_data_configuration", "description"])
@@ -319,7 +319,7 @@ class BigQueryWarehouse:
             self.client.load_table_from_file(payload, self._path(DIM_DATE), job_config=config).result()
         self._describe(DIM_DATE)
 
-    def _as(self, table: Table, kind: Literal["TABLE", "VIEW"]) -> str:
+    def _create_statement(self, table: Table, kind: Literal["TABLE", "VIEW"]) -> str:
         """The statement that creates or replaces a table or view from the query of `table`."""
         columns = ", ".join(
             f"`{column.name}` {f'{TYPES[column.dtype]} ' if kind == 'TABLE' else ''}"
@@ -365,7 +365,7 @@ class BigQueryWarehouse:
         options.source_uri_prefix = f"{self._folder(table)}/{{week:DATE}}"
         return options
 
-    def _there(self, table: Table) -> bigquery.Table | None:
+    def _existing(self, table: Table) -> bigquery.Table | None:
         try:
             return self.client.get_table(self._path(table))
         except NotFound:
@@ -387,10 +387,10 @@ class BigQueryWarehouse:
             )
         return {}
 
-    def _other_kind(self, there: bigquery.Table) -> BigQueryError:
+    def _wrong_kind(self, existing: bigquery.Table) -> BigQueryError:
         return BigQueryError(
-            f"{there.full_table_id} is a {there.table_type} with {there.num_rows or 0:,} rows, which does not fit "
-            f"BIGQUERY_STORAGE={self.storage}. Drop it, or set another prefix in WAREHOUSE."
+            f"{existing.full_table_id} is a {existing.table_type} with {existing.num_rows or 0:,} rows, which does not "
+            f"fit BIGQUERY_STORAGE={self.storage}. Drop it, or set another prefix in WAREHOUSE."
         )
 
 
@@ -412,7 +412,7 @@ def _fields(table: Table) -> list[bigquery.SchemaField]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     """Turn errors of the BigQuery API into BigQueryError with the API's own message."""
     try:
         yield

@@ -275,6 +275,6 @@ def _one_per_moment(turnstile: Ints, second: Ints, regular: Bools, sound: Ints) 
     best = np.ones(line.size, dtype=np.bool_)
     best[1:] = moment[1:] != moment[:-1]
     others = ~best
-    beaten = regular[line[best][np.cumsum(best) - 1]] & ~regular[line]
-    superseded = int(np.count_nonzero(others & beaten))
+    lost_to_regular = regular[line[best][np.cumsum(best) - 1]] & ~regular[line]
+    superseded = int(np.count_nonzero(others & lost_to_regular))
     return line[best], superseded, int(np.count_nonzero(others)) - superseded

@@ -149,8 +149,8 @@ class AnomalyDetector:
             return Judgement(len(before), 0, [], no_complexes, no_complexes)
         if self._system(week) is None:
             usual = median(known.values["turnstiles"] for w in before if (known := self._known[w]) is not None)
-            gone = Departure("turnstiles", 0.0, usual, -math.inf, is_unusual=True)
-            return Judgement(len(before), 0, [gone], no_complexes, no_complexes)
+            no_turnstiles = Departure("turnstiles", 0.0, usual, -math.inf, is_unusual=True)
+            return Judgement(len(before), 0, [no_turnstiles], no_complexes, no_complexes)
         of_years = {other: d for other in _same_season(week) if (d := self._departures(other)) is not None}
         seasons = list(of_years.values()) if len(of_years) >= LEAST_OF_SEASON else []
         years = len({round((week_start(week) - week_start(other)) / _YEAR) for other in of_years}) if seasons else 0

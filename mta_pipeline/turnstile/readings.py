@@ -132,10 +132,10 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         moments.with_columns(moment=(~pl.col("repeats")).cum_sum(), regular=regular)
         .filter(pl.col("repeats") | pl.col("repeats").shift(-1))
         .sort("moment", ~pl.col("regular"), "source_line", "source_group")
-        .with_columns(first=pl.col("moment").is_first_distinct(), beaten=pl.col("regular").first().over("moment"))
+        .with_columns(first=pl.col("moment").is_first_distinct(), regular_kept=pl.col("regular").first().over("moment"))
     )
     others = ranked.filter(~pl.col("first")).with_columns(
-        reason=pl.when(pl.col("beaten") & ~pl.col("regular"))
+        reason=pl.when(pl.col("regular_kept") & ~pl.col("regular"))
         .then(pl.lit(RejectReason.SUPERSEDED))
         .otherwise(pl.lit(RejectReason.DUPLICATE))
     )
