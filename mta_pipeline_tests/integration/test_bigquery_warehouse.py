@@ -281,7 +281,7 @@ def test_a_mart_that_would_scan_too_much_is_not_run_and_the_estimate_says_what_i
     facts = cloud.lake(max_bytes=1 << 41).publish_mart("system_daily")
     assert (facts["bytes_scanned_estimate"], facts["cost_estimate_usd"]) == (1 << 40, 6.25)
     cloud.session.sent.clear()
-    with pytest.raises(BigQueryError, match=r"system_daily would scan 1,024\.0 GiB, and 1 are allowed"):
+    with pytest.raises(BigQueryError, match=r"system_daily would scan 1,024\.0 GiB, but only 1 are allowed"):
         cloud.lake(max_bytes=1 << 30).publish_mart("system_daily")
     assert [query["configuration"].get("dryRun") for query in cloud.session.queries()] == [True]
 
@@ -307,7 +307,7 @@ def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, mo
 @pytest.mark.slow
 def test_native_tables_with_rows_are_not_taken_for_external_ones(cloud):
     cloud.warehouse.publish(quiet)
-    with pytest.raises(BigQueryError, match="BIGQUERY_STORAGE=external does not go with"):
+    with pytest.raises(BigQueryError, match="does not fit BIGQUERY_STORAGE=external"):
         cloud.lake(storage="external").publish(quiet)
     assert len(cloud.rows(COMPLEX_DAILY)) > 0
 

@@ -221,7 +221,7 @@ def test_lineage_follows_a_column_through_joins_and_sums():
 def test_every_figure_says_that_entries_leave_out_omny(table):
     for column in table.columns:
         if column.name in ("entries", "entries_per_day"):
-            assert "leaves out OMNY taps" in column.description
+            assert "without OMNY taps" in column.description
 
 
 def test_rows_are_sorted_by_a_key_that_names_them(lake):

@@ -61,7 +61,7 @@ def test_a_missing_week_is_a_gap_and_never_zero(lake):
     page = made(lake).html
     assert "Not in the lake:</strong>\nSat 13 Jan 2024 to Fri 19 Jan 2024" in page
     assert "2 of 3" in page
-    assert "no two neighbouring weeks" in page
+    assert "no two consecutive weeks" in page
 
 
 def test_a_line_is_broken_and_a_band_is_drawn_where_a_week_is_missing(lake):
@@ -93,8 +93,8 @@ def test_hours_that_nobody_knows_are_null(lake):
     assert hours.height == 168
     assert hours.filter(weekday=6, hour=9)["exits"].to_list() == [2]
     assert hours.filter(weekday=1)["exits"].to_list() == [None] * 24
-    said = [cell["said"] for cell in charts.hours(hours, "exits", charts.WIDE)["data"]["values"]]
-    assert said[0] == "Monday 0:00 to 1:00: not known"
+    texts = [cell["description"] for cell in charts.hours(hours, "exits", charts.WIDE)["data"]["values"]]
+    assert texts[0] == "Monday 0:00 to 1:00: not known"
 
 
 def test_an_empty_lake_gives_a_page_that_says_what_to_do(lake):
@@ -108,7 +108,7 @@ def test_an_empty_lake_gives_a_page_that_says_what_to_do(lake):
 def test_a_week_without_a_known_rider_says_so_and_draws_no_zeros(lake):
     lake.week(FIRST, *days(FIRST, **LOST))
     report = made(lake)
-    assert report.html.count("No day is known wholly yet.") == 3
+    assert report.html.count("No day has complete data yet.") == 3
     assert set(report.pictures) == {"coverage"}
     assert "Exits, average weekday</dt><dd>not known" in report.html
 

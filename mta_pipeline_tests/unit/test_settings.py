@@ -84,7 +84,7 @@ def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
     [("2024-05-26", "2024-05-26 is a Sunday; weeks start on a Saturday"), ("soon", "valid date")],
 )
 def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable(monkeypatch, value, told):
-    with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{told}"):
+    with pytest.raises(SettingsError, match=rf"^Invalid settings: MTA_LAST_WEEK: .*{told}"):
         settings(monkeypatch, MTA_LAST_WEEK=value)
 
 
@@ -125,10 +125,10 @@ def test_the_warehouse_is_a_file_beside_the_lake_or_another_or_bigquery(at_home,
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*a lake is in a directory or at gs://bucket/prefix"),
+        ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*the lake must be a directory or gs://bucket/prefix"),
         ({"WAREHOUSE": "postgres://host"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
         ({"WAREHOUSE": "bigquery://my-project/a-b"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
-        ({"WAREHOUSE": "bigquery://my-project"}, "BigQuery reads a lake in a bucket, so LAKE_ROOT=gs://"),
+        ({"WAREHOUSE": "bigquery://my-project"}, "BigQuery needs a lake in a bucket; set LAKE_ROOT=gs://"),
         ({"BIGQUERY_MAX_GIB": "0"}, "BIGQUERY_MAX_GIB: .*greater than or equal to 1"),
     ],
     ids=["lake", "warehouse", "prefix", "bigquery over a directory", "limit"],
@@ -146,10 +146,10 @@ def test_no_portal_is_set_unless_somebody_sets_one(monkeypatch):
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("http://data.ny.gov", "by https alone"),
-        ("https://somebody:secret@data.ny.gov", "must not hold a user or password"),
-        ("data.ny.gov", "a portal is https://host"),
-        ("https://data.ny.gov/?$$app_token=secret", "a portal is https://host"),
+        ("http://data.ny.gov", "must use https"),
+        ("https://somebody:secret@data.ny.gov", "must not contain a user or password"),
+        ("data.ny.gov", "the portal must be https://host"),
+        ("https://data.ny.gov/?$$app_token=secret", "the portal must be https://host"),
     ],
 )
 def test_a_portal_that_cannot_be_used_is_refused(monkeypatch, address, told):

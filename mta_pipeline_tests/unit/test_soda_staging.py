@@ -187,7 +187,7 @@ def test_a_page_says_the_same_as_csv_and_as_json():
         (b"", "web page or an error message"),
         (b'":id","ridership"\n"row-1","6', "cut short"),
         (b'[{":id": "row-1"}', "cut short"),
-        (b'":id","riders"\n"row-1","6"\n', r"ridership.* not there, but :id, riders.*change its declaration"),
+        (b'":id","riders"\n"row-1","6"\n', r"ridership are missing.*has :id, riders.*change its declaration"),
     ],
 )
 def test_what_is_no_page_is_told_by_name(page, saying):
