@@ -1,6 +1,6 @@
-"""What the IO manager needs of Dagster beyond its public interface, in one place.
+"""Dagster internals that the IO manager uses beyond the public API, in one place.
 
-Each piece is pinned in mta_pipeline_tests/upstream/test_io_behaviour.py, so that an upgrade fails there.
+mta_pipeline_tests/upstream/test_io_behaviour.py tests each of them, so an incompatible upgrade fails there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ from dagster._core.execution.plan.execute_step import _get_output_asset_events
 
 
 def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[str, Any]) -> None:
-    """Show the metadata on the materialization of this week alone; an output's own metadata goes to all of them."""
+    """Add metadata to the materialization of one week. Metadata of the output would go to all weeks of the run."""
     context.step_context.add_asset_metadata(metadata=metadata, asset_key=context.asset_key, partition_key=week)
 
 
 def materializations(context: dg.OutputContext, weeks: Sequence[str]) -> Iterator[DagsterEvent]:
-    """The events that Dagster would record for these weeks if the step succeeded, data versions included."""
+    """The events, including data versions, that Dagster would record for these weeks if the step succeeded."""
     step = context.step_context
     output = dg.Output(None, output_name=context.name, metadata=context.output_metadata)
     for event in _get_output_asset_events(
