@@ -61,12 +61,15 @@ def board() -> Dashboard:
 
 ROWS: Final = {
     "Health": [
-        figure("Daemons", "min(mta_daemon_healthy)", GOOD_IF_ONE, about="1 if all required Dagster daemons are healthy."),
+        figure("Daemons", "min(mta_daemon_healthy)", GOOD_IF_ONE, about="1 if all required daemons are healthy."),
         figure("Failed runs, last day", 'sum(increase(mta_runs_ended_total{status="failure"}[1d]))', GOOD_IF_ZERO),
         figure("Consecutive failed ticks", "max(mta_tick_failures_in_a_row)", GOOD_IF_ZERO),
         figure("Weeks missing or unfinished", 'sum(mta_weeks{state=~"missing|unfinished"})', GOOD_IF_ZERO),
         figure(
-            "Failed checks", 'sum(mta_check_results{result="failed"})', NEUTRAL, about="Number of checks and weeks whose latest result is a failure."
+            "Failed checks",
+            'sum(mta_check_results{result="failed"})',
+            NEUTRAL,
+            about="Checks and weeks with a failed latest result.",
         ),
         figure(
             "Longest wait in the queue",
@@ -102,7 +105,11 @@ ROWS: Final = {
             ),
             unit="s",
         ),
-        graph("Time since the last materialization", query("time() - mta_table_made_timestamp_seconds", "{{table}}"), unit="s"),
+        graph(
+            "Time since the last materialization",
+            query("time() - mta_table_made_timestamp_seconds", "{{table}}"),
+            unit="s",
+        ),
     ],
     "Newest week": [
         figure("Complete weeks", 'mta_weeks{state="complete"}', NEUTRAL),
@@ -136,7 +143,9 @@ ROWS: Final = {
         .height(8)
         .span(12),
         graph(
-            "Time since the last tick", query("time() - max by (name) (mta_tick_timestamp_seconds)", "{{name}}"), unit="s"
+            "Time since the last tick",
+            query("time() - max by (name) (mta_tick_timestamp_seconds)", "{{name}}"),
+            unit="s",
         ),
     ],
 }
