@@ -126,15 +126,15 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("data/bench"))
-    asked = parser.parse_args()
-    bench, year = Bench(asked.folder.absolute()), YEAR[: asked.weeks]
-    history = HISTORY[-asked.weeks :] if asked.weeks > len(YEAR) else []
+    options = parser.parse_args()
+    bench, year = Bench(options.folder.absolute()), YEAR[: options.weeks]
+    history = HISTORY[-options.weeks :] if options.weeks > len(YEAR) else []
     few = year[:FEW]
     shutil.rmtree(bench.folder / "out", ignore_errors=True)  # left by an interrupted benchmark
     load = os.getloadavg()[1]
     make(bench.feed(TURNSTILES), [*year, *(LEGACY_YEAR if history else ()), *history], TURNSTILES)
     make(bench.feed(FEWEST_TURNSTILES), year, FEWEST_TURNSTILES)
-    for nth in range(asked.rounds):
+    for nth in range(options.rounds):
         outs = {side: bench.side(side, side, year) for side in SIDES if side != "traced"}
         bench.traced(year)
         if nth == 0:

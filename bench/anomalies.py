@@ -36,7 +36,7 @@ Plant = Callable[[pl.DataFrame, int, np.random.Generator], Planted]
 def main(seeds: int, lake: Path | None) -> None:
     """Print the rates."""
     started = time.perf_counter()
-    judged, false, missed = 0, Counter[str](), Counter[str]()
+    checked, false, missed = 0, Counter[str](), Counter[str]()
     for seed in range(seeds):
         chance = np.random.default_rng(seed)
         weeks = sample_weeks(seed) if lake is None else weeks_of_lake(lake)
@@ -44,16 +44,16 @@ def main(seeds: int, lake: Path | None) -> None:
         figures = {week: figures_of(week, *made) for week, made in weeks.items()}
         detector = AnomalyDetector(figures.get)
         for week in list(weeks)[LEAST_WEEKS:]:
-            judged += 1
+            checked += 1
             false.update(alarms(detector, week, weeks[week][0]))
         for (name, alarm), plant in PLANTS.items():
             traffic, rejects = plant(*weeks[last], chance)
             changed = AnomalyDetector((figures | {last: figures_of(last, traffic, rejects)}).get)
             missed[name] += alarm not in alarms(changed, last, traffic)
-    print(f"{seeds} seeds, {judged} weeks checked unchanged, {time.perf_counter() - started:.0f} s")
+    print(f"{seeds} seeds, {checked} weeks checked unchanged, {time.perf_counter() - started:.0f} s")
     print(f"\n{'alarm':<28} false alarms")
     for alarm in sorted({alarm for _, alarm in PLANTS}):
-        print(f"{alarm:<28} {false[alarm]:>4} of {judged}  {false[alarm] / judged:>6.1%}")
+        print(f"{alarm:<28} {false[alarm]:>4} of {checked}  {false[alarm] / checked:>6.1%}")
     print(f"\n{'injected':<46} {'alarm':<28} missed")
     for name, alarm in PLANTS:
         print(f"{name:<46} {alarm:<28} {missed[name]:>4} of {seeds}  {missed[name] / seeds:>6.1%}")

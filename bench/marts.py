@@ -57,9 +57,9 @@ def _run(side: str, lake: Path) -> dict:
     clocks = {"wall": time.monotonic, "processor": time.process_time}
     best = {clock: dict.fromkeys((*BY_HAND, "all"), float("inf")) for clock in clocks}
 
-    def done(name: str, begun: dict[str, float]) -> None:
+    def done(name: str, started_at: dict[str, float]) -> None:
         for clock, seconds in clocks.items():
-            best[clock][name] = min(best[clock][name], seconds() - begun[clock])
+            best[clock][name] = min(best[clock][name], seconds() - started_at[clock])
 
     rows: dict[str, pl.DataFrame] = {}
     for _ in range(TIMES):
@@ -70,13 +70,13 @@ def _run(side: str, lake: Path) -> dict:
                 opened.execute(f"SET VARIABLE lake = '{lake}'")
                 opened.execute(SETUP)
             for name, query in BY_HAND.items():
-                begun = {clock: seconds() for clock, seconds in clocks.items()}
+                started_at = {clock: seconds() for clock, seconds in clocks.items()}
                 if side == "pipeline":
                     table = opened.to_pyarrow(name)
                 else:
                     order = ", ".join(f"{key} NULLS LAST" for key in KEYS[name])
                     table = opened.execute(f"{query.rstrip(chr(59) + chr(10))} ORDER BY {order}").to_arrow_table()
-                done(name, begun)
+                done(name, started_at)
                 rows[name] = table
         done("all", started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -74,10 +74,10 @@ def tables(results: dict) -> Iterable[str]:
     for table, size in {**of_tables, "all layers": sum(of_tables.values())}.items():
         yield f"| {table} | {size / 1e6:.1f} | {size / published:.2%} |"
     yield ""
-    yield from _judged(results)
+    yield from _goals(results)
 
 
-def _judged(results: dict) -> Iterable[str]:
+def _goals(results: dict) -> Iterable[str]:
     """The goals with the measured values."""
     costs, weeks = results["costs"], results["weeks"]
     published = results["bytes"]["published"]
@@ -89,47 +89,47 @@ def _judged(results: dict) -> Iterable[str]:
     yield "| figure | goal | measured | result |"
     yield "| --- | --- | --- | --- |"
 
-    def judged(figure: str, goal: str, measured: str, met: bool) -> str:
+    def goal_row(figure: str, goal: str, measured: str, met: bool) -> str:
         return f"| {figure} | {goal} | {measured} | {'met' if met else '**missed**'} |"
 
     ours, floor = (median(side, "processor") for side in ("pipeline", "floor"))
-    yield judged(
+    yield goal_row(
         "CPU seconds ÷ CPU seconds of the baseline",
         "at most 2.5 times",
         f"{ours / floor:.2f} times",
         ours <= 2.5 * floor,
     )
     pandas = median("pandas", "processor")
-    yield judged(
+    yield goal_row(
         "CPU seconds compared with pandas", "10 times faster", f"{pandas / ours:.1f} times as fast", pandas >= 10 * ours
     )
     share = median("pipeline, few turnstiles", "processor") / ours
-    yield judged(
+    yield goal_row(
         "share of Dagster (the same run over weeks with 12 turnstiles)", "under 25 %", f"{share:.0%}", share < 0.25
     )
     share = median("traced", "processor") / ours - 1
-    yield judged("overhead of traces", "under 3 %", f"{share:.1%}", share < 0.03)
+    yield goal_row("overhead of traces", "under 3 %", f"{share:.1%}", share < 0.03)
     base, built = (
         median(f"import {name}", "processor") for name in ("dagster, polars", "mta_pipeline.definitions, built")
     )
-    yield judged(
+    yield goal_row(
         "import and build of the definitions",
         "at most 1.5 times `import dagster, polars`",
         f"{built:.2f} s, {built / base:.2f} times",
         built <= 1.5 * base,
     )
     share = in_lake / published
-    yield judged("bytes in the lake ÷ published bytes", "under 12 %", f"{share:.1%}", share < 0.12)
+    yield goal_row("bytes in the lake ÷ published bytes", "under 12 %", f"{share:.1%}", share < 0.12)
     if weeks["all"]:
         wall, peak = median("pipeline, all weeks", "wall"), median("pipeline, all weeks", "peak")
-        yield judged(
+        yield goal_row(
             f"{weeks['all']} weeks in one run",
             "under 10 minutes and 2 GiB",
             f"{wall / 60:.1f} minutes, {peak / 1024:.2f} GiB",
             wall < 600 and peak < 2048,
         )
         few = median("pipeline, few weeks", "peak")
-        yield judged(
+        yield goal_row(
             f"peak memory for {weeks['all']} weeks ÷ that for {weeks['few']} weeks",
             "at most 1.5 times",
             f"{peak / few:.2f} times",
@@ -142,7 +142,7 @@ def _judged(results: dict) -> Iterable[str]:
         }
         expected = modern * each["modern"] + (weeks["all"] - modern) * each["legacy"]
         growth = median("pipeline, all weeks", "processor") / expected
-        yield judged(
+        yield goal_row(
             f"growth of CPU seconds from {weeks['sides']} to {weeks['all']} weeks, weighted by layout",
             "linear within 15 %",
             f"{growth:.2f} of linear",
