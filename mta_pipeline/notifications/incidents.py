@@ -27,9 +27,6 @@ MAX_INCIDENTS: Final = 100
 """Above this number, the oldest incidents are dropped, because the cursor must stay small."""
 
 
-_STORED: Final = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
-
-
 class Kind(StrEnum):
     """What failed: runs, a check, or the ticks of a sensor or schedule."""
 
@@ -71,7 +68,7 @@ class Incident(BaseModel):
     Aliases are the field names in stored cursors, which must not change.
     """
 
-    model_config = _STORED
+    model_config = ConfigDict(serialize_by_alias=True)
 
     kind: Kind
     subject: str

@@ -45,7 +45,7 @@ class ScanState(BaseModel):
     Aliases are the field names in stored cursors, which must not change.
     """
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True)
 
     runs: int
     """The storage id of the last end of a run that was read."""

@@ -20,7 +20,7 @@ _TICK: Final = 30
 class NotifyCursor(BaseModel):
     """The state that a tick leaves for the next one. The alias is the field name in stored cursors."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True)
 
     scan: ScanState = Field(alias="look")
     outbox: Outbox = Outbox()
@@ -45,7 +45,7 @@ def notify_sensor(notify: SecretStr, ui: str) -> dg.SensorDefinition:
     def notify_of_incidents(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         instance, now = context.instance, dt.datetime.now(dt.UTC)
         if not context.cursor:
-            return _result(NotifyCursor(scan=initial_state(instance)), "Started. Failures are reported from now on.")
+            return _result(NotifyCursor(look=initial_state(instance)), "Started. Failures are reported from now on.")
         cursor = NotifyCursor.model_validate_json(context.cursor)
         repository = context.repository_def
         assert repository is not None
