@@ -24,10 +24,10 @@ class Advice(NamedTuple):
 
 
 _RUNS: Final = Advice(
-    "{subject} failed and will not be retried",
-    "Open the run and read the failed step. If the file is bad, wait for the publisher to correct it. If the process "
-    "was killed or the disk is full, free memory or disk space, then launch the same weeks again. Complete weeks are "
-    "skipped.",
+    "{subject} failed",
+    "Dagster will not retry the run. Open it and read the failed step. If the file is bad, wait for the publisher to "
+    "correct it. If the process was killed or the disk is full, free memory or disk space, then launch the same weeks "
+    "again. Complete weeks are skipped.",
 )
 _CHECK: Final = Advice("check failed: {subject}", "Open the check in the UI. Its metadata has the numbers.")
 _TICKS: Final = Advice(

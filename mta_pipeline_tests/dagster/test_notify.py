@@ -99,7 +99,7 @@ def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_mor
     told.project.publish(SECOND, b"<html>Not here</html>")
     failed = told.project.run(FIRST, THIRD, job=LANDING_JOB)
     [word] = told.tick()
-    assert word.title == "mta_pipeline: job land_weeks failed and will not be retried"
+    assert word.title == "mta_pipeline: job land_weeks failed"
     assert word.tone == "failure"
     assert word.line("Weeks") == SECOND
     assert word.line("Since").endswith("UTC")
