@@ -172,7 +172,7 @@ def test_a_sensor_that_fails_again_and_again_is_counted_and_named(reader, served
 def test_people_see_what_is_wrong_what_to_do_and_key_figures(reader, served):
     health = reader.read()
     told = {problem.what.partition(":")[0]: problem.do for problem in problems(health)}
-    assert told["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or make dev"
+    assert told["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or run make dev"
     assert f"1 week ({WEEKS[2]}) landed, but incomplete" in told
     assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in told
     assert (figures(health)["Newest week"], figures(health)["Readings"]) == (WEEKS[1], "42")

@@ -177,7 +177,7 @@ def test_the_sensor_asks_for_the_corrected_week_alone_and_the_lake_follows(proje
 def test_a_portal_that_is_away_is_a_tick_that_says_so(project):
     tick = look(project, soda=SodaPortal("http://127.0.0.1:9"))
     assert tick.run_requests == []
-    assert "asked in vain: t69i-h2me at 127.0.0.1:9, " in tick.skip_message
+    assert "request failed: t69i-h2me at 127.0.0.1:9, " in tick.skip_message
     assert "time of the last change: the connection failed" in tick.skip_message
 
 

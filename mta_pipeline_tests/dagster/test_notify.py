@@ -99,13 +99,13 @@ def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_mor
     told.project.publish(SECOND, b"<html>Not here</html>")
     failed = told.project.run(FIRST, THIRD, job=LANDING_JOB)
     [word] = told.tick()
-    assert word.title == "mta_pipeline: job land_weeks: failed, and is not tried again by itself"
+    assert word.title == "mta_pipeline: job land_weeks failed"
     assert word.tone == "failure"
     assert word.line("Weeks") == SECOND
     assert word.line("Since").endswith("UTC")
     assert file_name(SECOND) in word.line("Likely cause")
     assert "web page" in word.line("Likely cause")
-    assert word.line("Look") == f"https://dagster.example/runs/{failed.run_id}"
+    assert word.line("Link") == f"https://dagster.example/runs/{failed.run_id}"
     assert "launch the same weeks again" in word.line("To do")
     told.project.run(SECOND, job=LANDING_JOB)
     assert told.tick() == []
@@ -114,7 +114,7 @@ def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_mor
     assert told.tick() == []
     told.project.run(SECOND, job=LANDING_JOB)
     [word] = told.tick()
-    assert word.title.startswith("mta_pipeline: well again: job land_weeks")
+    assert word.title.startswith("mta_pipeline: resolved: job land_weeks")
     assert word.tone == "success"
     assert told.tick() == []
 
@@ -136,9 +136,9 @@ def test_a_backfill_that_fails_is_one_message_however_many_of_its_runs_fail(told
         told.project.run(week, job=LANDING_JOB, tags={BACKFILL_ID_TAG: "abcdefgh"})
         if n == 2:
             [word] = told.tick()
-    assert word.title.startswith("mta_pipeline: backfill abcdefgh: failed")
+    assert word.title.startswith("mta_pipeline: backfill abcdefgh failed")
     assert word.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
-    assert word.line("Look").endswith("/runs/b/abcdefgh")
+    assert word.line("Link").endswith("/runs/b/abcdefgh")
     assert told.tick() == []
     told.later(days=1)
     [word] = told.tick()
@@ -154,7 +154,7 @@ def test_what_stays_wrong_is_said_again_on_three_days_and_then_no_more(told):
         told.later(days=1)
         said.append([word.title.rpartition("; ")[2] for word in told.tick()])
     assert [len(words) for words in said] == [1, 1, 1, 1, 0, 0]
-    assert said[1:4] == [["still so"]] * 3
+    assert said[1:4] == [["still unresolved"]] * 3
 
 
 # --- checks ---
@@ -167,11 +167,11 @@ def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_w
         told.project.run(week, job=LANDING_JOB)
     (told.project.feed / file_name(SECOND)).unlink()
     standing(told.project)
-    newest, left_out = sorted(told.tick(), key=lambda word: word.title)
-    assert newest.title == "mta_pipeline: freshness missed: the newest week is not in the lake"
+    left_out, newest = sorted(told.tick(), key=lambda word: word.title)
+    assert newest.title == "mta_pipeline: data is late: the newest week is not in the lake"
     assert f"week {late} is on offer since" in newest.line("Likely cause")
-    assert newest.line("Look").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
-    assert left_out.title == "mta_pipeline: freshness missed: weeks are missing or failed"
+    assert newest.line("Link").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
+    assert left_out.title == "mta_pipeline: data is incomplete: weeks are missing or failed"
     standing(told.project)
     assert told.tick() == []
     (told.project.feed / file_name(late)).unlink()
@@ -189,10 +189,10 @@ def test_a_feed_out_of_reach_is_told_when_the_sensor_says_so_and_when_it_is_back
     for _ in range(4):
         automation.look()
         said.append([word.title for word in told.tick()])
-    assert said == [[], [], ["mta_pipeline: the feed is out of reach"], []]
+    assert said == [[], [], ["mta_pipeline: the feed is unreachable"], []]
     (told.project.root / "away").rename(told.project.feed)
     automation.look()
-    assert [word.title for word in told.tick()] == ["mta_pipeline: well again: the feed is out of reach"]
+    assert [word.title for word in told.tick()] == ["mta_pipeline: resolved: the feed is unreachable"]
 
 
 def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_again(told):
@@ -201,7 +201,7 @@ def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_aga
         told.project.publish(week, quiet_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
     told.project.run(FIRST, THIRD)
     [word] = told.tick()
-    assert word.title == "mta_pipeline: booths that nobody knows"
+    assert word.title == "mta_pipeline: unknown booths"
     assert word.tone == "warning"
     assert word.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
     told.later(days=2)
@@ -311,14 +311,14 @@ def test_a_sensor_whose_ticks_keep_failing_is_told_once_and_when_it_works_again(
     driven.set_cursor(SENSOR, "of another version")
     driven.tick(TICKS_IN_A_ROW + 2)
     [word] = webhook.new()
-    assert word.title == "mta_pipeline: sensor published_weeks: its ticks fail"
-    assert "3 ticks in a row" in word.line("Likely cause")
+    assert word.title == "mta_pipeline: sensor published_weeks fails on every tick"
+    assert "3 failed ticks in a row" in word.line("Likely cause")
     assert "Invalid JSON" in word.line("Likely cause")
-    assert word.line("Look") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
+    assert word.line("Link") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
     driven.set_cursor(SENSOR, None)
     driven.tick(2)
     assert [word.title for word in webhook.new()] == [
-        "mta_pipeline: well again: sensor published_weeks: its ticks fail"
+        "mta_pipeline: resolved: sensor published_weeks fails on every tick"
     ]
 
 
@@ -343,5 +343,5 @@ def test_a_run_that_dies_as_often_as_it_is_tried_again_is_one_message(driven, we
     driven.tick(2)
     assert attempts == 3
     [word] = webhook.new()
-    assert word.title.startswith("mta_pipeline: job land_weeks: failed")
+    assert word.title.startswith("mta_pipeline: job land_weeks failed")
     assert (word.line("Weeks"), word.line("Likely cause")) == (FIRST, DEATH)

@@ -65,7 +65,7 @@ def test_a_feed_out_of_reach_is_a_skip_with_a_reason_and_told_of_once_when_it_st
     assert "5 times in a row" in automation.reasons[-1]
     [alarm] = automation.told
     assert (alarm.check_name, alarm.passed) == ("reachable", False)
-    assert "3 times in vain" in alarm.description
+    assert "3 requests in a row failed" in alarm.description
     assert automation.look()
     assert [(word.check_name, word.passed) for word in automation.told[1:]] == [("reachable", True)]
 
@@ -97,8 +97,8 @@ def test_with_many_weeks_landed_a_look_asks_little_and_says_so(tmp_path):
     automation = Automation(project)
     for _ in range(2):
         assert automation.look() == []
-    assert f"{len(MANY)} weeks on offer" in automation.reasons[-1]
-    assert "100 weeks looked at" in automation.reasons[-1]
+    assert f"{len(MANY)} weeks available" in automation.reasons[-1]
+    assert "100 weeks checked" in automation.reasons[-1]
     cursor = DiscoveryCursor.model_validate_json(automation.sensor_cursor)
     assert cursor.looked_at == MANY[199 % len(MANY)]
     assert len(automation.sensor_cursor) < 300

@@ -17,7 +17,7 @@ class Got:
     tone: str
 
     def line(self, name: str) -> str:
-        """What the body says after a name: `Weeks`, `Since`, `Likely cause`, `Look`, `To do`."""
+        """What the body says after a name: `Weeks`, `Since`, `Likely cause`, `Link`, `To do`."""
         [said] = [line.removeprefix(f"{name}: ") for line in self.body.splitlines() if line.startswith(f"{name}: ")]
         return said
 

@@ -39,7 +39,7 @@ def typed(*words: str, **environment: str) -> Result:
     [
         ([], ["MTA_FEED", "LAKE_ROOT", "run ", "sample ", "summary "]),
         (["run"], ["--weeks", "FIRST...LAST", "newest 8"]),
-        (["sample"], ["DIRECTORY", "--weeks", "--turnstiles", "--seed", "--compression", "none|gz|zip", "made-up"]),
+        (["sample"], ["DIRECTORY", "--weeks", "--turnstiles", "--seed", "--compression", "none|gz|zip", "synthetic"]),
         (["summary"], ["--weeks", "required"]),
     ],
     ids=["mta-pipeline", "run", "sample", "summary"],
@@ -68,16 +68,16 @@ print(sorted(set({HEAVY}) & set(sys.modules)))
 @pytest.mark.parametrize(
     ("weeks", "told"),
     [
-        ("tomorrow", "'tomorrow' is not a date like 2024-01-06; weeks are FIRST or FIRST...LAST"),
+        ("tomorrow", "'tomorrow' is not a date like 2024-01-06; give weeks as FIRST or FIRST...LAST"),
         ("2024-02-30", "'2024-02-30' is not a date"),
         ("2024-01-06...soon", "'soon' is not a date"),
         ("2024-01-06..2024-01-20", "'2024-01-06..2024-01-20' is not a date"),
         ("2024-01-06...2024-01-13...2024-01-20", "'2024-01-13...2024-01-20' is not a date"),
         ("...2024-01-20", "'' is not a date"),
-        ("2024-01-07", "2024-01-07 is a Sunday; weeks start on a Saturday: 2024-01-06 is the one it is in"),
-        ("2024-01-12", "2024-01-12 is a Friday; weeks start on a Saturday: 2024-01-06 is the one it is in"),
-        ("2024-01-06...2024-01-15", "2024-01-15 is a Monday; weeks start on a Saturday: 2024-01-13 is the one"),
-        ("2010-04-24", "2010-04-24 is before 2010-05-01, the first week there is"),
+        ("2024-01-07", "2024-01-07 is a Sunday; weeks start on a Saturday: use 2024-01-06"),
+        ("2024-01-12", "2024-01-12 is a Friday; weeks start on a Saturday: use 2024-01-06"),
+        ("2024-01-06...2024-01-15", "2024-01-15 is a Monday; weeks start on a Saturday: use 2024-01-13"),
+        ("2010-04-24", "2010-04-24 is before 2010-05-01, the first week with data"),
         ("2024-01-20...2024-01-06", "2024-01-20 comes after 2024-01-06"),
     ],
 )
@@ -123,7 +123,7 @@ def test_without_a_feed_a_sample_is_made_run_and_shown_next_to_its_truth(at_home
     for table in ("turnstile_file", "turnstile_readings", "turnstile_traffic", "complex_daily"):
         assert f"{table}: week 2014-10-11 (1 of 1)" in result.output
     assert "Riders through subway turnstiles (sample)" in result.output
-    assert f"The report   {at_home}/data/sample/lake/report/index.html" in result.output
+    assert f"Report       {at_home}/data/sample/lake/report/index.html" in result.output
     assert "Synthetic sample data" in (at_home / "data/sample/lake/report/index.html").read_text()
     assert (at_home / "data/sample/lake/lake/complex_daily/week=2014-10-11/part-0.parquet").is_file()
     again = typed("summary", "--weeks", "2014-10-11")
@@ -201,7 +201,7 @@ def test_a_trial_message_arrives_or_its_receiver_is_named_without_its_secrets(tm
     assert "MTA_NOTIFY is not set" in typed("notify").output
     with serve_webhook() as webhook:
         assert typed("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
-        assert [word.title for word in webhook.new()] == ["mta_pipeline: a trial"]
+        assert [word.title for word in webhook.new()] == ["mta_pipeline: test message"]
         webhook.status = 403
         refused = typed("notify", MTA_NOTIFY=webhook.url)
         assert (refused.exit_code, refused.output) == (1, "receiver 1 (json): not sent, it answered 403\n")

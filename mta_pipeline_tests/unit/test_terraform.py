@@ -29,7 +29,7 @@ def test_a_warehouse_as_terraform_names_it_is_one_that_we_read():
 
 def test_alerts_look_at_the_logs_that_the_machine_writes():
     looked_at = set(re.findall(r"/logs/([a-z-]+)\\\"", MONITORING))
-    script = (REPOSITORY / "deploy" / "google" / "signs_of_life.py").read_text()
+    script = (REPOSITORY / "deploy" / "google" / "heartbeat.py").read_text()
     assert looked_at == set(re.findall(r'write\("([a-z-]+)"', script)) == {"mta-alive", "mta-failed-runs"}
 
 

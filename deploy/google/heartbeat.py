@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Tell Cloud Logging that the deployment answers, and which runs have failed since the last time.
+"""Writes a heartbeat of the webserver, and newly failed runs, to Cloud Logging.
 
-The machine has no public address, so that nobody can ask it from outside; terraform/modules/monitoring makes alerts of
-what is written here. Runs on the machine every five minutes, with nothing but its own Python and gcloud.
+The machine has no public address, so it cannot be monitored from outside. terraform/modules/monitoring defines alerts
+on these log entries. The script runs on the machine every five minutes. It needs only the system's Python and gcloud.
 """
 
 import json
@@ -25,29 +25,29 @@ query FailedRuns($since: Float!) {
 
 
 def failed_runs(since: float, address: str = ADDRESS) -> list[str]:
-    """The runs that failed after a moment, each as its job and id.
+    """The runs that failed after the Unix time `since`, each as job name and run id.
 
     Raises:
-        OSError: the webserver does not answer, or not with runs.
+        OSError: the webserver does not answer, or its answer contains no runs.
     """
     body = json.dumps({"query": FAILED_RUNS, "variables": {"since": since}}).encode()
-    request = urllib.request.Request(  # noqa: S310  # the address is ours
+    request = urllib.request.Request(  # noqa: S310  # the address is a constant
         f"{address}/graphql", body, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         runs = json.load(answer)["data"]["runsOrError"]
     if runs["__typename"] != "Runs":
-        raise OSError(f"the webserver does not give its runs: {runs['__typename']}")
+        raise OSError(f"the webserver did not return runs, but {runs['__typename']}")
     return [f"{run['jobName']} {run['runId']}" for run in runs["results"]]
 
 
 def write(log: str, message: str, severity: str) -> None:
-    """Add an entry to a log of the project."""
+    """Write an entry to a log of the project."""
     subprocess.run(["gcloud", "logging", "write", log, message, f"--severity={severity}"], check=True)  # noqa: S603, S607
 
 
 def main() -> None:
-    """Ask once, and write what there is to say."""
+    """Query the webserver once, and write failed runs and a heartbeat."""
     now = time.time()
     since = float(SINCE.read_text()) if SINCE.exists() else now - 300
     for run in failed_runs(since):
