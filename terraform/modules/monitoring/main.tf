@@ -52,7 +52,7 @@ resource "google_monitoring_alert_policy" "no_sign_of_life" {
   }
 
   documentation {
-    content = "See docs/deploy-google-cloud.md, When something is wrong: the machine, its startup script, then `docker compose ps`."
+    content = "See docs/deploy-google-cloud.md, Troubleshooting: the machine, its startup script, then `docker compose ps`."
   }
 }
 
