@@ -6,6 +6,7 @@ SLOW_FIXTURES. A test in the wrong tier is refused when it is collected; a fast 
 
 import gc
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -121,6 +122,9 @@ class _Guard:
 
 # The collector of garbage would look at all of Dagster, again and again.
 gc.set_threshold(100_000, 50, 100)
+
+# Asked once and kept: the first time, the standard library starts `uname` to find out.
+platform.uname().processor  # noqa: B018
 
 _guard = _Guard()
 sys.addaudithook(_guard)
