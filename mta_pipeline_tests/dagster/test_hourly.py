@@ -118,7 +118,7 @@ def test_checks_say_how_well_it_agrees(project):
         (record,) = project.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         found[name] = record.event.dagster_event.event_specific_data
     assert all(evaluation.passed for evaluation in found.values())
-    assert "5 weeks, ratio in the newest 0.99" in found["ratio_near_one"].description
+    assert "5 weeks, ratio in the newest: 0.99" in found["ratio_near_one"].description
     assert {"weeks", "furthest_off"} <= found["ratio_near_one"].metadata.keys()
 
 
@@ -204,7 +204,7 @@ def test_a_week_that_is_half_published_lands_and_a_check_says_which_hours_are_mi
     assert [path.name for path in (project.lake / "raw" / "hourly_ridership").iterdir()] == [f"week={FIRST}"]
     evaluations = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert not evaluations["every_hour_published"].passed
-    assert "the first 2024-01-30 05:00" in evaluations["every_hour_published"].description
+    assert "the first is 2024-01-30 05:00" in evaluations["every_hour_published"].description
     assert evaluations["published_riders_kept"].passed
 
 

@@ -169,7 +169,7 @@ def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_w
     standing(told.project)
     left_out, newest = sorted(told.tick(), key=lambda word: word.title)
     assert newest.title == "mta_pipeline: data is late: the newest week is not in the lake"
-    assert f"week {late} is on offer since" in newest.line("Likely cause")
+    assert f"week {late} has been available since" in newest.line("Likely cause")
     assert newest.line("Link").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
     assert left_out.title == "mta_pipeline: data is incomplete: weeks are missing or failed"
     standing(told.project)

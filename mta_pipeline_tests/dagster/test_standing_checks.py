@@ -47,7 +47,7 @@ def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
     project.run(THIRD)
     assert left_out(project) == [(SECOND, "failed")]
     [record] = standing(project)["no_week_left_out"].metadata["weeks"].records
-    assert "web page" in record.data["what is known"]
+    assert "web page" in record.data["reason"]
     project.publish(SECOND, quiet_week(SECOND))
     project.run(SECOND)
     assert left_out(project) == []
@@ -99,7 +99,7 @@ def test_a_new_week_that_has_not_landed_for_long_is_told_and_an_old_backfill_doe
     for _ in range(2):
         check = standing(project)["newest_week_landed"]
         assert not check.passed
-        assert f"week {late} is on offer since {week_start(late) + ONE_WEEK}" in check.description
+        assert f"week {late} has been available since {week_start(late) + ONE_WEEK}" in check.description
         project.run(FIRST, THIRD)
 
 
@@ -109,4 +109,4 @@ def test_a_feed_that_has_ended_is_not_waited_for(tmp_path):
     ended = Project(tmp_path, settings=Settings(feed=str(project.feed), lake_root=str(project.lake), last_week=THIRD))
     check = standing(ended)["newest_week_landed"]
     assert check.passed
-    assert check.description.startswith("off")
+    assert check.description.startswith("not applicable")
