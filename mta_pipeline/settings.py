@@ -1,10 +1,12 @@
-"""The settings of a deployment, read from environment variables. No other module reads settings from the environment.
+"""The settings of a deployment, read from environment variables. No other module reads the environment.
 
 What follows from the data or the data contract is not a setting.
 """
 
 import datetime as dt
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -225,6 +227,12 @@ def read_settings() -> Settings:
 def read_telemetry() -> TelemetrySettings:
     """Read from the environment whether traces are sent. Raises the same error as read_settings."""
     return _read(TelemetrySettings)
+
+
+def java() -> str | None:
+    """Return the Java that Spark starts, from JAVA_HOME or the PATH, or None if there is none."""
+    home = os.environ.get("JAVA_HOME")
+    return (home and shutil.which("java", path=f"{home}/bin")) or shutil.which("java")
 
 
 def _read(kind: type[S]) -> S:

@@ -3,11 +3,8 @@
 It also needs Java 17 or later, except with Spark Connect, where only the server runs Java.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
@@ -20,6 +17,7 @@ from mta_pipeline.marts import VIEWS, expression
 from mta_pipeline.marts.contract import DIM_DATE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.schema import Table
+from mta_pipeline.settings import java
 from mta_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def _start(master: str) -> "SparkSession":
         builder = builder.config(key, value)
     if master.startswith(_CONNECT):
         return _connected(builder, master)
-    if not (shutil.which("java") or (Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java").is_file()):
+    if java() is None:
         raise EngineMissingError(
             "Spark needs Java 17 or later, but java is neither on the PATH nor in JAVA_HOME. "
             "Install Java, or set JAVA_HOME."

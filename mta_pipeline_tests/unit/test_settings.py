@@ -1,11 +1,13 @@
 """What the environment says, and what is told where it cannot be used."""
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
 
-from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, read_settings
+from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, java, read_settings
+from mta_pipeline_tests.conftest import REPOSITORY
 
 VARIABLES = (
     "MTA_FEED",
@@ -161,3 +163,26 @@ def test_a_portal_s_token_is_not_shown(monkeypatch):
     read = settings(monkeypatch, MTA_SODA="http://127.0.0.1:8100", MTA_SODA_TOKEN="not-for-eyes")
     assert "not-for-eyes" not in f"{read!r} {read}"
     assert read.soda_token.get_secret_value() == "not-for-eyes"
+
+
+def test_no_other_module_reads_the_environment():
+    package = REPOSITORY / "mta_pipeline"
+    reads = re.compile(r"getenv|os\.environ(?!\[[^]]+\] = |\.pop)")
+    found = [
+        str(path) for path in package.rglob("*.py") if path.name != "settings.py" and reads.search(path.read_text())
+    ]
+    assert found == []
+
+
+def test_java_is_found_by_its_home_or_on_the_path(monkeypatch, tmp_path):
+    program = tmp_path / "home" / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert java() is None
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+    assert java() == str(program)
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert java() == str(program)
