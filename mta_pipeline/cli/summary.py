@@ -30,7 +30,7 @@ from mta_pipeline.turnstile.readings import TURNSTILE
 from mta_pipeline.turnstile.ridership import is_subway
 
 REGISTERS = ("entries", "exits")
-_SHOWN_STATUSES = tuple(status for status in Status.ALL if status != Status.OK)
+_SHOWN_STATUSES = tuple(status for status in Status if status != Status.OK)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def known_truth(feed: str) -> pl.DataFrame | None:
 
 def _input(summary: LakeSummary) -> Grid:
     by_reason = summary.rejects.pivot("reason", index="week", values="rejects") if summary.rejects.height else None
-    reasons = [reason for reason in RejectReason.ALL if by_reason is not None and reason in by_reason.columns]
+    reasons = [reason for reason in RejectReason if by_reason is not None and reason in by_reason.columns]
     grid = _grid("Readings, turnstiles and rejected lines by reason", ("week", "readings", "turnstiles", *reasons))
     table = summary.weeks if by_reason is None else summary.weeks.join(by_reason, on="week", how="left")
     for row in table.to_dicts():

@@ -4,6 +4,7 @@ The other modules of this package compute them. `turnstile.contract` has the lak
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -70,14 +71,13 @@ AGREEMENT: Final = 0.067
 Measured over January 2024, with each complex's own OMNY share of the month."""
 
 
-class ShareSource:
+class ShareSource(StrEnum):
     """The source of an estimate's OMNY share (rule 8)."""
 
-    BEFORE_OMNY: Final = "before_omny"
-    COMPLEX: Final = "complex"
-    SUBWAY: Final = "subway"
-    UNKNOWN: Final = "unknown"
-    ALL: Final = (BEFORE_OMNY, COMPLEX, SUBWAY, UNKNOWN)
+    BEFORE_OMNY = "before_omny"
+    COMPLEX = "complex"
+    SUBWAY = "subway"
+    UNKNOWN = "unknown"
 
 
 DIM_STATION: Final = Table(
@@ -328,12 +328,12 @@ DATA_QUALITY_WEEKLY: Final = Table(
         _counted("turnstiles", "turnstiles with at least one reading"),
         *(
             _counted(f"rejects_{reason}", f"lines (legacy layout: groups) rejected as {reason}")
-            for reason in RejectReason.ALL
+            for reason in RejectReason
         ),
         *(
             _counted(f"{register}_{status}", f"intervals whose {register} have status {status}")
             for register in ("entries", "exits")
-            for status in Status.ALL
+            for status in Status
         ),
         _COVERAGE,
         _counted("entries_without_complex", f"subway {_ENTRIES}, with status ok, at booths without a station complex"),
@@ -363,7 +363,7 @@ RIDERSHIP_ESTIMATE: Final = Table(
             "share_source",
             pl.String(),
             "Source of the share: before_omny (0), complex (its own), subway (that of the whole subway) or unknown.",
-            one_of=ShareSource.ALL,
+            one_of=tuple(ShareSource),
         ),
         Column(
             "omny_share",

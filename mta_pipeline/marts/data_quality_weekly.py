@@ -7,8 +7,8 @@ from mta_pipeline.marts.expressions import REGISTERS, coverage
 from mta_pipeline.turnstile.contract import RejectReason, Status
 
 _SATURDAY = 6
-_STATUSES = [f"{register}_{status}" for register in REGISTERS for status in Status.ALL]
-_REASONS = [f"rejects_{reason}" for reason in RejectReason.ALL]
+_STATUSES = [f"{register}_{status}" for register in REGISTERS for status in Status]
+_REASONS = [f"rejects_{reason}" for reason in RejectReason]
 
 
 def data_quality_weekly(fact_turnstile: ir.Table, turnstile_rejects: ir.Table, dim_date: ir.Table) -> ir.Table:
@@ -33,7 +33,7 @@ def _counts(facts: ir.Table) -> ir.Table:
         **{
             f"{register}_{status}": facts.count(where=facts[f"{register}_status"] == status)
             for register in REGISTERS
-            for status in Status.ALL
+            for status in Status
         },
         "turnstile_seconds": facts.seconds.sum(where=timed),
         "ok_seconds": facts.seconds.sum(where=timed & (facts.exits_status == Status.OK)),
@@ -55,5 +55,5 @@ def _counts(facts: ir.Table) -> ir.Table:
 
 def _rejects(rejects: ir.Table) -> ir.Table:
     return rejects.group_by("week").agg(
-        **{f"rejects_{reason}": rejects.count(where=rejects.reason == reason) for reason in RejectReason.ALL}
+        **{f"rejects_{reason}": rejects.count(where=rejects.reason == reason) for reason in RejectReason}
     )

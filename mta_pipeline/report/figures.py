@@ -256,7 +256,7 @@ def agreement(ridership_reconciliation: pl.DataFrame, station_complexes: pl.Data
 
 def quality(data_quality_weekly: pl.DataFrame) -> pl.DataFrame:
     """Return every week of the span: week, in_lake, coverage, readings, turnstiles, rejects, and exits by status."""
-    rejects = pl.sum_horizontal(*(f"rejects_{reason}" for reason in RejectReason.ALL), ignore_nulls=False)
+    rejects = pl.sum_horizontal(*(f"rejects_{reason}" for reason in RejectReason), ignore_nulls=False)
     return data_quality_weekly.sort("week").select(
         "week",
         "in_lake",
@@ -264,5 +264,5 @@ def quality(data_quality_weekly: pl.DataFrame) -> pl.DataFrame:
         "readings",
         "turnstiles",
         rejects=rejects,
-        **{status: f"exits_{status}" for status in Status.ALL if status != Status.OK},
+        **{status: f"exits_{status}" for status in Status if status != Status.OK},
     )

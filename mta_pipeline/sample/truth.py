@@ -35,7 +35,7 @@ WEEKS_SCHEMA: Final = {
     "week": pl.String(),
     "readings": pl.Int64(),
     "turnstiles": pl.Int64(),
-    **{reason: pl.Int64() for reason in RejectReason.ALL},
+    **{reason.value: pl.Int64() for reason in RejectReason},
     "true_entries": pl.Int64(),
     "true_exits": pl.Int64(),
     "recoverable_entries": pl.Int64(),
@@ -68,10 +68,10 @@ class SampleWeek:
             pl.lit(self.week).alias("week"),
             pl.len().alias("readings"),
             pl.struct("control_area", "unit", "scp").n_unique().alias("turnstiles"),
-            *(pl.lit(self.rejects.get(reason, 0)).alias(reason) for reason in RejectReason.ALL),
+            *(pl.lit(self.rejects.get(reason, 0)).alias(reason) for reason in RejectReason),
             *(pl.col(f"true_{r}").filter(subway).sum() for r in REGISTERS),
             *(pl.col(f"true_{r}").filter(recoverable[r]).sum().alias(f"recoverable_{r}") for r in REGISTERS),
-        ).cast(WEEKS_SCHEMA)  # type: ignore[arg-type]  # a mapping of names to types
+        ).cast(pl.Schema(WEEKS_SCHEMA))
 
 
 def truth(kept: Readings, before: Readings | None, roster: Turnstiles, people: People) -> pl.DataFrame:
@@ -102,7 +102,7 @@ def truth(kept: Readings, before: Readings | None, roster: Turnstiles, people: P
         reset, jump = people.happened(register, kept.turnstile, started, kept.at)
         status = np.select([first, reset, jump, long], range(4), default=4)
         columns[f"true_{register}"] = pl.Series(kept.passed[register] - passed)
-        columns[f"{register}_status"] = pl.Series(Status.ALL).gather(status)
+        columns[f"{register}_status"] = pl.Series([status.value for status in Status]).gather(status)
     unknown_at_first = pl.col("started_at", "true_entries", "true_exits")
     return (
         roster.frame[kept.turnstile]

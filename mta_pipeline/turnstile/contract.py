@@ -3,6 +3,7 @@
 docs/data-contract.md defines the rules cited here.
 """
 
+from enum import StrEnum, nonmember
 from typing import Final
 
 import polars as pl
@@ -16,37 +17,27 @@ BUS_CONTROL_AREA: Final = "OB01"
 """Bus turnstiles at Orchard Beach. Their division is IND, but subway figures leave them out (rule 7)."""
 
 
-class RejectReason:
+class RejectReason(StrEnum):
     """Reasons why a line, or a group of a legacy line, is rejected (rules 1 and 2)."""
 
-    FIELD_COUNT: Final = "field_count"
-    BAD_TIMESTAMP: Final = "bad_timestamp"
-    BAD_REGISTER: Final = "bad_register"
-    OUTSIDE_WINDOW: Final = "outside_window"
-    JUNK_HEADER: Final = "junk_header"
-    DUPLICATE: Final = "duplicate"
-    SUPERSEDED: Final = "superseded"
-    ALL: Final = (
-        FIELD_COUNT,
-        BAD_TIMESTAMP,
-        BAD_REGISTER,
-        OUTSIDE_WINDOW,
-        JUNK_HEADER,
-        DUPLICATE,
-        SUPERSEDED,
-    )
+    FIELD_COUNT = "field_count"
+    BAD_TIMESTAMP = "bad_timestamp"
+    BAD_REGISTER = "bad_register"
+    OUTSIDE_WINDOW = "outside_window"
+    JUNK_HEADER = "junk_header"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
 
 
-class Status:
+class Status(StrEnum):
     """Statuses of a register's difference over one interval, in order of precedence (rule 5)."""
 
-    FIRST: Final = "first"
-    RESET: Final = "reset"
-    IMPLAUSIBLE: Final = "implausible"
-    LONG_GAP: Final = "long_gap"
-    OK: Final = "ok"
-    ALL: Final = (FIRST, RESET, IMPLAUSIBLE, LONG_GAP, OK)
-    IN_TOTALS: Final = (OK, LONG_GAP)
+    FIRST = "first"
+    RESET = "reset"
+    IMPLAUSIBLE = "implausible"
+    LONG_GAP = "long_gap"
+    OK = "ok"
+    IN_TOTALS = nonmember((OK, LONG_GAP))
 
 
 _CONTROL_AREA = Column("control_area", pl.String(), "Control area (booth), C/A in the file, such as A002.")
@@ -122,14 +113,14 @@ TURNSTILE_REJECTS: Final = Table(
         Column(
             "reason",
             pl.String(),
-            f"Reason for the rejection: one of {', '.join(RejectReason.ALL)}.",
-            one_of=RejectReason.ALL,
+            f"Reason for the rejection: one of {', '.join(RejectReason)}.",
+            one_of=tuple(RejectReason),
         ),
         Column("raw_text", pl.String(), "Text of the line or group as published, without trailing padding."),
     ),
 )
 
-_STATUSES = ", ".join(Status.ALL)
+_STATUSES = ", ".join(Status)
 
 TURNSTILE_TRAFFIC: Final = Table(
     "lake",
@@ -175,8 +166,8 @@ TURNSTILE_TRAFFIC: Final = Table(
             nullable=True,
             at_least=0,
         ),
-        Column("entries_status", pl.String(), f"Status of the entries: one of {_STATUSES}.", one_of=Status.ALL),
-        Column("exits_status", pl.String(), f"Status of the exits: one of {_STATUSES}.", one_of=Status.ALL),
+        Column("entries_status", pl.String(), f"Status of the entries: one of {_STATUSES}.", one_of=tuple(Status)),
+        Column("exits_status", pl.String(), f"Status of the exits: one of {_STATUSES}.", one_of=tuple(Status)),
     ),
     key=("control_area", "unit", "scp", "ended_at"),
 )

@@ -5,6 +5,7 @@ The query, the typed tables and the checks follow from it. It is written in Pyth
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self, TypeAlias
@@ -38,29 +39,18 @@ _OWN: Final = (
 _OWN_NAMES: Final = tuple(column.name for column in _OWN)
 
 
-class RejectReason:
+class RejectReason(StrEnum):
     """Reasons why a row is rejected."""
 
-    MISSING: Final = "missing"
-    BAD_NUMBER: Final = "bad_number"
-    BAD_TIMESTAMP: Final = "bad_timestamp"
-    NO_SUCH_HOUR: Final = "no_such_hour"
-    BAD_BOOLEAN: Final = "bad_boolean"
-    TOO_SMALL: Final = "too_small"
-    UNKNOWN_VALUE: Final = "unknown_value"
-    OUTSIDE_WINDOW: Final = "outside_window"
-    SUPERSEDED: Final = "superseded"
-    ALL: Final = (
-        MISSING,
-        BAD_NUMBER,
-        BAD_TIMESTAMP,
-        NO_SUCH_HOUR,
-        BAD_BOOLEAN,
-        TOO_SMALL,
-        UNKNOWN_VALUE,
-        OUTSIDE_WINDOW,
-        SUPERSEDED,
-    )
+    MISSING = "missing"
+    BAD_NUMBER = "bad_number"
+    BAD_TIMESTAMP = "bad_timestamp"
+    NO_SUCH_HOUR = "no_such_hour"
+    BAD_BOOLEAN = "bad_boolean"
+    TOO_SMALL = "too_small"
+    UNKNOWN_VALUE = "unknown_value"
+    OUTSIDE_WINDOW = "outside_window"
+    SUPERSEDED = "superseded"
 
 
 class _Declared(BaseModel):
@@ -202,8 +192,8 @@ class SodaDataSet(_Declared):
                 Column(
                     "reason",
                     pl.String(),
-                    f"Reason for the rejection: one of {', '.join(RejectReason.ALL)}.",
-                    one_of=RejectReason.ALL,
+                    f"Reason for the rejection: one of {', '.join(RejectReason)}.",
+                    one_of=tuple(RejectReason),
                 ),
                 Column(
                     "about",
