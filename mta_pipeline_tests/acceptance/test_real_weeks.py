@@ -26,7 +26,7 @@ from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.turnstile.readings import stage
 from mta_pipeline.turnstile.ridership import is_subway
-from mta_pipeline_tests.support.browser import DESK, PHONE, opened
+from mta_pipeline_tests.support.browser import DESKTOP, PHONE, open_page
 from mta_pipeline_tests.support.published_files import moment
 from mta_pipeline_tests.support.small_lake import sources_of
 
@@ -139,10 +139,10 @@ def page_file(lake: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desk"])
 def test_the_report_of_the_real_weeks_opens_without_a_fault(page_file, chromium, size):
     assert page_file.stat().st_size < 5_000_000
-    with opened(chromium, page_file, size) as (page, faults):
+    with open_page(chromium, page_file, size) as (page, faults):
         assert page.locator(".places_marks path").locator("visible=true").count() == 424
         assert page.locator(".figures dd").first.inner_text() == "3,292,071"
     assert faults == []

@@ -9,7 +9,7 @@ from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import contiguous_ranges, week_after
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
 
 FIRST, SECOND, THIRD = WEEKS
 FOURTH = week_after(THIRD)
@@ -32,7 +32,7 @@ def file(project: Project, layer: str, table: str, week: str):
 
 def test_every_week_is_due_until_it_is_in_the_lake_and_none_afterwards(project):
     assert due(project) == list(WEEKS)
-    project.have(SECOND)
+    project.load_weeks_until(SECOND)
     assert due(project) == [THIRD]
     project.run(THIRD)
     assert due(project) == []
@@ -42,15 +42,15 @@ def test_every_week_is_due_until_it_is_in_the_lake_and_none_afterwards(project):
 
 @pytest.mark.parametrize(("layer", "table"), TABLES)
 def test_a_week_that_lacks_any_table_is_due_alone(project, layer, table):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     file(project, layer, table, SECOND).unlink()
     assert due(project) == [SECOND]
 
 
 def test_other_contents_make_their_week_due_and_the_week_after_and_no_other(project):
-    project.publish(FOURTH, quiet_week(FOURTH, start=9_000))
+    project.publish(FOURTH, steady_week(FOURTH, start=9_000))
     project.run(FIRST, FOURTH)
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     weeks = due(project, *WEEKS, FOURTH)
     assert weeks == [SECOND, THIRD]
     for stretch in contiguous_ranges(weeks):
@@ -59,17 +59,17 @@ def test_other_contents_make_their_week_due_and_the_week_after_and_no_other(proj
 
 
 def test_a_week_whose_week_before_was_renewed_alone_is_out_of_date(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     assert weeks_out_of_date(WEEKS, str(project.lake)) == []
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     project.run(SECOND)
     assert weeks_out_of_date([*WEEKS, FOURTH], str(project.lake)) == [THIRD]
 
 
 def test_a_table_of_older_contents_over_newer_ones_is_found(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     older = file(project, "staged", "turnstile_rejects", SECOND).read_bytes()
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     project.run(SECOND, THIRD)
     assert due(project) == []
     file(project, "staged", "turnstile_rejects", SECOND).write_bytes(older)
@@ -78,8 +78,8 @@ def test_a_table_of_older_contents_over_newer_ones_is_found(project):
 
 def test_a_week_nobody_published_does_not_make_the_week_after_due(tmp_path):
     project = Project(tmp_path)
-    project.publish(FIRST, quiet_week(FIRST))
-    project.publish(THIRD, quiet_week(THIRD))
+    project.publish(FIRST, steady_week(FIRST))
+    project.publish(THIRD, steady_week(THIRD))
     project.run(FIRST, THIRD)
     assert due(project) == [SECOND]
 
@@ -91,7 +91,7 @@ def test_a_week_whose_file_is_bad_stays_due(project):
 
 
 def test_a_file_says_which_published_contents_it_was_made_from(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     first, second = project.raw.manifest(FIRST).sha256, project.raw.manifest(SECOND).sha256
     assert pl.read_parquet_metadata(file(project, *TABLES[0], SECOND))["made_from"] == second
     assert pl.read_parquet_metadata(file(project, *TABLES[2], FIRST))["made_from"] == f"nothing {first}"
@@ -113,12 +113,12 @@ class MeetsARival(ParquetIOManager):
 def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path):
     meets_a_rival = MeetsARival(lake_root=str(tmp_path / "lake"))
     project = Project(tmp_path, {"io_manager": meets_a_rival})
-    project.publish(FIRST, quiet_week(FIRST))
-    project.publish(SECOND, quiet_week(SECOND, start=520))
+    project.publish(FIRST, steady_week(FIRST))
+    project.publish(SECOND, steady_week(SECOND, start=520))
     faster: dict[str, bytes] = {}
 
     def rival() -> None:
-        project.publish(SECOND, quiet_week(SECOND, start=530))
+        project.publish(SECOND, steady_week(SECOND, start=530))
         other = Project(tmp_path)
         assert other.run(FIRST, SECOND).success
         faster.update(other.files())
@@ -141,10 +141,10 @@ class SpoilsTraffic(ParquetIOManager):
 def test_a_week_whose_traffic_breaks_its_contract_stays_due_and_the_others_go_on(tmp_path):
     project = Project(tmp_path, {"io_manager": SpoilsTraffic(lake_root=str(tmp_path / "lake"))})
     for week in WEEKS:
-        project.publish(week, sound_week(week))
-    project.have(THIRD)
+        project.publish(week, valid_week(week))
+    project.load_weeks_until(THIRD)
     before = project.files()
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     result = project.run(FIRST, THIRD)
     assert "turnstile_traffic.control_area, unit, scp, ended_at must name one row" in failure_of(result)
     # As the runner in the terminal does: on without the week that failed.

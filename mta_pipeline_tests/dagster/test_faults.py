@@ -20,8 +20,8 @@ from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.sample import Faults, SampleFeed
 from mta_pipeline.sources import http as asking
 from mta_pipeline.weeks import file_name, weeks_between
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
-from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, a_worker
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
+from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, start_worker
 from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
 from mta_pipeline_tests.support.published_files import legacy_file, legacy_group, legacy_line, modern_file, modern_line
 
@@ -43,7 +43,7 @@ def site(many_runs: None, tmp_path: Path) -> Iterator[tuple[Project, FeedServer]
     with serve_feed(tmp_path / "feed") as server, stamina.set_testing(True, attempts=3):
         project = Project(tmp_path, {"feed": TurnstileFeed(location=server.listing_url)})
         for week in WEEKS:
-            project.publish(week, sound_week(week))
+            project.publish(week, valid_week(week))
         yield project, server
 
 
@@ -67,7 +67,7 @@ def test_a_site_that_stumbles_gives_the_weeks_all_the_same(site, monkeypatch, fa
     assert [project.raw.read(week) for week in WEEKS] == [
         (project.feed / file_name(week)).read_bytes() for week in WEEKS
     ]
-    asked = [request for request in server.asked if request.path.endswith(file_name(SECOND))]
+    asked = [request for request in server.requests if request.path.endswith(file_name(SECOND))]
     assert len(asked) == 3
 
 
@@ -89,7 +89,7 @@ def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_ru
     monkeypatch.setattr(asking, "READ_TIMEOUT", 0.3)
     project.run(FIRST, SECOND)
     before, manifest = project.files(), project.raw.manifest(SECOND)
-    corrected = quiet_week(SECOND, start=1_421)
+    corrected = steady_week(SECOND, start=1_421)
     project.publish(SECOND, corrected)
     server.fail(file_name(SECOND), fault, times=4)  # the headers are asked for, too
 
@@ -244,7 +244,7 @@ WRITES = 2 + len(SAMPLE_WEEKS) * 7
 
 @pytest.fixture(scope="module")
 def worker(processes: None) -> Iterator[Worker]:
-    with a_worker() as made:
+    with start_worker() as made:
         yield made
 
 
@@ -285,7 +285,7 @@ def test_a_run_killed_in_the_middle_of_a_write_leaves_whole_files_and_running_ag
     worker, sample, tmp_path, write
 ):
     lake = tmp_path / "lake"
-    assert worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, killed_in_write=write)).codes == [KILLED]
+    assert worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, kill_in_write=write)).codes == [KILLED]
     assert len(temporaries(lake)) == 1
     for week in SAMPLE_WEEKS:
         assert RawFiles(str(lake)).read(week) in (None, (Path(sample.feed) / file_name(week)).read_bytes())
@@ -298,7 +298,7 @@ def test_a_run_killed_in_the_middle_of_a_write_leaves_whole_files_and_running_ag
 @pytest.mark.slow
 def test_a_run_that_is_not_killed_has_as_many_writes_as_we_think(worker, sample, tmp_path):
     """Or else the last one above would kill nobody."""
-    answer = worker.run(Order(sample.feed, str(tmp_path / "lake"), SAMPLE_WEEKS, killed_in_write=WRITES + 1))
+    answer = worker.run(Order(sample.feed, str(tmp_path / "lake"), SAMPLE_WEEKS, kill_in_write=WRITES + 1))
     assert (answer.codes, answer.failures) == ([0], [[]])
 
 

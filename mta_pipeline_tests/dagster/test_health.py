@@ -33,9 +33,9 @@ from mta_pipeline.monitoring.health import HealthReader
 from mta_pipeline.monitoring.server import HealthServer
 from mta_pipeline.monitoring.status import figures, page, problems, terminal
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
-from mta_pipeline_tests.conftest import REPOSITORY, absent
+from mta_pipeline_tests.conftest import REPOSITORY, skip_or_fail_in_ci
 from mta_pipeline_tests.dagster.automation import Automation
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 from mta_pipeline_tests.fault_injection.sandbox import wait_until
 
 REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pipeline"), "__repository__")
@@ -47,10 +47,10 @@ def project(tmp_path_factory):
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("records"))) as instance:
         made = Project(tmp_path_factory.mktemp("project"), instance=instance)
         for week in WEEKS[:2]:
-            made.publish(week, quiet_week(week))
+            made.publish(week, steady_week(week))
         made.run(*WEEKS[:2])
         made.publish(WEEKS[2], b"no such thing\n")
-        Automation(made).look()
+        Automation(made).tick_sensor()
         made.run(WEEKS[2])
         yield made
 
@@ -224,7 +224,7 @@ def test_dashboard_and_alerts_name_only_metrics_that_there_are(served, project):
 def prometheus(processes, served, tmp_path):
     """A real Prometheus that asks the served metrics every second, with the alerts of the deployment."""
     if shutil.which("prometheus") is None:
-        absent("There is no prometheus; Debian has it as a package.")
+        skip_or_fail_in_ci("There is no prometheus; Debian has it as a package.")
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / "rules.yml")]
@@ -265,7 +265,7 @@ def test_a_real_prometheus_reads_the_metrics_and_answers_what_the_dashboard_asks
 @pytest.mark.slow
 def test_alerts_are_said_when_they_should_be_and_not_before(processes):
     if shutil.which("promtool") is None:
-        absent("There is no promtool; Debian's prometheus has it.")
+        skip_or_fail_in_ci("There is no promtool; Debian's prometheus has it.")
     told = subprocess.run(
         ["promtool", "test", "rules", "rules_test.yml"], cwd=MONITORING, capture_output=True, text=True, check=False
     )

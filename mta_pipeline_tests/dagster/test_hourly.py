@@ -133,7 +133,7 @@ def look(project: Project, cursor: str | None = None, **parts: object) -> Sensor
         return project.defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
 
 
-def weeks_asked_for(tick: SensorExecutionData) -> list[str]:
+def requested_weeks(tick: SensorExecutionData) -> list[str]:
     assert all(request.asset_selection == [RAW] for request in tick.run_requests)
     ends = [
         request.tags.get(PARTITION_NAME_TAG) or (request.tags[RANGE_START], request.tags[RANGE_END])
@@ -156,7 +156,7 @@ def carried_out(project: Project, tick: SensorExecutionData) -> dg.ExecuteInProc
 def test_the_sensor_asks_for_the_corrected_week_alone_and_the_lake_follows(project, portal, truth):
     portal.too_many = 0
     first = look(project)
-    assert weeks_asked_for(first) == []
+    assert requested_weeks(first) == []
     # Two declared data sets are not on this portal, and do not keep it from telling of the third.
     assert first.skip_message.count("there is no such data set") == 2
     before = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}
@@ -165,8 +165,8 @@ def test_the_sensor_asks_for_the_corrected_week_alone_and_the_lake_follows(proje
     )
     portal.correct(DATA_SET, row["index"], ridership=str(row["ridership"] + 7))
     second = look(project, first.cursor)
-    assert weeks_asked_for(second) == ["2024-02-10"]
-    assert weeks_asked_for(look(project, second.cursor)) == []
+    assert requested_weeks(second) == ["2024-02-10"]
+    assert requested_weeks(look(project, second.cursor)) == []
     assert carried_out(project, second).success
     assert project.run("2024-02-10", job=HOURLY_JOB, tags={COMPLETE_WEEKS: SKIP}).success
     after = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}

@@ -24,7 +24,7 @@ def read(project: Project, name: str) -> pl.DataFrame:
 
 
 def test_marts_hold_the_riders_of_the_weeks_in_the_lake(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     assert project.run(job=MARTS_JOB).success
     assert read(project, "system_daily")["entries"].sum() == (3 * 42 - 1) * 10
     assert read(project, "station_daily")["exits"].sum() == (3 * 42 - 1) * 10
@@ -32,7 +32,7 @@ def test_marts_hold_the_riders_of_the_weeks_in_the_lake(project):
 
 
 def test_what_was_written_is_what_an_open_lake_computes(project):
-    project.have(FIRST)
+    project.load_weeks_until(FIRST)
     project.run(job=MARTS_JOB)
     with open_lake(str(project.lake)) as lake:
         for mart in MARTS:
@@ -43,7 +43,7 @@ def test_what_was_written_is_what_an_open_lake_computes(project):
 
 @pytest.mark.slow
 def test_a_renewed_week_is_renewed_in_marts_and_warehouse(many_runs, project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     project.run(job=MARTS_JOB)
     (project.feed / "turnstile_240120.txt").write_bytes(
         (project.feed / "turnstile_240120.txt").read_bytes()[: 131 * 20]
@@ -65,7 +65,7 @@ def test_an_empty_lake_gives_empty_marts_and_a_report_with_a_word(project):
 
 
 def test_the_report_is_made_with_the_marts_and_shows_its_charts_in_the_catalogue(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     result = project.run(job=MARTS_JOB)
     [made] = [event for event in result.get_asset_materialization_events() if event.asset_key == REPORT_KEY]
     shown = made.materialization.metadata
@@ -126,10 +126,10 @@ def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(many_runs, pr
     automation = Automation(project)
     project.run(FIRST, SECOND)
     project.run(job=MARTS_JOB)
-    automation.due()
+    automation.tick_conditions()
     assert project.run(FIRST, THIRD).success
-    assert asked(automation.due()) == ANSWERS
-    assert asked(automation.due()) == set()
+    assert asked(automation.tick_conditions()) == ANSWERS
+    assert asked(automation.tick_conditions()) == set()
 
 
 def asked(requests: list[dg.RunRequest]) -> set[str]:

@@ -21,10 +21,10 @@ from mta_pipeline.orchestration.keys import LANDING_JOB, REFERENCE_JOB
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import file_name, week_after, weeks_between
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.dagster.automation import Automation, standing
-from mta_pipeline_tests.dagster.daemons import DEATH, daemons
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
-from mta_pipeline_tests.support.webhook import Got, Webhook, serve_webhook
+from mta_pipeline_tests.dagster.automation import Automation, evaluate_standing_checks
+from mta_pipeline_tests.dagster.daemons import CRASH_MESSAGE, daemons
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
+from mta_pipeline_tests.support.webhook import Message, Webhook, serve_webhook
 
 FIRST, SECOND, THIRD = WEEKS
 
@@ -38,7 +38,7 @@ class Told:
     cursor: str | None = None
     words: list[str] = field(default_factory=list)
 
-    def tick(self) -> list[Got]:
+    def tick(self) -> list[Message]:
         """One tick of the sensor; returns the messages that came in."""
         context = dg.build_sensor_context(
             self.project.instance, self.cursor, definitions=self.project.defs, sensor_name=NOTIFY_SENSOR
@@ -86,7 +86,7 @@ def told(tmp_path, webhook, instance) -> Told:
     )
     project = Project(tmp_path, settings=settings, instance=instance, has_reference_tables=False)
     for week in WEEKS:
-        project.publish(week, sound_week(week))
+        project.publish(week, valid_week(week))
     made = Told(project, webhook)
     assert made.tick() == []
     return made
@@ -109,7 +109,7 @@ def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_mor
     assert "launch the same weeks again" in word.line("To do")
     told.project.run(SECOND, job=LANDING_JOB)
     assert told.tick() == []
-    told.project.publish(SECOND, quiet_week(SECOND))
+    told.project.publish(SECOND, steady_week(SECOND))
     told.project.run(FIRST, job=LANDING_JOB)
     assert told.tick() == []
     told.project.run(SECOND, job=LANDING_JOB)
@@ -123,7 +123,7 @@ def test_a_week_that_another_job_brings_in_is_well_too(told):
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
     assert len(told.tick()) == 1
-    told.project.publish(SECOND, quiet_week(SECOND))
+    told.project.publish(SECOND, steady_week(SECOND))
     told.project.run(job=REFERENCE_JOB)
     told.project.run(SECOND)
     assert [word.tone for word in told.tick()] == ["success"]
@@ -162,23 +162,23 @@ def test_what_stays_wrong_is_said_again_on_three_days_and_then_no_more(told):
 
 def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_well_again(told):
     late = week_after(THIRD)
-    told.project.publish(late, quiet_week(late))
+    told.project.publish(late, steady_week(late))
     for week in (FIRST, THIRD):
         told.project.run(week, job=LANDING_JOB)
     (told.project.feed / file_name(SECOND)).unlink()
-    standing(told.project)
+    evaluate_standing_checks(told.project)
     newest, left_out = sorted(told.tick(), key=lambda word: word.title)
     assert newest.title == "mta_pipeline: freshness missed: the newest week is not in the lake"
     assert f"week {late} is on offer since" in newest.line("Likely cause")
     assert newest.line("Look").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
     assert left_out.title == "mta_pipeline: freshness missed: weeks are missing or failed"
-    standing(told.project)
+    evaluate_standing_checks(told.project)
     assert told.tick() == []
     (told.project.feed / file_name(late)).unlink()
     told.project.run(job=REFERENCE_JOB)
     told.project.run(FIRST)
     told.project.run(THIRD)
-    standing(told.project)
+    evaluate_standing_checks(told.project)
     assert [word.tone for word in told.tick()] == ["success", "success"]
 
 
@@ -187,18 +187,18 @@ def test_a_feed_out_of_reach_is_told_when_the_sensor_says_so_and_when_it_is_back
     told.project.feed.rename(told.project.root / "away")
     said = []
     for _ in range(4):
-        automation.look()
+        automation.tick_sensor()
         said.append([word.title for word in told.tick()])
     assert said == [[], [], ["mta_pipeline: the feed is out of reach"], []]
     (told.project.root / "away").rename(told.project.feed)
-    automation.look()
+    automation.tick_sensor()
     assert [word.title for word in told.tick()] == ["mta_pipeline: well again: the feed is out of reach"]
 
 
 def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_again(told):
     told.project.run(job=REFERENCE_JOB)
     for n, week in enumerate(WEEKS):
-        told.project.publish(week, quiet_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
+        told.project.publish(week, steady_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
     told.project.run(FIRST, THIRD)
     [word] = told.tick()
     assert word.title == "mta_pipeline: booths that nobody knows"
@@ -213,7 +213,7 @@ def test_an_unusual_week_of_a_range_is_told_as_a_warning_with_its_week_alone(tol
     weeks = weeks_between(FIRST, "2024-02-10")
     for n, week in enumerate(weeks):
         riders = 2 if week == weeks[-1] else 10
-        told.project.publish(week, quiet_week(week, start=1_000 + n * 420, riders=riders))
+        told.project.publish(week, steady_week(week, start=1_000 + n * 420, riders=riders))
     result = told.project.run(weeks[0], weeks[-1])
     judged = {week: passed for (name, week), passed in told.project.checks(result).items() if name == "week_as_usual"}
     assert judged == {week: week != weeks[-1] for week in weeks}
@@ -245,7 +245,7 @@ def test_of_a_fault_that_is_well_before_its_message_could_be_sent_only_that_is_s
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
     told.tick()
-    told.project.publish(SECOND, quiet_week(SECOND))
+    told.project.publish(SECOND, steady_week(SECOND))
     told.project.run(SECOND, job=LANDING_JOB)
     told.tick()
     told.webhook.status = 200
@@ -323,25 +323,25 @@ def test_a_sensor_whose_ticks_keep_failing_is_told_once_and_when_it_works_again(
 
 
 def test_a_run_that_dies_and_succeeds_when_it_is_tried_again_is_no_message(driven, webhook, tmp_path):
-    (tmp_path / "feed" / file_name(FIRST)).write_bytes(quiet_week(FIRST))
-    driven.die(driven.launch(LANDING_JOB, FIRST))
+    (tmp_path / "feed" / file_name(FIRST)).write_bytes(steady_week(FIRST))
+    driven.report_crash(driven.launch(LANDING_JOB, FIRST))
     driven.tick()
     [again] = driven.retry()
     driven.tick()
-    assert driven.work(again)
+    assert driven.execute(again)
     driven.tick()
     assert webhook.new() == []
 
 
 def test_a_run_that_dies_as_often_as_it_is_tried_again_is_one_message(driven, webhook):
-    driven.die(driven.launch(LANDING_JOB, FIRST))
+    driven.report_crash(driven.launch(LANDING_JOB, FIRST))
     attempts = 1
     while again := driven.retry():
         attempts += 1
         driven.tick()
-        driven.die(again[0])
+        driven.report_crash(again[0])
     driven.tick(2)
     assert attempts == 3
     [word] = webhook.new()
     assert word.title.startswith("mta_pipeline: job land_weeks: failed")
-    assert (word.line("Weeks"), word.line("Likely cause")) == (FIRST, DEATH)
+    assert (word.line("Weeks"), word.line("Likely cause")) == (FIRST, CRASH_MESSAGE)

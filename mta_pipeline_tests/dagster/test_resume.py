@@ -4,7 +4,7 @@ import dagster as dg
 
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, REDO, WEEKLY_KEYS
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
 from mta_pipeline_tests.support.feed_server import serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
@@ -24,7 +24,7 @@ def written(project: Project, *weeks: str, **options) -> set[tuple[str, str]]:
 
 
 def test_a_range_launched_again_writes_nothing_and_says_so(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     before = project.files()
     assert written(project, FIRST, THIRD) == set()
     assert project.files() == before
@@ -33,14 +33,14 @@ def test_a_range_launched_again_writes_nothing_and_says_so(project):
 
 
 def test_only_what_is_missing_is_made(project):
-    project.have(SECOND)
+    project.load_weeks_until(SECOND)
     (project.lake / "lake" / "complex_hourly" / f"week={FIRST}" / "part-0.parquet").unlink()
     assert written(project, FIRST, THIRD) == {("complex_hourly", FIRST), *((table, THIRD) for table in TABLES)}
 
 
 def test_a_week_with_other_contents_is_made_anew_and_the_traffic_of_the_week_after(project):
-    project.have(THIRD)
-    project.publish(FIRST, quiet_week(FIRST, start=1_001))
+    project.load_weeks_until(THIRD)
+    project.publish(FIRST, steady_week(FIRST, start=1_001))
     assert written(project, FIRST, THIRD) == {
         *((table, FIRST) for table in TABLES),
         *((table, SECOND) for table in TABLES[2:]),
@@ -48,14 +48,14 @@ def test_a_week_with_other_contents_is_made_anew_and_the_traffic_of_the_week_aft
 
 
 def test_told_so_it_does_all_weeks_again(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     assert written(project, FIRST, THIRD, tags={COMPLETE_WEEKS: REDO}) == {
         (table, week) for table in TABLES for week in WEEKS
     }
 
 
 def test_materializing_assets_by_hand_does_them_again(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     assert written(project, SECOND, job="__ASSET_JOB", assets=WEEKLY_KEYS) >= {(table, SECOND) for table in TABLES}
 
 
@@ -64,8 +64,8 @@ def test_complete_weeks_are_not_fetched_again(tmp_path):
     with serve_feed(tmp_path / "feed") as server:
         project = Project(tmp_path, resources={"feed": TurnstileFeed(location=server.index_url)})
         for week in WEEKS:
-            project.publish(week, sound_week(week))
+            project.publish(week, valid_week(week))
         project.run(FIRST, THIRD)
-        server.asked.clear()
+        server.requests.clear()
         project.run(FIRST, THIRD)
-        assert [request.method for request in server.asked if request.path.endswith(".txt")] == ["HEAD"] * 3
+        assert [request.method for request in server.requests if request.path.endswith(".txt")] == ["HEAD"] * 3

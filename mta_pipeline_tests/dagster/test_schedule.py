@@ -15,8 +15,8 @@ from mta_pipeline.orchestration.automation.schedules import SCHEDULE
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.dagster.automation import QUIET, weeks_asked_for
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
+from mta_pipeline_tests.dagster.automation import QUIET, requested_weeks
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
 from mta_pipeline_tests.support.feed_server import Fault, serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
@@ -41,13 +41,13 @@ def make_project(short_calendar, tmp_path) -> Iterator[Callable[..., Project]]:
 def project(make_project) -> Project:
     made = make_project()
     for week in WEEKS:
-        made.publish(week, sound_week(week))
+        made.publish(week, valid_week(week))
     return made
 
 
 def tick(project: Project, at: dt.datetime = SATURDAY) -> list[dg.RunRequest] | str:
     """What the schedule asks for at a time, or why it asks for nothing."""
-    with dg.build_schedule_context(project.instance, at, project.parts) as context:
+    with dg.build_schedule_context(project.instance, at, project.sensor_resources) as context:
         found = project.defs.resolve_schedule_def(SCHEDULE).evaluate_tick(context)
     return list(found.run_requests) or found.skip_message
 
@@ -62,20 +62,20 @@ def carry_out(project: Project, requests: list[dg.RunRequest]) -> None:
 def test_it_sweeps_all_weeks_that_are_not_in_the_lake_and_then_has_nothing_to_do(project):
     project.run(SECOND)
     requests = tick(project)
-    assert weeks_asked_for(requests) == [(FIRST,), (THIRD,)]
+    assert requested_weeks(requests) == [(FIRST,), (THIRD,)]
     carry_out(project, requests)
     assert project.landed() == list(WEEKS)
     assert "All 3 weeks on offer" in tick(project)
 
 
 def test_a_week_that_landed_and_got_no_further_is_swept_too(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_hourly" / f"week={SECOND}" / "part-0.parquet").unlink()
-    assert weeks_asked_for(tick(project)) == [(SECOND,)]
+    assert requested_weeks(tick(project)) == [(SECOND,)]
 
 
 def test_a_file_that_is_late_is_a_skip_and_is_found_later_that_day(project):
-    project.have(SECOND)
+    project.load_weeks_until(SECOND)
     late = project.feed / file_name(THIRD)
     contents = late.read_bytes()
     late.unlink()
@@ -83,21 +83,21 @@ def test_a_file_that_is_late_is_a_skip_and_is_found_later_that_day(project):
     assert f"Week {THIRD} is not published yet: no turnstile_240127.txt" in reason
     assert "looked for again at 9:00" in reason
     late.write_bytes(contents)
-    assert weeks_asked_for(tick(project, SATURDAY.replace(hour=9))) == [(THIRD,)]
+    assert requested_weeks(tick(project, SATURDAY.replace(hour=9))) == [(THIRD,)]
 
 
 def test_a_week_whose_run_failed_is_not_asked_for_again_on_the_same_day_but_on_the_next_saturday(project):
-    project.have(SECOND)
+    project.load_weeks_until(SECOND)
     project.publish(THIRD, b"<html>Not here</html>")
     carry_out(project, tick(project))
     assert f"Asked for already today, or on their way: {THIRD}" in tick(project, SATURDAY.replace(hour=9))
-    assert weeks_asked_for(tick(project, SATURDAY + dt.timedelta(days=7))) == [(THIRD,)]
+    assert requested_weeks(tick(project, SATURDAY + dt.timedelta(days=7))) == [(THIRD,)]
 
 
 def test_weeks_that_a_run_is_at_are_left_to_it(project):
     job = project.defs.resolve_job_def(RIDERSHIP_JOB)
     project.instance.create_run_for_job(job, tags={PARTITION_NAME_TAG: FIRST}, status=dg.DagsterRunStatus.STARTED)
-    assert weeks_asked_for(tick(project)) == [(SECOND, THIRD)]
+    assert requested_weeks(tick(project)) == [(SECOND, THIRD)]
 
 
 def test_a_feed_out_of_reach_is_a_skip(tmp_path, make_project):
@@ -113,8 +113,8 @@ def test_a_site_without_a_list_is_asked_for_the_week_that_has_just_ended(tmp_pat
     with serve_feed(tmp_path / "feed") as server:
         project = make_project(feed=TurnstileFeed(location=server.bare_url))
         assert "not published yet" in tick(project)
-        project.publish(THIRD, quiet_week(THIRD))
-        assert weeks_asked_for(tick(project)) == [(THIRD,)]
+        project.publish(THIRD, steady_week(THIRD))
+        assert requested_weeks(tick(project)) == [(THIRD,)]
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,22 @@ import pytest
 from mta_pipeline.orchestration.keys import FEED_KEY
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_after, week_start
-from mta_pipeline_tests.dagster.automation import standing
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.automation import evaluate_standing_checks
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 
 FIRST, SECOND, THIRD = WEEKS
 
 
 def left_out(project: Project) -> list[tuple[str, str]]:
-    check = standing(project)["no_week_left_out"]
+    check = evaluate_standing_checks(project)["no_week_left_out"]
     records = check.metadata["weeks"].records if "weeks" in check.metadata else []
     assert check.passed == (not records)
     return [(record.data["week"], record.data["state"]) for record in records]
 
 
 def test_all_is_well_when_all_weeks_are_in_the_lake(project):
-    project.have(THIRD)
-    checks = standing(project)
+    project.load_weeks_until(THIRD)
+    checks = evaluate_standing_checks(project)
     assert all(check.passed for check in checks.values())
     assert checks["no_week_left_out"].description == f"{FIRST} to {THIRD}: 3 weeks complete"
 
@@ -33,7 +33,7 @@ def test_an_empty_lake_leaves_nothing_out(project):
 
 
 def test_a_week_on_offer_that_has_not_landed_is_missing_and_one_that_is_not_on_offer_is_not(project):
-    project.have(FIRST)
+    project.load_weeks_until(FIRST)
     project.run(THIRD)
     assert left_out(project) == [(SECOND, "missing")]
     (project.feed / file_name(SECOND)).unlink()
@@ -46,24 +46,24 @@ def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
     project.run(FIRST)
     project.run(THIRD)
     assert left_out(project) == [(SECOND, "failed")]
-    [record] = standing(project)["no_week_left_out"].metadata["weeks"].records
+    [record] = evaluate_standing_checks(project)["no_week_left_out"].metadata["weeks"].records
     assert "web page" in record.data["what is known"]
-    project.publish(SECOND, quiet_week(SECOND))
+    project.publish(SECOND, steady_week(SECOND))
     project.run(SECOND)
     assert left_out(project) == []
 
 
 def test_a_week_that_landed_and_has_no_ridership_is_failed(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
     assert left_out(project) == [(SECOND, "failed")]
 
 
 def test_a_feed_out_of_reach_fails_its_check_and_hides_no_failed_week(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
     project.feed.rename(project.feed.with_name("away"))
-    checks = standing(project)
+    checks = evaluate_standing_checks(project)
     assert not checks["reachable"].passed
     assert not checks["no_week_left_out"].passed
     assert not checks["newest_week_landed"].passed
@@ -81,23 +81,23 @@ def fresh_week(project) -> str:
     """A week on offer that ended so recently that it may still be on its way."""
     today = dt.datetime.now(dt.UTC).date()
     week = (today - dt.timedelta(days=(today.isoweekday() + 1) % 7) - ONE_WEEK).isoformat()
-    project.publish(week, quiet_week(week))
+    project.publish(week, steady_week(week))
     return week
 
 
 def test_a_new_week_has_a_day_to_land(project, fresh_week):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     seen(project, fresh_week)
-    assert standing(project)["newest_week_landed"].passed
+    assert evaluate_standing_checks(project)["newest_week_landed"].passed
     project.run(fresh_week)
-    assert standing(project)["newest_week_landed"].description == f"week {fresh_week} is in the lake"
+    assert evaluate_standing_checks(project)["newest_week_landed"].description == f"week {fresh_week} is in the lake"
 
 
 def test_a_new_week_that_has_not_landed_for_long_is_told_and_an_old_backfill_does_not_hide_it(project):
     late = week_after(THIRD)
-    project.publish(late, quiet_week(late))
+    project.publish(late, steady_week(late))
     for _ in range(2):
-        check = standing(project)["newest_week_landed"]
+        check = evaluate_standing_checks(project)["newest_week_landed"]
         assert not check.passed
         assert f"week {late} is on offer since {week_start(late) + ONE_WEEK}" in check.description
         project.run(FIRST, THIRD)
@@ -105,8 +105,8 @@ def test_a_new_week_that_has_not_landed_for_long_is_told_and_an_old_backfill_doe
 
 def test_a_feed_that_has_ended_is_not_waited_for(tmp_path):
     project = Project(tmp_path)
-    project.publish(THIRD, quiet_week(THIRD))
+    project.publish(THIRD, steady_week(THIRD))
     ended = Project(tmp_path, settings=Settings(feed=str(project.feed), lake_root=str(project.lake), last_week=THIRD))
-    check = standing(ended)["newest_week_landed"]
+    check = evaluate_standing_checks(ended)["newest_week_landed"]
     assert check.passed
     assert check.description.startswith("off")

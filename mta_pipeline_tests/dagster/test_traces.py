@@ -16,7 +16,7 @@ from mta_pipeline.telemetry import tracing
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS, run_ids
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 from mta_pipeline_tests.fault_injection.sandbox import wait_until
 from mta_pipeline_tests.support.collector import collecting
 from mta_pipeline_tests.support.feed_server import Fault, serve_feed
@@ -59,7 +59,7 @@ def records(tmp_path, monkeypatch):
 def project(tmp_path):
     made = Project(tmp_path, instance=dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS)))
     for week in WEEKS[:2]:
-        made.publish(week, quiet_week(week))
+        made.publish(week, steady_week(week))
     return made
 
 
@@ -189,7 +189,7 @@ def test_a_run_does_not_wait_for_a_collector_that(fault, collector, project):
         collector.shutdown()
         collector.server_close()
     else:
-        collector.answers_after.clear()
+        collector.may_respond.clear()
     assert project.run(*WEEKS[:2]).success
     # It asks once, and not again in the minute after.
     assert collector.requests == (0 if fault == "is not there" else 1)

@@ -31,7 +31,7 @@ from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_TRAFFIC
-from mta_pipeline_tests.conftest import absent
+from mta_pipeline_tests.conftest import skip_or_fail_in_ci
 from mta_pipeline_tests.support import bigquery_emulator
 from mta_pipeline_tests.support.parity import difference, sample_lake
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
@@ -77,7 +77,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def bigquery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery_emulator.Session]:
     if word := bigquery_emulator.missing():
-        absent(word)
+        skip_or_fail_in_ci(word)
     root = tmp_path_factory.mktemp("bucket")
     with bigquery_emulator.running(root) as address:
         yield bigquery_emulator.Session(address, root)

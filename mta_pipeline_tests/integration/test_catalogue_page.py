@@ -18,7 +18,7 @@ from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.support.hourly_lake import take_hours
+from mta_pipeline_tests.support.hourly_lake import load_hourly_weeks
 
 WEEKS = ["2014-10-04", "2014-10-11", "2024-01-06", "2024-01-13"]
 BY_THE_HOUR = "2024-01-06"
@@ -34,7 +34,7 @@ def names(tmp_path_factory):
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere)
         outcome = run_weeks(settings, WEEKS, instance, console)
-        take_hours(settings, feed, [BY_THE_HOUR], instance)
+        load_hourly_weeks(settings, feed, [BY_THE_HOUR], instance)
         make_answers(settings, instance, console, outcome)
     assert outcome.success
     given: dict[str, object] = {}

@@ -65,7 +65,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked_for(server: FeedServer, name: str) -> list[str]:
-    return [request.method for request in server.asked if request.path.endswith(name)]
+    return [request.method for request in server.requests if request.path.endswith(name)]
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
@@ -216,7 +216,7 @@ def test_a_link_that_leads_astray_is_not_followed(server, href):
 
     assert list(feed.available_weeks()) == [WEEK]
     assert feed.look(NEXT_WEEK) is None
-    assert all(request.path.startswith("/developers/turnstile") for request in server.asked)
+    assert all(request.path.startswith("/developers/turnstile") for request in server.requests)
 
 
 def test_an_index_page_is_sent_again_only_if_it_has_changed(server, tmp_path):
@@ -263,14 +263,14 @@ def test_links_may_be_absolute_carry_a_query_and_name_a_user_who_is_not_believed
         server.index_page = f"<A HREF='{link}'>Saturday".encode()
         file = open_feed(server.index_url).look(WEEK)
         assert file.url == server.bare_url + NAME
-        assert "Authorization" not in server.asked[-1].headers
-    assert any(request.path.endswith("?key=secret") for request in server.asked)
+        assert "Authorization" not in server.requests[-1].headers
+    assert any(request.path.endswith("?key=secret") for request in server.requests)
 
 
 def test_bytes_are_asked_for_as_stored_and_by_name(server):
     open_feed(server.index_url).look(WEEK)
 
-    for request in server.asked:
+    for request in server.requests:
         assert request.headers["User-Agent"].startswith("mta_pipeline/")
         assert request.headers["Accept-Encoding"] == "identity"
 

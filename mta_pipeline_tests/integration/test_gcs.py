@@ -22,14 +22,14 @@ from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import files_in, location, part_path, read_bytes, remove, write_atomically
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.dagster.project import quiet_week
+from mta_pipeline_tests.dagster.project import steady_week
 from mta_pipeline_tests.support.published_files import WEEK
 
 pytestmark = pytest.mark.slow
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
-OLD, NEW = (quiet_week(WEEK, start=n * 1_000) for n in (1, 2))
+OLD, NEW = (steady_week(WEEK, start=n * 1_000) for n in (1, 2))
 ROUNDS = 4
 
 

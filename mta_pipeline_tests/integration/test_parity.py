@@ -5,8 +5,8 @@ import pytest
 
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS
-from mta_pipeline_tests.conftest import absent
-from mta_pipeline_tests.support.parity import difference, missing, on, sample_lake
+from mta_pipeline_tests.conftest import skip_or_fail_in_ci
+from mta_pipeline_tests.support.parity import difference, marts_on, missing, sample_lake
 from mta_pipeline_tests.support.small_lake import SmallLake
 
 
@@ -14,14 +14,14 @@ from mta_pipeline_tests.support.small_lake import SmallLake
 def spark() -> None:
     """Spark, in this process."""
     if word := missing("spark"):
-        absent(word)
+        skip_or_fail_in_ci(word)
 
 
 @pytest.fixture(scope="session")
 def bigquery_server() -> None:
     """BigQuery's emulator."""
     if word := missing("bigquery"):
-        absent(word)
+        skip_or_fail_in_ci(word)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def lake(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["spark", "standalone", "connect", "bigquery"])
 def test_every_mart_is_the_same_rows_as_on_duckdb(engine, lake, spark, bigquery_server):
-    with on("duckdb", lake) as ours, on(engine, lake) as theirs:
+    with marts_on("duckdb", lake) as ours, marts_on(engine, lake) as theirs:
         for mart in MARTS:
             rows = ours(mart.name)
             assert not rows.is_empty()

@@ -9,10 +9,10 @@ from mta_pipeline.lake import raw_files
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.dagster.project import quiet_week
+from mta_pipeline_tests.dagster.project import steady_week
 from mta_pipeline_tests.support.published_files import WEEK
 
-OLD, NEW = quiet_week(WEEK), quiet_week(WEEK, start=5_000)
+OLD, NEW = steady_week(WEEK), steady_week(WEEK, start=5_000)
 
 
 class Killed(BaseException):
@@ -35,7 +35,7 @@ def held(raw):
 
 
 @pytest.mark.parametrize("steps", range(3), ids=["before the object", "before the manifest", "before the old one goes"])
-@pytest.mark.parametrize("after", [NEW, OLD, quiet_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
+@pytest.mark.parametrize("after", [NEW, OLD, steady_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
 def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leaves_nothing_else(
     raw, feed, monkeypatch, steps, after
 ):
@@ -66,7 +66,7 @@ def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leave
 
 
 def test_versions_that_land_at_once_leave_one_of_them_whole(raw, tmp_path):
-    versions = [quiet_week(WEEK, start=n * 1_000) for n in range(1, 9)]
+    versions = [steady_week(WEEK, start=n * 1_000) for n in range(1, 9)]
     feeds = []
     for n, contents in enumerate(versions):
         (tmp_path / str(n)).mkdir()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-from mta_pipeline_tests.support.browser import DESK, PHONE, opened
+from mta_pipeline_tests.support.browser import DESKTOP, PHONE, open_page
 from mta_pipeline_tests.support.small_lake import STATIONS, SmallLake, interval
 from mta_pipeline_tests.unit.test_report import FIRST, HOSTILE, SECOND, days, made
 
@@ -27,9 +27,9 @@ def page_file(tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desk"])
 def test_it_opens_whole_asks_for_nothing_and_runs_nothing_of_what_names_say(page_file, chromium, size):
-    with opened(chromium, page_file, size) as (page, faults):
+    with open_page(chromium, page_file, size) as (page, faults):
         narrow = size == PHONE
         shown = page.locator(".chart svg").locator("visible=true")
         assert shown.count() == 6
@@ -40,7 +40,7 @@ def test_it_opens_whole_asks_for_nothing_and_runs_nothing_of_what_names_say(page
 
 
 def test_the_clock_shows_another_hour_and_register(page_file, chromium):
-    with opened(chromium, page_file, DESK) as (page, faults):
+    with open_page(chromium, page_file, DESKTOP) as (page, faults):
         assert page.locator("#now").inner_text() == "Exits, on an average Tuesday, 8:00 to 9:00"
         circle = page.locator(".map .wide .places_marks path").last
         before = circle.get_attribute("d")
@@ -56,7 +56,7 @@ def test_the_clock_shows_another_hour_and_register(page_file, chromium):
 
 
 def test_what_is_pointed_at_is_said(page_file, chromium):
-    with opened(chromium, page_file, PHONE) as (page, faults):
+    with open_page(chromium, page_file, PHONE) as (page, faults):
         hour = page.locator(".narrow path[aria-label^='Sunday 23:00']").first
         hour.scroll_into_view_if_needed()
         page.wait_for_timeout(100)  # a tip goes when the page scrolls
@@ -70,7 +70,7 @@ def test_what_is_pointed_at_is_said(page_file, chromium):
 def test_without_scripts_the_page_is_whole(page_file, chromium, tmp_path):
     bare = tmp_path / "bare.html"
     bare.write_text(page_file.read_text().replace("<script>", "<template>"))
-    with opened(chromium, bare, PHONE) as (page, _):
+    with open_page(chromium, bare, PHONE) as (page, _):
         assert page.locator("#busiest li").count() == 2
         assert page.locator("#now").inner_text() == "Exits, on an average Tuesday, 8:00 to 9:00"
         assert not page.locator("#clock").is_visible()

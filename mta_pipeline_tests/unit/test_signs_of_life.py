@@ -22,7 +22,7 @@ def webserver():
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"data": {"runsOrError": server.answer}}).encode())
@@ -30,7 +30,7 @@ def webserver():
         def log_message(self, *_): ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []
+    server.requests = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -59,7 +59,7 @@ def test_a_run_that_failed_is_told_once_and_life_every_time(webserver, written):
     signs_of_life.main()
     life = ("mta-alive", "the webserver answers", "INFO")
     assert written == [("mta-failed-runs", "run failed: weekly_ridership 7", "ERROR"), life, life]
-    first, second = (asked["variables"]["since"] for asked in webserver.asked)
+    first, second = (asked["variables"]["since"] for asked in webserver.requests)
     assert 0 < second - first < 360
 
 
