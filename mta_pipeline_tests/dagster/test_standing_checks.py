@@ -1,4 +1,4 @@
-"""What should be in the lake by now and is not is listed, with its reason; old weeks turn nothing green."""
+"""The standing checks list missing and failed weeks with a reason. Old weeks do not make the freshness check pass."""
 
 import datetime as dt
 
@@ -14,30 +14,30 @@ from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 FIRST, SECOND, THIRD = WEEKS
 
 
-def left_out(project: Project) -> list[tuple[str, str]]:
+def weeks_left_out(project: Project) -> list[tuple[str, str]]:
     check = evaluate_standing_checks(project)["no_week_left_out"]
     records = check.metadata["weeks"].records if "weeks" in check.metadata else []
     assert check.passed == (not records)
     return [(record.data["week"], record.data["state"]) for record in records]
 
 
-def test_all_is_well_when_all_weeks_are_in_the_lake(project):
+def test_all_checks_pass_if_all_weeks_are_in_the_lake(project):
     project.load_weeks_until(THIRD)
     checks = evaluate_standing_checks(project)
     assert all(check.passed for check in checks.values())
     assert checks["no_week_left_out"].description == f"{FIRST} to {THIRD}: 3 weeks complete"
 
 
-def test_an_empty_lake_leaves_nothing_out(project):
-    assert left_out(project) == []
+def test_an_empty_lake_has_no_missing_weeks(project):
+    assert weeks_left_out(project) == []
 
 
-def test_a_week_on_offer_that_has_not_landed_is_missing_and_one_that_is_not_on_offer_is_not(project):
+def test_an_available_week_that_has_not_landed_is_missing_and_an_unavailable_week_is_not(project):
     project.load_weeks_until(FIRST)
     project.run(THIRD)
-    assert left_out(project) == [(SECOND, "missing")]
+    assert weeks_left_out(project) == [(SECOND, "missing")]
     (project.feed / file_name(SECOND)).unlink()
-    assert left_out(project) == []
+    assert weeks_left_out(project) == []
 
 
 def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
@@ -45,21 +45,21 @@ def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
     project.run(FIRST, THIRD)
     project.run(FIRST)
     project.run(THIRD)
-    assert left_out(project) == [(SECOND, "failed")]
+    assert weeks_left_out(project) == [(SECOND, "failed")]
     [record] = evaluate_standing_checks(project)["no_week_left_out"].metadata["weeks"].records
     assert "web page" in record.data["what is known"]
     project.publish(SECOND, steady_week(SECOND))
     project.run(SECOND)
-    assert left_out(project) == []
+    assert weeks_left_out(project) == []
 
 
-def test_a_week_that_landed_and_has_no_ridership_is_failed(project):
+def test_a_week_that_landed_but_has_no_ridership_is_failed(project):
     project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
-    assert left_out(project) == [(SECOND, "failed")]
+    assert weeks_left_out(project) == [(SECOND, "failed")]
 
 
-def test_a_feed_out_of_reach_fails_its_check_and_hides_no_failed_week(project):
+def test_an_unreachable_feed_fails_its_check_and_hides_no_failed_week(project):
     project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
     project.feed.rename(project.feed.with_name("away"))
@@ -72,28 +72,28 @@ def test_a_feed_out_of_reach_fails_its_check_and_hides_no_failed_week(project):
 # --- freshness ---
 
 
-def seen(project: Project, week: str) -> None:
+def observe(project: Project, week: str) -> None:
     project.instance.report_runless_asset_event(dg.AssetObservation(FEED_KEY, partition=week))
 
 
 @pytest.fixture
 def fresh_week(project) -> str:
-    """A week on offer that ended so recently that it may still be on its way."""
+    """An available week that ended so recently that it does not have to be in the lake yet."""
     today = dt.datetime.now(dt.UTC).date()
     week = (today - dt.timedelta(days=(today.isoweekday() + 1) % 7) - ONE_WEEK).isoformat()
     project.publish(week, steady_week(week))
     return week
 
 
-def test_a_new_week_has_a_day_to_land(project, fresh_week):
+def test_a_new_week_has_one_day_to_land(project, fresh_week):
     project.load_weeks_until(THIRD)
-    seen(project, fresh_week)
+    observe(project, fresh_week)
     assert evaluate_standing_checks(project)["newest_week_landed"].passed
     project.run(fresh_week)
     assert evaluate_standing_checks(project)["newest_week_landed"].description == f"week {fresh_week} is in the lake"
 
 
-def test_a_new_week_that_has_not_landed_for_long_is_told_and_an_old_backfill_does_not_hide_it(project):
+def test_an_overdue_week_is_reported_and_an_old_backfill_does_not_hide_it(project):
     late = week_after(THIRD)
     project.publish(late, steady_week(late))
     for _ in range(2):
@@ -103,7 +103,7 @@ def test_a_new_week_that_has_not_landed_for_long_is_told_and_an_old_backfill_doe
         project.run(FIRST, THIRD)
 
 
-def test_a_feed_that_has_ended_is_not_waited_for(tmp_path):
+def test_a_feed_that_has_ended_is_not_expected_to_have_new_weeks(tmp_path):
     project = Project(tmp_path)
     project.publish(THIRD, steady_week(THIRD))
     ended = Project(tmp_path, settings=Settings(feed=str(project.feed), lake_root=str(project.lake), last_week=THIRD))
