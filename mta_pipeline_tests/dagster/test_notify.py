@@ -1,4 +1,4 @@
-"""What goes wrong is told once, with what a person needs, and once more when it is well again; nothing gets lost."""
+"""An incident is reported once with what a person needs, and once more when it is resolved. No message is lost."""
 
 import datetime as dt
 import json
@@ -30,27 +30,27 @@ FIRST, SECOND, THIRD = WEEKS
 
 
 @dataclass
-class Told:
-    """A project whose faults are told to a webhook, tick by tick."""
+class NotifiedProject:
+    """A project that sends its notifications to a webhook. Tests evaluate the notify sensor tick by tick."""
 
     project: Project
     webhook: Webhook
     cursor: str | None = None
-    words: list[str] = field(default_factory=list)
+    skip_reasons: list[str] = field(default_factory=list)
 
     def tick(self) -> list[Message]:
-        """One tick of the sensor; returns the messages that came in."""
+        """Evaluate one tick of the sensor; return the messages that the webhook received."""
         context = dg.build_sensor_context(
             self.project.instance, self.cursor, definitions=self.project.defs, sensor_name=NOTIFY_SENSOR
         )
         sensor = self.project.defs.resolve_sensor_def(NOTIFY_SENSOR)
         tick: SensorExecutionData = sensor.evaluate_tick(context)
         self.cursor = tick.cursor
-        self.words.append(tick.skip_message or "")
+        self.skip_reasons.append(tick.skip_message or "")
         return self.webhook.new()
 
     def later(self, **passed: float) -> None:
-        """As if so much time had passed since the last word about each fault."""
+        """Move the time of the last message about each incident that far into the past."""
         cursor = json.loads(self.cursor)
         for fault in cursor["look"]["faults"]["known"].values():
             told = dt.datetime.fromisoformat(fault["told"]) - dt.timedelta(**passed)
@@ -66,7 +66,7 @@ def webhook():
 
 @pytest.fixture
 def instance(tmp_path):
-    """Records in memory, but for those of ticks, which Dagster keeps in a file."""
+    """An instance in memory, except for its ticks, which Dagster stores in a file."""
     with dg.DagsterInstance.ephemeral() as made:
         made._schedule_storage = SqliteScheduleStorage.from_local(str(tmp_path / "ticks"))
         made._schedule_storage.register_instance(made)
@@ -74,8 +74,8 @@ def instance(tmp_path):
 
 
 @pytest.fixture
-def told(tmp_path, webhook, instance) -> Told:
-    """Three sound weeks on offer, the automation's `notify` on and nothing wrong yet."""
+def told(tmp_path, webhook, instance) -> NotifiedProject:
+    """A project with three available valid weeks, `MTA_NOTIFY` set, and no incidents."""
     webhook.new()
     webhook.status = 200
     settings = Settings(
@@ -87,7 +87,7 @@ def told(tmp_path, webhook, instance) -> Told:
     project = Project(tmp_path, settings=settings, instance=instance, has_reference_tables=False)
     for week in WEEKS:
         project.publish(week, valid_week(week))
-    made = Told(project, webhook)
+    made = NotifiedProject(project, webhook)
     assert made.tick() == []
     return made
 
@@ -95,7 +95,7 @@ def told(tmp_path, webhook, instance) -> Told:
 # --- runs ---
 
 
-def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_more_when_it_is_well(told):
+def test_a_failed_run_is_reported_once_with_week_cause_and_page_and_once_more_when_it_is_resolved(told):
     told.project.publish(SECOND, b"<html>Not here</html>")
     failed = told.project.run(FIRST, THIRD, job=LANDING_JOB)
     [word] = told.tick()
@@ -119,7 +119,7 @@ def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_mor
     assert told.tick() == []
 
 
-def test_a_week_that_another_job_brings_in_is_well_too(told):
+def test_an_incident_is_also_resolved_if_another_job_loads_the_week(told):
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
     assert len(told.tick()) == 1
@@ -129,7 +129,7 @@ def test_a_week_that_another_job_brings_in_is_well_too(told):
     assert [word.tone for word in told.tick()] == ["success"]
 
 
-def test_a_backfill_that_fails_is_one_message_however_many_of_its_runs_fail(told):
+def test_a_failed_backfill_is_one_message_however_many_of_its_runs_fail(told):
     weeks = weeks_between(FIRST, "2024-03-30")
     for n, week in enumerate(weeks):
         told.project.publish(week, b"")
@@ -146,7 +146,7 @@ def test_a_backfill_that_fails_is_one_message_however_many_of_its_runs_fail(told
     assert word.line("Weeks") == f"2024-01-27 to 2024-03-30 ({len(weeks) - 3} weeks)"
 
 
-def test_what_stays_wrong_is_said_again_on_three_days_and_then_no_more(told):
+def test_an_unresolved_incident_is_repeated_on_three_days_and_then_no_more(told):
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
     said = [[word.title.rpartition("; ")[2] for word in told.tick()]]
@@ -160,7 +160,7 @@ def test_what_stays_wrong_is_said_again_on_three_days_and_then_no_more(told):
 # --- checks ---
 
 
-def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_well_again(told):
+def test_failed_standing_checks_report_late_data_and_its_resolution(told):
     late = week_after(THIRD)
     told.project.publish(late, steady_week(late))
     for week in (FIRST, THIRD):
@@ -182,7 +182,7 @@ def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_w
     assert [word.tone for word in told.tick()] == ["success", "success"]
 
 
-def test_a_feed_out_of_reach_is_told_when_the_sensor_says_so_and_when_it_is_back(told):
+def test_an_unreachable_feed_is_reported_when_its_check_fails_and_when_it_is_reachable_again(told):
     automation = Automation(told.project)
     told.project.feed.rename(told.project.root / "away")
     said = []
@@ -195,7 +195,7 @@ def test_a_feed_out_of_reach_is_told_when_the_sensor_says_so_and_when_it_is_back
     assert [word.title for word in told.tick()] == ["mta_pipeline: well again: the feed is out of reach"]
 
 
-def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_again(told):
+def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeated(told):
     told.project.run(job=REFERENCE_JOB)
     for n, week in enumerate(WEEKS):
         told.project.publish(week, steady_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
@@ -208,15 +208,17 @@ def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_aga
     assert told.tick() == []
 
 
-def test_an_unusual_week_of_a_range_is_told_as_a_warning_with_its_week_alone(told):
+def test_an_unusual_week_of_a_range_is_reported_as_a_warning_with_its_week_alone(told):
     told.project.run(job=REFERENCE_JOB)
     weeks = weeks_between(FIRST, "2024-02-10")
     for n, week in enumerate(weeks):
         riders = 2 if week == weeks[-1] else 10
         told.project.publish(week, steady_week(week, start=1_000 + n * 420, riders=riders))
     result = told.project.run(weeks[0], weeks[-1])
-    judged = {week: passed for (name, week), passed in told.project.checks(result).items() if name == "week_as_usual"}
-    assert judged == {week: week != weeks[-1] for week in weeks}
+    passed_by_week = {
+        week: passed for (name, week), passed in told.project.checks(result).items() if name == "week_as_usual"
+    }
+    assert passed_by_week == {week: week != weeks[-1] for week in weeks}
     [word] = told.tick()
     assert (word.title, word.tone) == ("mta_pipeline: a week is unusual", "warning")
     assert word.line("Weeks") == weeks[-1]
@@ -226,12 +228,12 @@ def test_an_unusual_week_of_a_range_is_told_as_a_warning_with_its_week_alone(tol
 # --- receivers ---
 
 
-def test_while_a_receiver_does_not_answer_nothing_is_lost_ticks_fail_and_nothing_is_sent_twice(told):
+def test_if_a_receiver_is_down_ticks_fail_and_no_message_is_lost_or_sent_twice(told):
     told.webhook.status = 500
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
     assert told.tick() == []
-    assert told.words[-1].endswith("others wait for the next tick: receiver 1 (json): it answered 500")
+    assert told.skip_reasons[-1].endswith("others wait for the next tick: receiver 1 (json): it answered 500")
     for _ in range(2):
         with pytest.raises(ReceiversError, match=r"^Messages wait .* receiver 1 \(json\): it answered 500$"):
             told.tick()
@@ -240,7 +242,7 @@ def test_while_a_receiver_does_not_answer_nothing_is_lost_ticks_fail_and_nothing
     assert told.tick() == []
 
 
-def test_of_a_fault_that_is_well_before_its_message_could_be_sent_only_that_is_said(told):
+def test_an_incident_that_is_resolved_before_it_was_reported_is_only_reported_as_resolved(told):
     told.webhook.status = 500
     told.project.publish(SECOND, b"")
     told.project.run(SECOND, job=LANDING_JOB)
@@ -252,7 +254,7 @@ def test_of_a_fault_that_is_well_before_its_message_could_be_sent_only_that_is_s
     assert [word.tone for word in told.tick()] == ["success"]
 
 
-def test_one_receiver_that_is_down_keeps_no_other_from_its_messages(told, tmp_path):
+def test_a_receiver_that_is_down_does_not_block_other_receivers(told, tmp_path):
     with serve_webhook() as other:
         file = tmp_path / "receivers"
         file.write_text(f"# ours\n{told.webhook.url}\n\n{other.url}\n")
@@ -266,7 +268,7 @@ def test_one_receiver_that_is_down_keeps_no_other_from_its_messages(told, tmp_pa
         assert len(other.new()) == 1
 
 
-def test_what_the_address_of_a_receiver_holds_is_in_no_message_log_or_record(told, caplog, capfd):
+def test_the_address_of_a_receiver_is_in_no_message_log_or_record(told, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     told.webhook.status = 500
     told.project.publish(SECOND, b"")
@@ -276,23 +278,23 @@ def test_what_the_address_of_a_receiver_holds_is_in_no_message_log_or_record(tol
         told.tick()
     told.webhook.status = 200
     [word] = told.tick()
-    said = [str(error.value), caplog.text, *capfd.readouterr(), told.cursor, *told.words, word.title, word.body]
+    said = [str(error.value), caplog.text, *capfd.readouterr(), told.cursor, *told.skip_reasons, word.title, word.body]
     said += [repr(told.project.settings), repr(told.project.defs)]
     assert "secret-word" in told.webhook.url
     assert not any("secret-word" in text for text in said)
 
 
-def test_without_someone_to_tell_there_is_no_sensor_and_apprise_is_not_loaded(tmp_path):
-    quiet = build_defs(Settings(feed=str(tmp_path), lake_root=str(tmp_path)))
-    assert NOTIFY_SENSOR not in {sensor.name for sensor in quiet.sensors}
+def test_without_receivers_there_is_no_notify_sensor(tmp_path):
+    defs = build_defs(Settings(feed=str(tmp_path), lake_root=str(tmp_path)))
+    assert NOTIFY_SENSOR not in {sensor.name for sensor in defs.sensors}
 
 
 # --- the daemon ---
 
 
 @pytest.fixture
-def driven(tmp_path, webhook, monkeypatch):
-    """The daemons over a project of the environment's, with `notify` on as it is by itself."""
+def running_daemons(tmp_path, webhook, monkeypatch):
+    """The daemons over a project that the environment configures, with the notify sensor on by default."""
     webhook.new()
     webhook.status = 200
     (tmp_path / "feed").mkdir()
@@ -300,47 +302,47 @@ def driven(tmp_path, webhook, monkeypatch):
     for name, value in {"MTA_FEED": "feed", "LAKE_ROOT": "lake"}.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     monkeypatch.setenv("MTA_NOTIFY", webhook.url)
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance, daemons(instance) as driven:
-        driven.tick()
-        driven.retry()
-        yield driven
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance, daemons(instance) as running_daemons:
+        running_daemons.tick()
+        running_daemons.retry()
+        yield running_daemons
 
 
-def test_a_sensor_whose_ticks_keep_failing_is_told_once_and_when_it_works_again(driven, webhook):
-    driven.turn_on(SENSOR)
-    driven.set_cursor(SENSOR, "of another version")
-    driven.tick(TICKS_IN_A_ROW + 2)
+def test_a_sensor_whose_ticks_keep_failing_is_reported_once_and_when_it_works_again(running_daemons, webhook):
+    running_daemons.turn_on(SENSOR)
+    running_daemons.set_cursor(SENSOR, "of another version")
+    running_daemons.tick(TICKS_IN_A_ROW + 2)
     [word] = webhook.new()
     assert word.title == "mta_pipeline: sensor published_weeks: its ticks fail"
     assert "3 ticks in a row" in word.line("Likely cause")
     assert "Invalid JSON" in word.line("Likely cause")
     assert word.line("Look") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
-    driven.set_cursor(SENSOR, None)
-    driven.tick(2)
+    running_daemons.set_cursor(SENSOR, None)
+    running_daemons.tick(2)
     assert [word.title for word in webhook.new()] == [
         "mta_pipeline: well again: sensor published_weeks: its ticks fail"
     ]
 
 
-def test_a_run_that_dies_and_succeeds_when_it_is_tried_again_is_no_message(driven, webhook, tmp_path):
+def test_a_crashed_run_whose_retry_succeeds_is_not_reported(running_daemons, webhook, tmp_path):
     (tmp_path / "feed" / file_name(FIRST)).write_bytes(steady_week(FIRST))
-    driven.report_crash(driven.launch(LANDING_JOB, FIRST))
-    driven.tick()
-    [again] = driven.retry()
-    driven.tick()
-    assert driven.execute(again)
-    driven.tick()
+    running_daemons.report_crash(running_daemons.launch(LANDING_JOB, FIRST))
+    running_daemons.tick()
+    [retry] = running_daemons.retry()
+    running_daemons.tick()
+    assert running_daemons.execute(retry)
+    running_daemons.tick()
     assert webhook.new() == []
 
 
-def test_a_run_that_dies_as_often_as_it_is_tried_again_is_one_message(driven, webhook):
-    driven.report_crash(driven.launch(LANDING_JOB, FIRST))
+def test_a_run_that_crashes_on_every_retry_is_reported_once(running_daemons, webhook):
+    running_daemons.report_crash(running_daemons.launch(LANDING_JOB, FIRST))
     attempts = 1
-    while again := driven.retry():
+    while retries := running_daemons.retry():
         attempts += 1
-        driven.tick()
-        driven.report_crash(again[0])
-    driven.tick(2)
+        running_daemons.tick()
+        running_daemons.report_crash(retries[0])
+    running_daemons.tick(2)
     assert attempts == 3
     [word] = webhook.new()
     assert word.title.startswith("mta_pipeline: job land_weeks: failed")
