@@ -201,7 +201,7 @@ def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_pat
     assert "MTA_NOTIFY is not set" in run_command("notify").output
     with serve_webhook() as webhook:
         assert run_command("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
-        assert [word.title for word in webhook.new()] == ["mta_pipeline: a trial"]
+        assert [message.title for message in webhook.new()] == ["mta_pipeline: a trial"]
         webhook.status = 403
         refused = run_command("notify", MTA_NOTIFY=webhook.url)
         assert (refused.exit_code, refused.output) == (1, "receiver 1 (json): not sent, it answered 403\n")

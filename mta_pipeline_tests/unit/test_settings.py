@@ -80,11 +80,11 @@ def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [("2024-05-26", "2024-05-26 is a Sunday; weeks start on a Saturday"), ("soon", "valid date")],
 )
-def test_an_invalid_setting_is_reported_with_its_variable(monkeypatch, value, told):
-    with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{told}"):
+def test_an_invalid_setting_is_reported_with_its_variable(monkeypatch, value, expected):
+    with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{expected}"):
         settings(monkeypatch, MTA_LAST_WEEK=value)
 
 
@@ -92,8 +92,11 @@ def test_the_address_of_receivers_is_never_shown_and_the_ui_must_be_a_web_addres
     read = settings(monkeypatch, MTA_NOTIFY="slack://secret-a/secret-b/secret-c", MTA_UI="https://dagster.example/")
     assert "secret-" not in f"{read!r} {read}"
     assert read.ui == "https://dagster.example"
-    for address, told in (("dagster.example", "http:// or https://"), ("https://me:word@example", "user or password")):
-        with pytest.raises(SettingsError, match=f"MTA_UI: .*{told}"):
+    for address, expected in (
+        ("dagster.example", "http:// or https://"),
+        ("https://me:word@example", "user or password"),
+    ):
+        with pytest.raises(SettingsError, match=f"MTA_UI: .*{expected}"):
             settings(monkeypatch, MTA_UI=address)
 
 
@@ -105,9 +108,9 @@ def test_spark_runs_in_this_process_on_a_cluster_or_by_spark_connect(monkeypatch
 
 @pytest.mark.parametrize("server", ["spark://10.0.0.1:7077", "sc://10.0.0.1:15002/;token=secret"])
 def test_a_spark_connect_server_is_an_address_without_a_token(monkeypatch, server):
-    with pytest.raises(SettingsError, match="SPARK_REMOTE: ") as told:
+    with pytest.raises(SettingsError, match="SPARK_REMOTE: ") as error:
         settings(monkeypatch, SPARK_REMOTE=server)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(error.value)
 
 
 def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_dir, monkeypatch):
@@ -123,7 +126,7 @@ def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_di
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "expected"),
     [
         ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*a lake is in a directory or at gs://bucket/prefix"),
         ({"WAREHOUSE": "postgres://host"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
@@ -133,8 +136,8 @@ def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_di
     ],
     ids=["lake", "warehouse", "prefix", "bigquery over a directory", "limit"],
 )
-def test_invalid_locations_are_reported(monkeypatch, variables, told):
-    with pytest.raises(SettingsError, match=told):
+def test_invalid_locations_are_reported(monkeypatch, variables, expected):
+    with pytest.raises(SettingsError, match=expected):
         settings(monkeypatch, **variables)
 
 
@@ -144,7 +147,7 @@ def test_the_portal_is_not_set_by_default(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         ("http://data.ny.gov", "by https alone"),
         ("https://somebody:secret@data.ny.gov", "must not hold a user or password"),
@@ -152,8 +155,8 @@ def test_the_portal_is_not_set_by_default(monkeypatch):
         ("https://data.ny.gov/?$$app_token=secret", "a portal is https://host"),
     ],
 )
-def test_an_invalid_portal_is_refused(monkeypatch, address, told):
-    with pytest.raises(SettingsError, match=rf"MTA_SODA: .*{told}"):
+def test_an_invalid_portal_is_refused(monkeypatch, address, expected):
+    with pytest.raises(SettingsError, match=rf"MTA_SODA: .*{expected}"):
         settings(monkeypatch, MTA_SODA=address)
 
 
