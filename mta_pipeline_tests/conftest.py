@@ -1,7 +1,7 @@
 """What all tests share: the tiers and the real data.
 
 A test is fast unless it is marked `slow`, `docker` or `long`. The fixtures that a test uses decide its tier: see
-SLOW_FIXTURES. A test in the wrong tier fails when it is collected. A fast test that starts a process fails.
+SLOW_FIXTURES. A test in the wrong tier fails in its setup. A fast test that starts a process fails.
 """
 
 import gc

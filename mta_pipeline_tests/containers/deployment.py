@@ -208,7 +208,7 @@ class Deployment:
         return found[0]
 
     def traces(self) -> Trace:
-        """The spans that the collector has parse_spans so far."""
+        """The spans that the collector has received so far."""
         bodies = json.loads(requests.get(self._collector, timeout=30).text)
         return Trace([span for body in bodies for span in parse_spans(base64.b64decode(body))])
 

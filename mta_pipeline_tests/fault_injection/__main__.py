@@ -16,13 +16,13 @@ from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, s
 WEEKS = 20
 SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "run in the terminal killed, 10 times": lambda place: terminal.killed(place, 10),
-    "run after run over one lake killed": lambda place: terminal.killed_repeatedly(place, 5),
+    "runs over one lake killed repeatedly": lambda place: terminal.killed_repeatedly(place, 5),
     "two runs at once": terminal.two_concurrent_runs,
-    "feed answers 503 to every second request": terminal.every_second_request_fails,
-    "week published again in flight, 3 times": lambda place: terminal.republished_during_run(place, 3),
+    "feed responds with 503 to every second request": terminal.every_second_request_fails,
+    "week republished during a run, 3 times": lambda place: terminal.republished_during_run(place, 3),
     "disk of the lake full": terminal.disk_full,
     "disk of lake and records full, 3 times": terminal.disk_full_of_records,
-    "clocks changed, in three time zones": clock.changed,
+    "clock changes, in three time zones": clock.changed,
     "run worker of a backfill killed, 10 times": lambda place: daemon.worker_killed(place, 10),
     "daemon killed in a backfill": daemon.daemon_killed,
     "webserver killed in a backfill": daemon.webserver_killed,
@@ -30,7 +30,7 @@ SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "two backfills at once": daemon.two_backfills,
     "a run per week, all queued at once": daemon.run_per_week,
     "feed down for three ticks and back": automation.feed_down_for_three_ticks,
-    "week published again under automation": automation.republished_during_runs,
+    "week republished under automation": automation.republished_during_runs,
     "daemon killed three times under automation": automation.daemon_killed_repeatedly,
 }
 

@@ -172,7 +172,7 @@ class Site:
         return self.start("mta-pipeline", "run", "--weeks", self.span, *options, **how)
 
     def run(self, *options: str, expect: int = 0) -> None:
-        """Run `mta-pipeline run` over the weeks and wait until it expect_exit.
+        """Run `mta-pipeline run` over the weeks and wait until it ends.
 
         Raises:
             ScenarioError: the exit code is not the expected one.

@@ -1,4 +1,4 @@
-"""A trace collector to test against: a real HTTP server that accepts OTLP and returns the spans that it parse_spans."""
+"""A trace collector to test against: a real HTTP server that accepts OTLP and returns the spans that it received."""
 
 import contextlib
 import threading
@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True)
 class Span:
-    """A span as the collector parse_spans it."""
+    """A span as the collector received it."""
 
     trace: str
     id: str
@@ -28,7 +28,7 @@ class Span:
 
 @dataclass
 class Trace:
-    """The spans parse_spans so far, in any order."""
+    """The spans received so far, in any order."""
 
     spans: list[Span] = field(default_factory=list)
 
@@ -36,7 +36,7 @@ class Trace:
         return [span for span in self.spans if span.name == name]
 
     def path(self, span: Span) -> list[str]:
-        """The names of a span and its ancestors, outermost first; '?' stands for a parent that was not parse_spans."""
+        """The names of a span and its ancestors, outermost first; '?' stands for a parent that was not received."""
         if not span.parent:
             return [span.name]
         (parent,) = [other for other in self.spans if other.id == span.parent] or [None]

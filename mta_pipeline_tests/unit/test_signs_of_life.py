@@ -39,7 +39,7 @@ def webserver():
 
 @pytest.fixture
 def entries_written(monkeypatch, webserver, tmp_path):
-    """The entries entries_written to Cloud Logging."""
+    """The entries written to Cloud Logging."""
     entries = []
     monkeypatch.setattr(signs_of_life, "write", lambda *entry: entries.append(entry))
     monkeypatch.setattr(signs_of_life, "SINCE", tmp_path / "since")
