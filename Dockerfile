@@ -1,7 +1,7 @@
-# One image for all parts of a deployment: code server, webserver, daemon, caretaker and run containers.
+# One image for all services of a deployment: code server, webserver, daemon, caretaker and run containers.
 ARG BASE_IMAGE=python:3.11-slim
 
-# What the deployment needs of what pyproject.toml asks for. Its other lines may change without a new layer of dependencies.
+# Extract only the dependencies from pyproject.toml, so that other changes to it do not rebuild the dependency layer.
 FROM ${BASE_IMAGE} AS wanted
 COPY pyproject.toml /
 RUN python -c "import json, tomllib; p = tomllib.load(open('/pyproject.toml', 'rb'))['project']; \
@@ -10,7 +10,7 @@ RUN python -c "import json, tomllib; p = tomllib.load(open('/pyproject.toml', 'r
 
 FROM ${BASE_IMAGE} AS build
 ARG UV_VERSION=0.13.9
-# uv has certificates of its own, which do not know a company's proxy; the system's do.
+# Use the system's certificates. Those of uv do not include the one of a company's proxy.
 ARG UV_SYSTEM_CERTS=1
 ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_PYTHON=/opt/venv/bin/python
 RUN python -m venv /opt/uv \
@@ -19,18 +19,18 @@ RUN python -m venv /opt/uv \
 WORKDIR /build
 COPY --from=wanted /wanted.toml ./wanted/pyproject.toml
 COPY requirements.lock ./
-# Taken out again: other packages' tests (90 MB), and what googleapiclient knows of 400 of Google's interfaces (100 MB), which
-# the clients of storage and BigQuery do not ask.
+# Remove tests of packages (90 MB) and the API descriptions in googleapiclient (100 MB). The clients of Cloud Storage and
+# BigQuery do not use them.
 RUN /opt/uv/bin/uv pip install --quiet --require-hashes --constraint requirements.lock --requirements wanted/pyproject.toml \
     && rm -rf /opt/venv/lib/python3*/site-packages/googleapiclient/discovery_cache/documents \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
 COPY README.md pyproject.toml ./
 COPY mta_pipeline mta_pipeline
-# Apart from its dependencies, so that new code is a small layer over an old one.
+# Separate from the dependencies, so that new code is a small layer.
 RUN /opt/uv/bin/uv pip install --quiet --no-deps --target /opt/mta_pipeline .
 
 FROM ${BASE_IMAGE}
-# Named volumes take the owner of what they are mounted over.
+# A new named volume takes over the owner of the directory it is mounted on.
 RUN useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mta \
     && install -d -o mta -g mta /lake /feed /var/log/dagster
 COPY --from=build /opt/venv /opt/venv
@@ -50,7 +50,7 @@ CMD ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", "4000", "--module-
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mta-pipeline" \
-      org.opencontainers.image.description="The New York subway's turnstile history as a lake that can be trusted." \
+      org.opencontainers.image.description="New York subway turnstile data from weekly files to a validated lake and warehouse." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -1,1 +1,1 @@
-"""What the pipeline costs, measured. See README.md."""
+"""Benchmarks of the pipeline. See README.md."""

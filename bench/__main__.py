@@ -1,7 +1,7 @@
-"""`make bench`: make the sample, let the sides take turns, and write latest.json and README.md's tables.
+"""`make bench`: creates the sample, runs all sides in turn, and writes latest.json and the tables of README.md.
 
-This process imports nothing heavy: a child's peak memory starts from that of its parent. What is measured are
-processes, as the system accounts for them; processor seconds are what other work on the machine disturbs least.
+Each measurement is of whole processes, as the operating system accounts for them. CPU seconds depend least on other
+work on the machine. This process imports nothing heavy, because the peak memory of a child starts at its parent's.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from mta_pipeline.weeks import weeks_between
 
 TURNSTILES = 5_000
 FEWEST_TURNSTILES = 12
-"""Weeks with next to nothing in them: what a run over them takes is Dagster's."""
+"""Turnstiles of almost empty weeks. A run over such weeks measures the cost of Dagster."""
 HERE = Path(__file__).parent
 YEAR = weeks_between("2018-01-06", "2018-12-29")
 LEGACY_YEAR = weeks_between("2012-01-07", "2012-12-29")
 HISTORY = weeks_between("2010-05-01", "2024-05-25")
 FIRST_MODERN = "2014-10-11"
 FEW = 8
-"""Weeks of the runs that are many or small: a run per week, and the memory that a longer one is compared with."""
+"""Number of weeks for a run per week, and for the short run whose memory a long run is compared with."""
 
 IMPORTS = {
     "dagster, polars": "import dagster, polars",
@@ -47,7 +47,7 @@ PACKAGES = ("dagster", "polars", "pyarrow", "duckdb", "pandas")
 
 @dataclass
 class Cost:
-    """What processes took: seconds, MB, and what they wrote."""
+    """The cost of processes: CPU and wall seconds, peak MB, bytes written, and Dagster events."""
 
     processor: float
     wall: float
@@ -58,7 +58,7 @@ class Cost:
 
 @dataclass
 class Bench:
-    """One call of the command."""
+    """One benchmark: its folder and its measurements by name."""
 
     folder: Path
     costs: dict[str, list[Cost]] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class Bench:
         return self.folder / f"feed-{turnstiles}"
 
     def measure(self, name: str, runs: Iterable[Sequence[str]], out: Path | None = None, **environment: str) -> Cost:
-        """Run the commands one after the other, and note what they took together."""
-        begun, processor, peak = time.monotonic(), 0.0, 0.0
+        """Run the commands one after the other, and record their total cost."""
+        started, processor, peak = time.monotonic(), 0.0, 0.0
         for arguments in runs:
             child = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -76,21 +76,19 @@ class Bench:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            said = child.stdout.read()
+            output = child.stdout.read()
             _, status, used = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             if child.returncode:
-                sys.exit(f"{name} failed:\n{said.decode()}")
+                sys.exit(f"{name} failed:\n{output.decode()}")
             processor += used.ru_utime + used.ru_stime
             peak = max(peak, used.ru_maxrss / 1024)
-        cost = Cost(round(processor, 3), round(time.monotonic() - begun, 3), round(peak))
+        cost = Cost(round(processor, 3), round(time.monotonic() - started, 3), round(peak))
         if out is not None:
             cost.written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
             cost.events = sum(map(_events, out.glob("dagster/history/runs/*.db")))
         self.costs.setdefault(name, []).append(cost)
-        print(
-            f"{name:<32} {cost.processor:>8.1f} processor s {cost.wall:>8.1f} wall s {cost.peak:>6.0f} MB", flush=True
-        )
+        print(f"{name:<32} {cost.processor:>8.1f} CPU s {cost.wall:>8.1f} wall s {cost.peak:>6.0f} MB", flush=True)
         return cost
 
     def side(
@@ -103,7 +101,7 @@ class Bench:
         a_process_per_week: bool = False,
         **environment: str,
     ) -> Path:
-        """Measure a side over weeks; returns what it wrote, for the next to look at."""
+        """Measure a side over weeks. Returns the folder of its output."""
         out = self.folder / "out" / name.replace(" ", "-")
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -113,32 +111,34 @@ class Bench:
         return out
 
     def traced(self, weeks: Sequence[str]) -> None:
-        """Measure the pipeline while it sends traces to a collector, in this process, that takes them."""
+        """Measure the pipeline while it sends traces to a collector in this process."""
         with collecting() as collector:
             self.side("traced", "pipeline", weeks, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
         if not collector.requests:
-            sys.exit("No traces came: is mta-pipeline[telemetry] installed?")
+            sys.exit("No traces arrived. Is mta-pipeline[telemetry] installed?")
         print(f"{'':<32} {collector.requests} requests, {collector.bytes / 1e6:.2f} MB of traces")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--weeks", type=int, default=len(YEAR), help=f"up to {len(HISTORY)}; beyond 52 on top of these")
+    parser.add_argument(
+        "--weeks", type=int, default=len(YEAR), help=f"up to {len(HISTORY)}; above 52 in addition to the year"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("data/bench"))
-    asked = parser.parse_args()
-    bench, year = Bench(asked.folder.absolute()), YEAR[: asked.weeks]
-    history = HISTORY[-asked.weeks :] if asked.weeks > len(YEAR) else []
+    options = parser.parse_args()
+    bench, year = Bench(options.folder.absolute()), YEAR[: options.weeks]
+    history = HISTORY[-options.weeks :] if options.weeks > len(YEAR) else []
     few = year[:FEW]
-    shutil.rmtree(bench.folder / "out", ignore_errors=True)  # of a call that was broken off
+    shutil.rmtree(bench.folder / "out", ignore_errors=True)  # left by an interrupted benchmark
     load = os.getloadavg()[1]
     make(bench.feed(TURNSTILES), [*year, *(LEGACY_YEAR if history else ()), *history], TURNSTILES)
     make(bench.feed(FEWEST_TURNSTILES), year, FEWEST_TURNSTILES)
-    for nth in range(asked.rounds):
+    for nth in range(options.rounds):
         outs = {side: bench.side(side, side, year) for side in SIDES if side != "traced"}
         bench.traced(year)
         if nth == 0:
-            _must_be_equal(outs, year)
+            _check_equal(outs, year)
             layers = _layers(outs["pipeline"] / "lake")
         bench.side("pipeline, few turnstiles", "pipeline", year, turnstiles=FEWEST_TURNSTILES)
         bench.side("pipeline, few weeks", "pipeline", few)
@@ -180,21 +180,21 @@ def _events(database: Path) -> int:
         return connection.execute("SELECT count(*) FROM event_logs").fetchone()[0]
 
 
-def _must_be_equal(outs: dict[str, Path], weeks: Sequence[str]) -> None:
+def _check_equal(outs: dict[str, Path], weeks: Sequence[str]) -> None:
     lakes = [outs[side] / "lake" for side in ("pipeline", "functions")]
     files = [{file.relative_to(lake) for file in lake.rglob("*.*") if file.name != "manifest.json"} for lake in lakes]
-    unlike = files[0] ^ files[1] | {
+    different = files[0] ^ files[1] | {
         file for file in files[0] & files[1] if not filecmp.cmp(lakes[0] / file, lakes[1] / file, shallow=False)
     }
-    if unlike:
-        sys.exit(f"With and without Dagster, these files of the lake differ: {sorted(map(str, unlike))}")
+    if different:
+        sys.exit(f"With and without Dagster, these files of the lake differ: {sorted(map(str, different))}")
     places = [lakes[0], *(outs[side] for side in ("floor", "pandas", "duckdb"))]
     subprocess.run([sys.executable, "-m", "bench.compare", *places, weeks[0], weeks[-1]], check=True)
-    print("the sides came to the same")
+    print("all sides have equal results")
 
 
 def _layers(lake: Path) -> dict[str, int]:
-    """Bytes as published, unpacked, and in each table of the lake."""
+    """Unpacked bytes of the published files, and bytes of each table in the lake."""
     manifests = [json.loads(file.read_text()) for file in lake.glob("raw/turnstile_file/*/manifest.json")]
     tables = {
         f"{table.parent.name}/{table.name}": sum(file.stat().st_size for file in table.rglob("*") if file.is_file())

@@ -1,7 +1,7 @@
-"""What one would write without this project: readings and traffic by pandas, and by DuckDB in SQL.
+"""Alternative implementations for comparison: readings and traffic with pandas, and with SQL in DuckDB.
 
-Both follow the contract's rules 2 to 6 week by week, with the carry-in from the week before, and take every file to be
-sound and modern. They are written as well as we can, vectorized, without tricks. They write the same columns that tell.
+Both implement rules 2 to 6 of the data contract week by week, with the carry-in from the week before. They expect valid
+files in the modern layout. They are vectorized, but not specially optimized. They write the essential columns.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _REGISTERS = ("entries", "exits")
 
 
 def by_pandas(feed: Path, out: Path, weeks: Sequence[str]) -> None:
-    """`read_csv`, `groupby` and `diff`; writes `<out>/{readings,traffic}/<week>.parquet`."""
+    """Write `<out>/{readings,traffic}/<week>.parquet` with `read_csv`, `groupby` and `diff`."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ FROM readings QUALIFY row_number() OVER (PARTITION BY control_area, unit, scp OR
 
 
 def by_duckdb(feed: Path, out: Path, weeks: Sequence[str]) -> None:
-    """Window functions; writes `<out>/{readings,traffic}/<week>.parquet`."""
+    """Write `<out>/{readings,traffic}/<week>.parquet` with window functions."""
     import duckdb  # noqa: PLC0415
 
     for table in ("readings", "traffic"):

@@ -1,9 +1,9 @@
-"""How often the checks of anomalies alarm in vain, and how often they miss: on sample weeks, with anomalies planted.
+"""Rates of false alarms and misses of the anomaly checks, with injected anomalies.
 
-`python bench/anomalies.py [SEEDS [LAKE]]` (20): for each seed nine weeks of a sample feed with a thousand turnstiles
-and the faults that real weeks show; or the weeks of a lake, the same for each seed. Weeks with enough before them are
-judged as they are: each alarm is a false one. Then each anomaly is planted in the last week alone, at several
-strengths, and the week judged again: no alarm is a miss.
+`python bench/anomalies.py [SEEDS [LAKE]]` (20 seeds): each seed gives nine weeks of a sample feed with a thousand
+turnstiles and the data errors of real weeks. With LAKE, the weeks of that lake are used for every seed. First, all
+weeks with enough history are checked unchanged: each alarm is a false alarm. Then each anomaly is injected into the
+last week, at several strengths, and the week is checked again: a missing alarm is a miss.
 """
 
 import sys
@@ -29,32 +29,32 @@ REGISTERS = ("entries", "exits")
 TURNSTILE = ("control_area", "unit", "scp")
 
 Planted = tuple[pl.DataFrame, int]
-"""A week's traffic, and how many rejects it has."""
+"""The traffic of a week, and its number of rejects."""
 Plant = Callable[[pl.DataFrame, int, np.random.Generator], Planted]
 
 
 def main(seeds: int, lake: Path | None) -> None:
     """Print the rates."""
     started = time.perf_counter()
-    judged, false, missed = 0, Counter[str](), Counter[str]()
+    checked, false, missed = 0, Counter[str](), Counter[str]()
     for seed in range(seeds):
         chance = np.random.default_rng(seed)
         weeks = sample_weeks(seed) if lake is None else weeks_of_lake(lake)
         *_, last = weeks
         figures = {week: figures_of(week, *made) for week, made in weeks.items()}
-        judge = AnomalyDetector(figures.get)
+        detector = AnomalyDetector(figures.get)
         for week in list(weeks)[LEAST_WEEKS:]:
-            judged += 1
-            false.update(alarms(judge, week, weeks[week][0]))
+            checked += 1
+            false.update(alarms(detector, week, weeks[week][0]))
         for (name, alarm), plant in PLANTS.items():
             traffic, rejects = plant(*weeks[last], chance)
             changed = AnomalyDetector((figures | {last: figures_of(last, traffic, rejects)}).get)
             missed[name] += alarm not in alarms(changed, last, traffic)
-    print(f"{seeds} seeds, {judged} weeks judged as they are, {time.perf_counter() - started:.0f} s")
+    print(f"{seeds} seeds, {checked} weeks checked unchanged, {time.perf_counter() - started:.0f} s")
     print(f"\n{'alarm':<28} false alarms")
     for alarm in sorted({alarm for _, alarm in PLANTS}):
-        print(f"{alarm:<28} {false[alarm]:>4} of {judged}  {false[alarm] / judged:>6.1%}")
-    print(f"\n{'planted':<46} {'alarm':<28} missed")
+        print(f"{alarm:<28} {false[alarm]:>4} of {checked}  {false[alarm] / checked:>6.1%}")
+    print(f"\n{'injected':<46} {'alarm':<28} missed")
     for name, alarm in PLANTS:
         print(f"{name:<46} {alarm:<28} {missed[name]:>4} of {seeds}  {missed[name] / seeds:>6.1%}")
 
@@ -78,7 +78,7 @@ def weeks_of_lake(lake: Path) -> dict[str, Planted]:
 
 
 def traffic_of(truth: pl.DataFrame) -> pl.DataFrame:
-    """The traffic that the pipeline makes of a sample week, which tests show to be its truth."""
+    """The traffic of a sample week. Tests show that the pipeline's result is equal to this truth."""
     return truth.rename({f"true_{register}": register for register in REGISTERS}).with_columns(
         service_date=pl.col("started_at").dt.date()
     )
@@ -88,8 +88,8 @@ def figures_of(week: str, traffic: pl.DataFrame, rejects: int) -> WeekFigures:
     return week_figures(week, complex_daily(traffic), traffic.height, rejects)
 
 
-def alarms(judge: AnomalyDetector, week: str, traffic: pl.DataFrame) -> set[str]:
-    found = judge.judge(week)
+def alarms(detector: AnomalyDetector, week: str, traffic: pl.DataFrame) -> set[str]:
+    found = detector.judge(week)
     names = {departure.measure for departure in found.departures if departure.is_unusual}
     complexes = {
         "complex silent": found.silent,
@@ -99,7 +99,7 @@ def alarms(judge: AnomalyDetector, week: str, traffic: pl.DataFrame) -> set[str]
     return names | {name for name, those in complexes.items() if not those.is_empty()}
 
 
-# --- what is planted ---
+# --- injected anomalies ---
 
 
 def turnstiles_lost(share: float, traffic: pl.DataFrame, rejects: int, chance: np.random.Generator) -> Planted:

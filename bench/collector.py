@@ -1,4 +1,4 @@
-"""A collector of traces that takes whatever comes, for the run that sends them."""
+"""A trace collector that accepts all requests, for benchmarks of runs with traces."""
 
 import contextlib
 import threading
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Collector(ThreadingHTTPServer):
-    """Counts what it takes; use it through `collecting`."""
+    """Counts requests and bytes. Use it through `collecting`."""
 
     daemon_threads = True
     requests = 0
@@ -33,7 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector that runs as long as the block lasts."""
+    """Run a collector for the duration of the block."""
     with Collector(("127.0.0.1", 0), _Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

@@ -1,6 +1,7 @@
-"""Whether the sides came to the same: `python -m bench.compare PIPELINE FLOOR PANDAS DUCKDB FIRST LAST`.
+"""Compares the results of the sides: `python -m bench.compare PIPELINE FLOOR PANDAS DUCKDB FIRST LAST`.
 
-Readings and traffic of the floor must be the pipeline's, row by row; of the others, each week's people and statuses.
+Readings and traffic of the baseline must equal those of the pipeline row by row. For pandas and DuckDB, the sums of
+traffic by status must be equal in each week.
 """
 
 import sys
@@ -18,7 +19,7 @@ _OF_SIDES = {"readings": TURNSTILE_READINGS, "traffic": TURNSTILE_TRAFFIC}
 
 
 def main(pipeline: Path, floor: Path, alternatives: list[Path], weeks: list[str]) -> None:
-    """Raise an AssertionError where they differ."""
+    """Raise an AssertionError if results differ."""
     for week in weeks:
         for name, table in _OF_SIDES.items():
             assert_frame_equal(

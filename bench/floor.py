@@ -1,7 +1,7 @@
-"""The bare floor: readings and traffic by Polars alone, as fast as we know how, and no more than that.
+"""The baseline: readings and traffic with Polars only, as fast as possible, with the same results as the pipeline.
 
-It takes modern weeks without a line that is none, in the order the MTA writes them, and says so if one is not. It lands
-nothing, rejects nothing but doubles, checks nothing and records nothing. Its tables hold what the pipeline's do.
+It reads only modern files with valid lines in the MTA's order, and fails if a file has another order. It lands, checks
+and records nothing. It rejects nothing but duplicates.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _IN_TOTALS = ("ok", "long_gap")
 
 
 def run(feed: Path, out: Path, weeks: Sequence[str]) -> None:
-    """Write `<out>/{readings,traffic}/<week>.parquet` of all weeks."""
+    """Write `<out>/{readings,traffic}/<week>.parquet` for all weeks."""
     for table in ("readings", "traffic"):
         (out / table).mkdir(parents=True)
     booths = control_areas().select(pl.col("control_area", "unit").cast(pl.Categorical), "complex_id")
@@ -59,12 +59,12 @@ def _readings(file: Path) -> pl.DataFrame:
     ).with_columns(starts=pl.any_horizontal(pl.col(c) != pl.col(c).shift() for c in _TURNSTILE).fill_null(value=True))
     again = ~pl.col("starts") & (pl.col("read_at") == pl.col("read_at").shift())
     backwards = ~pl.col("starts") & (pl.col("read_at") < pl.col("read_at").shift())
-    doubles, disorder = readings.select(again.sum().alias("again"), backwards.any().alias("backwards")).row(0)
+    duplicates, disorder = readings.select(again.sum().alias("again"), backwards.any().alias("backwards")).row(0)
     if disorder:
-        raise ValueError(f"{file}: not in order, the floor takes none but that")
-    if not doubles:
+        raise ValueError(f"{file}: the lines are not in order; the baseline needs ordered files")
+    if not duplicates:
         return readings
-    # One per moment: REGULAR before others, of equals the first.
+    # One reading per moment: REGULAR has precedence, among equals the first (rule 2).
     best = (pl.col("audit") != "REGULAR").arg_min()
     return (
         readings.with_columns(moment=(~again.fill_null(value=False)).cum_sum())

@@ -1,8 +1,8 @@
-"""All marts over a year of full-size sample weeks: as the pipeline makes them, beside the same in DuckDB SQL by hand.
+"""Benchmark of all marts over a year of full-size sample weeks: the pipeline against hand-written DuckDB SQL.
 
-`python bench/marts.py [FOLDER]`: the lake is made in FOLDER (data/bench) if it is not there yet, which takes a while;
-a lake of real weeks does as well. The sides take turns, each time in a process of
-its own, and the best counts; processor time is what other work on the machine disturbs least. The rows must be equal.
+`python bench/marts.py [FOLDER]`: if FOLDER (data/bench) has no lake yet, the sample lake is created there, which takes
+a while. A lake of real weeks works too. The sides run in turn, each time in a separate process. The best time counts.
+CPU time depends least on other work on the machine. The rows of both sides must be equal.
 """
 
 import json
@@ -27,13 +27,13 @@ SETUP = BY_HAND.pop("setup")
 
 
 def main(folder: Path) -> int:
-    """Print wall and processor seconds and memory of both sides; return how many marts differ."""
+    """Print wall and CPU seconds and memory of both sides. Returns the number of marts that differ."""
     lake = folder / "lake"
     if not lake.is_dir():
-        # In a process of its own: a child's peak memory starts from that of its parent.
+        # In a separate process, because the peak memory of a child starts at that of its parent.
         subprocess.run([sys.executable, __file__, "make", folder], check=True)
     rounds = [(_measured("pipeline", lake), _measured("by_hand", lake)) for _ in range(ROUNDS)]
-    print(f"{'':<24} {'':>10} {'wall seconds':^24} {'processor seconds':^24}")
+    print(f"{'':<24} {'':>10} {'wall seconds':^24} {'CPU seconds':^24}")
     print(f"{'mart':<24} {'rows':>10} " + f"{'pipeline':>9} {'by hand':>8} {'ratio':>5} " * 2)
     for name in (*BY_HAND, "all"):
         print(f"{name:<24} {rounds[0][0]['rows'][name]:>10,} ", end="")
@@ -43,9 +43,9 @@ def main(folder: Path) -> int:
         print()
     ours, theirs = (max(turn[side]["peak"] for turn in rounds) for side in (0, 1))
     print(f"{'peak memory, MB':<35} {ours:>9,} {theirs:>8,}")
-    unlike = [name for name in BY_HAND if rounds[0][0]["hash"][name] != rounds[0][1]["hash"][name]]
-    print(f"rows differ: {', '.join(unlike)}" if unlike else "rows are equal")
-    return len(unlike)
+    different = [name for name in BY_HAND if rounds[0][0]["hash"][name] != rounds[0][1]["hash"][name]]
+    print(f"rows differ: {', '.join(different)}" if different else "rows are equal")
+    return len(different)
 
 
 def _measured(side: str, lake: Path) -> dict:
@@ -57,26 +57,26 @@ def _run(side: str, lake: Path) -> dict:
     clocks = {"wall": time.monotonic, "processor": time.process_time}
     best = {clock: dict.fromkeys((*BY_HAND, "all"), float("inf")) for clock in clocks}
 
-    def done(name: str, begun: dict[str, float]) -> None:
+    def done(name: str, started_at: dict[str, float]) -> None:
         for clock, seconds in clocks.items():
-            best[clock][name] = min(best[clock][name], seconds() - begun[clock])
+            best[clock][name] = min(best[clock][name], seconds() - started_at[clock])
 
     rows: dict[str, pl.DataFrame] = {}
     for _ in range(TIMES):
-        # Opening counts for neither mart but for all of them.
+        # Opening the lake counts for "all", but for no single mart.
         started = {clock: seconds() for clock, seconds in clocks.items()}
         with open_lake(str(lake)) if side == "pipeline" else duckdb.connect() as opened:
             if side == "by_hand":
                 opened.execute(f"SET VARIABLE lake = '{lake}'")
                 opened.execute(SETUP)
             for name, query in BY_HAND.items():
-                begun = {clock: seconds() for clock, seconds in clocks.items()}
+                started_at = {clock: seconds() for clock, seconds in clocks.items()}
                 if side == "pipeline":
                     table = opened.to_pyarrow(name)
                 else:
                     order = ", ".join(f"{key} NULLS LAST" for key in KEYS[name])
                     table = opened.execute(f"{query.rstrip(chr(59) + chr(10))} ORDER BY {order}").to_arrow_table()
-                done(name, begun)
+                done(name, started_at)
                 rows[name] = table
         done("all", started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -88,7 +88,7 @@ def _run(side: str, lake: Path) -> dict:
 
 
 def _make(folder: Path) -> None:
-    """A lake of sample weeks, by the main job."""
+    """Create a lake of sample weeks with the main job."""
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 

@@ -1,5 +1,5 @@
--- The marts in DuckDB's SQL, by hand: what bench/marts.py measures the pipeline's own against.
--- The variable lake is set to the lake's root.
+-- Hand-written DuckDB SQL for all marts, for comparison in bench/marts.py.
+-- The variable lake is the root of the lake.
 
 -- name: setup
 CREATE VIEW daily AS FROM read_parquet(getvariable('lake') || '/lake/complex_daily/*/*.parquet', hive_types = {week: DATE});

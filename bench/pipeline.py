@@ -1,7 +1,7 @@
-"""The pipeline: raw files, readings, traffic and sums per complex; through Dagster, and without.
+"""The pipeline from raw files to sums per station complex, with and without Dagster.
 
-Through Dagster it is what `mta-pipeline run` does of weeks: the same job, Dagster's records in SQLite, every check.
-Without, the same functions are called in the same order, and the lake must come out the same, byte for byte.
+With Dagster, it runs the same job as `mta-pipeline run`, with records in SQLite and all checks. Without Dagster, it
+calls the same functions in the same order. Both lakes must be identical, byte for byte.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
-    """One run over the weeks; the lake is `<out>/lake`, Dagster's home `<out>/dagster`."""
+    """Run all weeks in one run. The lake is `<out>/lake`, DAGSTER_HOME is `<out>/dagster`."""
     os.environ["DAGSTER_HOME"] = str(out / "dagster")
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
@@ -30,7 +30,7 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
 
 
 def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
-    """The same tables and checks by the same functions, table by table; the lake is `<out>/lake`."""
+    """Create the same tables with the same functions, table by table, without checks. The lake is `<out>/lake`."""
     import polars as pl  # noqa: PLC0415
 
     from mta_pipeline.lake.completeness import traffic_made_from  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""The sample that is measured on: weeks of full size, published as .gz, kept in data/bench between runs.
+"""The sample feed of the benchmarks: full-size weeks as .gz files, kept in data/bench between benchmarks.
 
-Without the truth, which nothing here reads.
+It has no truth files, because benchmarks do not read them.
 """
 
 import gzip
@@ -21,20 +21,20 @@ def path(folder: Path, week: str) -> Path:
 
 
 def make(folder: Path, weeks: list[str], turnstiles: int) -> None:
-    """Publish, with all cores, the weeks that are not in the folder yet. A file is there whole or not at all."""
+    """Create the missing weeks in the folder, using all cores. Each file is written atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [week for week in weeks if not path(folder, week).exists()]
-    contiguous_ranges = [missing[n : n + _AT_A_TIME] for n in range(0, len(missing), _AT_A_TIME)]
+    batches = [missing[n : n + _AT_A_TIME] for n in range(0, len(missing), _AT_A_TIME)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for n, _ in enumerate(pool.map(partial(_publish, folder, turnstiles), contiguous_ranges)):
-            print(f"\r{min((n + 1) * _AT_A_TIME, len(missing)):,} of {len(missing):,} sample weeks made", end="")
+        for n, _ in enumerate(pool.map(partial(_publish, folder, turnstiles), batches)):
+            print(f"\r{min((n + 1) * _AT_A_TIME, len(missing)):,} of {len(missing):,} sample weeks created", end="")
     print(end="\n" if missing else "", flush=True)
 
 
 def _publish(folder: Path, turnstiles: int, weeks: list[str]) -> None:
-    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415  # in the workers alone
+    from mta_pipeline.sample import SampleFeed  # noqa: PLC0415  # only in the workers
 
-    # The first week of all is every sample's first, so that weeks made later go with those that are there.
+    # Every sample starts with the first week of all, so that weeks created later are consistent with existing ones.
     for made in SampleFeed(seed=SEED, turnstiles=turnstiles, first_week=FIRST_WEEK).stream(weeks):
         unfinished = folder / f".{made.week}.{os.getpid()}"
         unfinished.write_bytes(gzip.compress(made.text, compresslevel=4, mtime=0))

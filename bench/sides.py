@@ -1,6 +1,6 @@
-"""One side of the comparison in a process of its own: `python -m bench.sides SIDE FEED OUT FIRST LAST`.
+"""Runs one side of the comparison in its own process: `python -m bench.sides SIDE FEED OUT FIRST LAST`.
 
-What a side writes goes to OUT. Its imports are its own: a process's memory and start count for it.
+A side writes to OUT. It imports only what it needs, because start time and memory of the process count.
 """
 
 import sys
@@ -10,7 +10,7 @@ from mta_pipeline.weeks import weeks_between
 
 
 def run(side: str, feed: Path, out: Path, weeks: list[str]) -> None:
-    """Do the weeks as this side does."""
+    """Process the weeks with this side."""
     if side == "pipeline":
         from bench.pipeline import through_dagster as do  # noqa: PLC0415
     elif side == "functions":

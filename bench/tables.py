@@ -1,4 +1,4 @@
-"""The tables of bench/README.md. How figures are measured is not said here."""
+"""Generates the tables of bench/README.md from latest.json."""
 
 import statistics
 from collections.abc import Iterable
@@ -7,14 +7,14 @@ SIDES = {
     "pipeline": "the pipeline, one run",
     "traced": "the same, with traces sent to a collector",
     "functions": "the same functions, without Dagster and checks",
-    "floor": "the bare floor: Polars, readings and traffic",
+    "floor": "baseline: Polars, readings and traffic",
     "duckdb": "DuckDB SQL, readings and traffic",
     "pandas": "pandas, readings and traffic",
 }
 
 
 def tables(results: dict) -> Iterable[str]:
-    """The lines of README.md between its marks, from what stands in latest.json."""
+    """The lines of README.md between its markers, from the contents of latest.json."""
     costs, weeks = results["costs"], results["weeks"]
 
     def median(name: str, figure: str) -> float:
@@ -38,11 +38,11 @@ def tables(results: dict) -> Iterable[str]:
         )
     )
     yield (
-        f"Load of the machine before: {results['load_before']}. {results['turnstiles']:,} turnstiles, published as "
-        f".gz. Rounds: {len(costs['pipeline'])}; median (least–most)."
+        f"Load average before: {results['load_before']}. {results['turnstiles']:,} turnstiles, files as .gz. "
+        f"Rounds: {len(costs['pipeline'])}. Values: median (minimum–maximum)."
     )
     yield ""
-    yield f"| {weeks['sides']} weeks | processor s | to the floor | wall s | peak MB | MB written | events |"
+    yield f"| {weeks['sides']} weeks | CPU s | ÷ baseline | wall s | peak MB | MB written | events |"
     yield "| --- | --: | --: | --: | --: | --: | --: |"
     floor = median("floor", "processor")
     for side, title in SIDES.items():
@@ -51,14 +51,14 @@ def tables(results: dict) -> Iterable[str]:
             f"| {spread(side, 'wall')} | {written(side)} |"
         )
     yield ""
-    yield "| other runs of the pipeline | weeks | processor s | s a week | wall s | peak MB | MB written | events |"
+    yield "| other runs of the pipeline | weeks | CPU s | CPU s per week | wall s | peak MB | MB written | events |"
     yield "| --- | --: | --: | --: | --: | --: | --: | --: |"
     others = {
         "one run, 12 turnstiles": ("pipeline, few turnstiles", weeks["sides"]),
         "one run": ("pipeline, few weeks", weeks["few"]),
-        "a run, and a process, per week": ("pipeline, a run per week", weeks["few"]),
+        "one run and process per week": ("pipeline, a run per week", weeks["few"]),
         "one run, legacy layout": ("pipeline, legacy weeks", weeks["legacy"]),
-        "one run over all": ("pipeline, all weeks", weeks["all"]),
+        "one run, all weeks": ("pipeline, all weeks", weeks["all"]),
     }
     for title, (name, number) in others.items():
         if name in costs:
@@ -69,16 +69,16 @@ def tables(results: dict) -> Iterable[str]:
     yield ""
     published = results["bytes"]["published"]
     of_tables = {table: size for table, size in results["bytes"].items() if table != "published"}
-    yield "| table | MB | of the published bytes |"
+    yield "| table | MB | share of published bytes |"
     yield "| --- | --: | --: |"
     for table, size in {**of_tables, "all layers": sum(of_tables.values())}.items():
         yield f"| {table} | {size / 1e6:.1f} | {size / published:.2%} |"
     yield ""
-    yield from _judged(results)
+    yield from _goals(results)
 
 
-def _judged(results: dict) -> Iterable[str]:
-    """The goals, and what was measured of each."""
+def _goals(results: dict) -> Iterable[str]:
+    """The goals with the measured values."""
     costs, weeks = results["costs"], results["weeks"]
     published = results["bytes"]["published"]
     in_lake = sum(size for table, size in results["bytes"].items() if table != "published")
@@ -86,46 +86,51 @@ def _judged(results: dict) -> Iterable[str]:
     def median(name: str, figure: str) -> float:
         return statistics.median(cost[figure] for cost in costs[name])
 
-    yield "| figure | goal | measured | |"
+    yield "| figure | goal | measured | result |"
     yield "| --- | --- | --- | --- |"
 
-    def judged(figure: str, goal: str, measured: str, met: bool) -> str:
+    def goal_row(figure: str, goal: str, measured: str, met: bool) -> str:
         return f"| {figure} | {goal} | {measured} | {'met' if met else '**missed**'} |"
 
     ours, floor = (median(side, "processor") for side in ("pipeline", "floor"))
-    yield judged(
-        "processor seconds to the floor's", "at most 2.5 times", f"{ours / floor:.2f} times", ours <= 2.5 * floor
+    yield goal_row(
+        "CPU seconds ÷ CPU seconds of the baseline",
+        "at most 2.5 times",
+        f"{ours / floor:.2f} times",
+        ours <= 2.5 * floor,
     )
     pandas = median("pandas", "processor")
-    yield judged("the same, to pandas'", "10 times faster", f"{pandas / ours:.1f} times as fast", pandas >= 10 * ours)
+    yield goal_row(
+        "CPU seconds compared with pandas", "10 times faster", f"{pandas / ours:.1f} times as fast", pandas >= 10 * ours
+    )
     share = median("pipeline, few turnstiles", "processor") / ours
-    yield judged(
-        "Dagster's share: the same run over weeks of 12 turnstiles", "under 25 %", f"{share:.0%}", share < 0.25
+    yield goal_row(
+        "share of Dagster (the same run over weeks with 12 turnstiles)", "under 25 %", f"{share:.0%}", share < 0.25
     )
     share = median("traced", "processor") / ours - 1
-    yield judged("what traces add", "under 3 %", f"{share:.1%}", share < 0.03)
+    yield goal_row("overhead of traces", "under 3 %", f"{share:.1%}", share < 0.03)
     base, built = (
         median(f"import {name}", "processor") for name in ("dagster, polars", "mta_pipeline.definitions, built")
     )
-    yield judged(
-        "importing and building the definitions",
+    yield goal_row(
+        "import and build of the definitions",
         "at most 1.5 times `import dagster, polars`",
         f"{built:.2f} s, {built / base:.2f} times",
         built <= 1.5 * base,
     )
     share = in_lake / published
-    yield judged("bytes in the lake to those published", "under 12 %", f"{share:.1%}", share < 0.12)
+    yield goal_row("bytes in the lake ÷ published bytes", "under 12 %", f"{share:.1%}", share < 0.12)
     if weeks["all"]:
         wall, peak = median("pipeline, all weeks", "wall"), median("pipeline, all weeks", "peak")
-        yield judged(
+        yield goal_row(
             f"{weeks['all']} weeks in one run",
             "under 10 minutes and 2 GiB",
             f"{wall / 60:.1f} minutes, {peak / 1024:.2f} GiB",
             wall < 600 and peak < 2048,
         )
         few = median("pipeline, few weeks", "peak")
-        yield judged(
-            f"memory for {weeks['all']} weeks to that for {weeks['few']}",
+        yield goal_row(
+            f"peak memory for {weeks['all']} weeks ÷ that for {weeks['few']} weeks",
             "at most 1.5 times",
             f"{peak / few:.2f} times",
             peak <= 1.5 * few,
@@ -137,8 +142,8 @@ def _judged(results: dict) -> Iterable[str]:
         }
         expected = modern * each["modern"] + (weeks["all"] - modern) * each["legacy"]
         growth = median("pipeline, all weeks", "processor") / expected
-        yield judged(
-            f"growth from {weeks['sides']} to {weeks['all']} weeks, by layout",
+        yield goal_row(
+            f"growth of CPU seconds from {weeks['sides']} to {weeks['all']} weeks, weighted by layout",
             "linear within 15 %",
             f"{growth:.2f} of linear",
             abs(growth - 1) <= 0.15,

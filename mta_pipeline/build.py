@@ -1,6 +1,7 @@
 """The one place where the parts meet: settings in, Definitions out. Tests build theirs here, with their own parts."""
 
 import warnings
+from typing import cast
 
 import dagster as dg
 
@@ -29,8 +30,8 @@ from mta_pipeline.orchestration.keys import (
 )
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.orchestration.resources.lake import LAKE_KEY, Lake
 from mta_pipeline.orchestration.resources.marts import MartsEngine
-from mta_pipeline.orchestration.resources.raw import RawLayer
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
 from mta_pipeline.settings import Settings
@@ -51,25 +52,27 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         weeks = calendar(settings.last_week)
+        # Whoever replaces the lake replaces it for the IO manager, the engine and the warehouse, too.
+        lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(lake_root=settings.lake_root)
         raw = raw_asset(weeks)
         weekly = [
             raw,
-            staged_assets(weeks, settings.lake_root),
-            traffic_asset(weeks, settings.lake_root),
-            *complex_assets(weeks, settings.lake_root),
+            staged_assets(weeks),
+            traffic_asset(weeks),
+            *complex_assets(weeks),
         ]
         reference = reference_assets()
-        warehouse = _warehouse(settings)
-        hourly = hourly_assets(weeks, settings.lake_root)
+        warehouse = _warehouse(settings, lake)
+        hourly = hourly_assets(weeks)
         answers = [
-            omny_share_asset(settings.lake_root),
+            omny_share_asset(),
             warehouse_assets("bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"),
             mart_assets(),
-            report_asset(settings.lake_root, is_sample=settings.is_sample),
+            report_asset(is_sample=settings.is_sample),
         ]
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
-        declared = [component.on(weeks, settings.lake_root) for component in components]
+        declared = [component.on(weeks) for component in components]
         data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
@@ -91,11 +94,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
             resources={
                 "feed": TurnstileFeed(location=settings.feed),
-                "raw_layer": RawLayer(lake_root=settings.lake_root),
-                "io_manager": ParquetIOManager(lake_root=settings.lake_root),
-                "marts_engine": MartsEngine(
-                    lake_root=settings.lake_root, engine=settings.marts_engine, spark_master=settings.spark
-                ),
+                LAKE_KEY: lake,
+                "io_manager": ParquetIOManager(lake=lake),
+                "marts_engine": MartsEngine(lake=lake, engine=settings.marts_engine, spark_master=settings.spark),
                 "warehouse": warehouse,
                 "soda": SodaPortal(settings.soda, settings.soda_token),
                 **resources,
@@ -106,13 +107,13 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         return dg.Definitions.merge(coded, *declared)
 
 
-def _warehouse(settings: Settings) -> Warehouse:
+def _warehouse(settings: Settings, lake: Lake) -> Warehouse:
     if settings.bigquery is None:
         file = settings.warehouse_file
-        return WarehouseFile(lake_root=settings.lake_root, file=None if file is None else str(file))
+        return WarehouseFile(lake=lake, file=None if file is None else str(file))
     project, prefix = settings.bigquery
     return BigQueryWarehouse(
-        lake_root=settings.lake_root,
+        lake=lake,
         project=project,
         prefix=prefix,
         location=settings.bigquery_location,

@@ -1,4 +1,4 @@
-"""What a table is: its layer, name, grain and columns. The tables themselves are declared in the contract modules."""
+"""Describes tables: layer, name, grain and columns. The contract modules declare the tables themselves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from typing import Final
 import polars as pl
 
 WALL_CLOCK: Final = pl.Datetime("us")
-"""New York wall-clock time, without zone."""
+"""New York wall-clock time without zone, in microseconds."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, Polars type and meaning, units included."""
+    """One column: its name, Polars type, and meaning including the unit."""
 
     name: str
     dtype: pl.DataType
     description: str
     nullable: bool = False
     one_of: tuple[str, ...] = ()
-    """The only texts it may hold; any if empty."""
+    """The allowed texts; empty means any text."""
     at_least: float | None = None
-    """The smallest number it may hold."""
+    """The smallest allowed number."""
     at_most: float | None = None
-    """The largest number it may hold."""
+    """The largest allowed number."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Table:
     description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
-    """The columns that name a row, in which nulls count as equal. A table with weeks has a key in each week."""
+    """The columns that identify a row. Nulls count as equal. In a weekly table the key is unique within each week."""
 
     @cached_property
     def schema(self) -> Mapping[str, pl.DataType]:
@@ -46,5 +46,5 @@ class Table:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """The columns that never hold null."""
+        """The names of the columns that never hold null."""
         return tuple(column.name for column in self.columns if not column.nullable)

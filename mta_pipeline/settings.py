@@ -1,10 +1,12 @@
-"""What a deployment chooses, read from the environment: this is the only module that looks there.
+"""The settings of a deployment, read from environment variables. No other module reads the environment.
 
-Anything that follows from the data or from the contract is not a setting and does not belong here.
+What follows from the data or the data contract is not a setting.
 """
 
 import datetime as dt
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -23,23 +25,25 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the message names the variable and what it takes."""
+    """A setting has an invalid value. The message names the variable and what it accepts."""
 
 
 def _location(text: str) -> str:
-    """A URL as it is, a path made absolute, so that every process means the same place."""
+    """Keep a URL as it is, and make a path absolute, so that all processes mean the same place."""
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
 
 
 def _without_credentials(location: str) -> str:
     if "@" in urlsplit(location).netloc:
-        raise ValueError("a URL must not hold a user or password, it gets shown and logged; keep them in ~/.netrc")
+        raise ValueError(
+            "the URL must not contain a user or password, because URLs are displayed and logged; put them into ~/.netrc"
+        )
     return location
 
 
 def _web_address(address: str) -> str:
     if urlsplit(address).scheme not in ("http", "https"):
-        raise ValueError("an address starts with http:// or https://")
+        raise ValueError("the address must start with http:// or https://")
     return _without_credentials(address.rstrip("/"))
 
 
@@ -49,7 +53,7 @@ def _is_sample(feed: str) -> bool:
 
 def _lake(location: str) -> str:
     if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
-        raise ValueError(f"a lake is in a directory or at gs://bucket/prefix, not at {location}")
+        raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {location}")
     return location
 
 
@@ -57,7 +61,7 @@ def _warehouse(text: str | None) -> str | None:
     if text is None or _BIGQUERY.fullmatch(text):
         return text
     if "://" in text:
-        raise ValueError(f"a warehouse is a DuckDB file or bigquery://PROJECT[/PREFIX], not {text}")
+        raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {text}")
     return str(Path(text).expanduser().absolute())
 
 
@@ -66,9 +70,9 @@ def _portal(url: str | None) -> str | None:
         return None
     parts = urlsplit(_without_credentials(url))
     if parts.hostname is None or parts.query or parts.fragment:
-        raise ValueError(f"a portal is https://host, not {url}")
+        raise ValueError(f"the portal must be https://host, not {url}")
     if parts.scheme != "https" and (parts.scheme, parts.hostname) not in (("http", "127.0.0.1"), ("http", "localhost")):
-        raise ValueError("a portal is asked by https alone, for a token must not be read on its way")
+        raise ValueError("the portal must use https, so that nobody can read the app token in transit")
     return url.rstrip("/")
 
 
@@ -76,9 +80,12 @@ def _spark_connect(server: str | None) -> str | None:
     if server is None:
         return None
     if not server.startswith("sc://"):
-        raise ValueError("a Spark Connect server is sc://host:port; a cluster goes to SPARK_MASTER")
+        raise ValueError("the Spark Connect server must be sc://host:port; for a cluster, set SPARK_MASTER")
     if "token=" in server or "@" in server:
-        raise ValueError("it must not hold a token, it gets shown and logged; set SPARK_CONNECT_AUTHENTICATE_TOKEN")
+        raise ValueError(
+            "the address must not contain a token, because it is displayed and logged; "
+            "set SPARK_CONNECT_AUTHENTICATE_TOKEN"
+        )
     return server
 
 
@@ -89,7 +96,7 @@ def _saturday(day: dt.date | None) -> dt.date | None:
 
 
 class Settings(BaseSettings):
-    """The settings of one deployment. Each is an environment variable of the name in its alias."""
+    """The settings of one deployment. The alias of a field is the name of its environment variable."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
@@ -161,25 +168,27 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _bigquery_reads_a_bucket(self) -> Self:
         if self.bigquery and not self.lake_root.startswith("gs://"):
-            raise ValueError(f"WAREHOUSE={self.warehouse}: BigQuery reads a lake in a bucket, so LAKE_ROOT=gs://...")
+            raise ValueError(
+                f"WAREHOUSE={self.warehouse}: BigQuery needs a lake in a bucket; set LAKE_ROOT=gs://bucket/prefix"
+            )
         return self
 
     @property
     def bigquery(self) -> tuple[str, str] | None:
-        """BigQuery's project, and what the datasets' names begin with; None if the warehouse is elsewhere."""
+        """The BigQuery project and the prefix of dataset names; None if the warehouse is not in BigQuery."""
         match = _BIGQUERY.fullmatch(self.warehouse or "")
         return (match["project"], match["prefix"] or "") if match else None
 
     @property
     def warehouse_file(self) -> Path | None:
-        """The DuckDB file to write; None if the tables are in an object store and no file is asked for."""
+        """The DuckDB file to write; None with BigQuery, and for a lake in a bucket if WAREHOUSE is not set."""
         if self.warehouse is not None:
             return None if self.bigquery else Path(self.warehouse)
         return None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
 
     @property
     def spark(self) -> str:
-        """Where Spark runs: SPARK_REMOTE, or else SPARK_MASTER."""
+        """Where Spark runs: SPARK_REMOTE if set, or else SPARK_MASTER."""
         return self.spark_remote or self.spark_master
 
     @property
@@ -189,9 +198,9 @@ class Settings(BaseSettings):
 
 
 class TelemetrySettings(BaseSettings):
-    """Whether there are traces. Apart from the others, because Dagster's own processes ask for it.
+    """Whether traces are sent. Separate from Settings, because Dagster's own processes read it too.
 
-    Everything else about traces is said by OpenTelemetry's variables (OTEL_...), which its SDK reads.
+    The OpenTelemetry SDK reads all other variables of traces (OTEL_...).
     """
 
     model_config = SettingsConfigDict(
@@ -207,22 +216,28 @@ class TelemetrySettings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The settings the environment gives.
+    """Read the settings from the environment.
 
     Raises:
-        SettingsError: a variable has a value that cannot be used.
+        SettingsError: a variable has an invalid value.
     """
     return _read(Settings)
 
 
 def read_telemetry() -> TelemetrySettings:
-    """Whether there are traces, as the environment says. Raises as read_settings does."""
+    """Read from the environment whether traces are sent. Raises the same error as read_settings."""
     return _read(TelemetrySettings)
+
+
+def java() -> str | None:
+    """Return the Java that Spark starts, from JAVA_HOME or the PATH, or None if there is none."""
+    home = os.environ.get("JAVA_HOME")
+    return (home and shutil.which("java", path=f"{home}/bin")) or shutil.which("java")
 
 
 def _read(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"Settings that cannot be used: {faults}") from error
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"Invalid settings: {problems}") from error

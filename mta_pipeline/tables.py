@@ -1,20 +1,18 @@
-"""All tables of the lake that are declared in code, whichever feed they come from.
+"""The registry of all tables that are declared in code. Engines, catalogue, warehouse and asset keys derive from it.
 
-Engines, the catalogue and the warehouse take them from here. What each means is said in its feed's own contract; tables
-that are declared in YAML are not among them.
+Each table is defined in the contract of its feed. Tables that are declared in YAML are not in this registry.
 """
 
 from typing import Final
 
 from mta_pipeline.hourly_ridership.contract import OMNY_SHARE
 from mta_pipeline.hourly_ridership.contract import TABLES as HOURLY
-from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES
+from mta_pipeline.turnstile.contract import REFERENCE, RIDERSHIP, STAGED
 from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
 
-TABLES: Final = (*TURNSTILE, *HOURLY)
+__all__ = ["REFERENCE", "RIDERSHIP", "STAGED", "TABLES", "WEEKLY", "WITHOUT_WEEKS"]
 
-REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
-"""The tables that come with the project, and that everything needs."""
+TABLES: Final = (*TURNSTILE, *HOURLY)
 
 WITHOUT_WEEKS: Final = (*REFERENCE, OMNY_SHARE)
 

@@ -1,7 +1,7 @@
-"""Weeks: the one calendar that partitioned assets share, and the way between a week and its file's name.
+"""Weeks: the partition keys of all weekly assets, and their conversion to and from file names.
 
-A week is known by its key, the Saturday it starts on (`2024-01-06`); its file bears the day it ends
-(`turnstile_240113.txt`), seven days later. Reading or judging a file does not belong here.
+The key of a week is the Saturday on which it starts (`2024-01-06`). The name of its file has the date of the next
+Saturday (`turnstile_240113.txt`).
 """
 
 import datetime as dt
@@ -19,32 +19,32 @@ _FILE_NAME = re.compile(r"turnstile_([0-9]{6})\.txt(?:\.gz|\.zip)?")
 
 
 def week_start(week: str) -> dt.date:
-    """The Saturday a week key names."""
+    """Return the Saturday that a week key names."""
     return dt.date.fromisoformat(week)
 
 
 def week_before(week: str) -> str:
-    """The key of the week before, whose last readings a week's traffic starts from."""
+    """Return the key of the week before. A week's traffic starts from its last readings (rule 3)."""
     return (week_start(week) - ONE_WEEK).isoformat()
 
 
 def week_after(week: str) -> str:
-    """The key of the week after."""
+    """Return the key of the week after."""
     return (week_start(week) + ONE_WEEK).isoformat()
 
 
 def file_name(week: str) -> str:
-    """The name the MTA gives a week's file: `turnstile_YYMMDD.txt`, by the day the week ends."""
+    """Return the MTA's name of a week's file: `turnstile_YYMMDD.txt`, with the Saturday on which the week ends."""
     return f"turnstile_{week_start(week) + ONE_WEEK:%y%m%d}.txt"
 
 
 def week_of_file(name: str) -> str | None:
-    """The week of a file name (plain, .gz or .zip), or None if the name is not that of a regular weekly file."""
+    """Return the week of a file name (.txt, .txt.gz or .txt.zip), or None if it is no name of a regular weekly file."""
     match = _FILE_NAME.fullmatch(name)
     if match is None:
         return None
     try:
-        end = dt.datetime.strptime(match[1], "%y%m%d").date()  # noqa: DTZ007  # a day, not a moment
+        end = dt.datetime.strptime(match[1], "%y%m%d").date()  # noqa: DTZ007  # a date without a time
     except ValueError:
         return None
     start = end - ONE_WEEK
@@ -52,17 +52,20 @@ def week_of_file(name: str) -> str | None:
 
 
 def weeks_between(first: str, last: str) -> list[str]:
-    """The keys of all weeks from first to last, both included; empty if last comes before first."""
+    """Return the keys of all weeks from first to last, both included. Empty if last is before first."""
     days = (week_start(last) - week_start(first)).days
     return [(week_start(first) + n * ONE_WEEK).isoformat() for n in range(days // 7 + 1)]
 
 
 def contiguous_ranges(weeks: "Iterable[str]", *, at_most: int | None = None) -> list[tuple[str, str]]:
-    """The first and last week of each stretch of consecutive weeks, in order; of `at_most` weeks each if given."""
-    found: list[list[str]] = []
+    """Return the first and last week of each range of consecutive weeks, in order.
+
+    `at_most` limits the number of weeks per range. Longer ranges are split.
+    """
+    ranges: list[list[str]] = []
     for week in sorted(weeks):
-        if found and week_after(found[-1][-1]) == week and (at_most is None or len(found[-1]) < at_most):
-            found[-1].append(week)
+        if ranges and week_after(ranges[-1][-1]) == week and (at_most is None or len(ranges[-1]) < at_most):
+            ranges[-1].append(week)
         else:
-            found.append([week])
-    return [(stretch[0], stretch[-1]) for stretch in found]
+            ranges.append([week])
+    return [(members[0], members[-1]) for members in ranges]

@@ -6,6 +6,7 @@ SLOW_FIXTURES. A test in the wrong tier fails in its setup. A fast test that sta
 
 import gc
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,18 @@ SLOW_FIXTURES = {
     "engine": "needs a Docker engine",
 }
 """Fixtures that a fast test must not use, and why."""
+
+LONGEST_FILES = (
+    "integration/test_bigquery_warehouse",
+    "integration/test_parity",
+    "fault_injection/test_live",
+    "fault_injection/test_faults",
+    "dagster/test_automation",
+    "integration/test_lake_on_gcs",
+    "dagster/test_faults",
+    "dagster/test_marts",
+)
+"""These files start first: a file's tests stay in one process, so a late long file would delay the end."""
 
 # The duration of an example depends on the machine, not on the code.
 hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,6 +85,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if fault := misplaced(item):
             item.setup = partial(pytest.fail, fault, pytrace=False)  # type: ignore[method-assign]
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
+    return LONGEST_FILES.index(name) if name in LONGEST_FILES else len(LONGEST_FILES)
 
 
 def misplaced(item: pytest.Item) -> str | None:
@@ -105,6 +124,9 @@ class _Guard:
 
 # With the default thresholds the garbage collector would traverse all of Dagster again and again.
 gc.set_threshold(100_000, 50, 100)
+
+# The first call starts the process `uname`, and the standard library keeps the answer: call it before any test.
+platform.uname().processor  # noqa: B018
 
 _guard = _Guard()
 sys.addaudithook(_guard)

@@ -1,9 +1,9 @@
-# Everything a deployment of mta_pipeline needs in one Google Cloud project. What each part is for, and what it may do,
-# stands in docs/deploy-google-cloud.md.
+# All resources of a deployment of mta_pipeline in one Google Cloud project. docs/deploy-google-cloud.md describes each
+# part and its permissions.
 
 locals {
   name = "mta-${var.environment}"
-  # Datasets' names take no hyphens.
+  # Names of datasets must not contain hyphens.
   dataset_prefix = "mta_${var.environment}_"
 }
 
@@ -26,7 +26,7 @@ resource "google_project_service" "needed" {
   ])
 
   service = each.key
-  # Others in the project may use them, too.
+  # Other applications in the project may use these services too.
   disable_on_destroy = false
 }
 
@@ -130,7 +130,7 @@ module "runner" {
     var.settings,
   )
 
-  # Without its way out and its rights, the first boot fails.
+  # The first boot needs network access and permissions.
   depends_on = [module.network, module.lake, module.registry, module.secrets]
 }
 

@@ -1,5 +1,5 @@
 variable "project" {
-  description = "The Google Cloud project that holds everything. It exists, and billing is on."
+  description = "The id of the Google Cloud project for all resources. It must exist, with billing enabled."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "project" {
 }
 
 variable "environment" {
-  description = "What this deployment is called: part of every name, so that several fit into one project."
+  description = "Name of this deployment. It is part of all resource names, so that one project can hold several deployments."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "environment" {
 }
 
 variable "region" {
-  description = "Where bucket, datasets, images and machine are: one region, because BigQuery loads from a bucket beside it."
+  description = "The region of buckets, datasets, images and machine. BigQuery loads only from a bucket in its own region."
   type        = string
   default     = "us-central1"
 
@@ -30,77 +30,77 @@ variable "region" {
 }
 
 variable "zone" {
-  description = "The zone of the machine and its disk, in the region."
+  description = "The zone of the machine and its disk. It must be in the region."
   type        = string
   default     = "us-central1-a"
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+-[a-z]$", var.zone)) && startswith(var.zone, var.region)
-    error_message = "A zone is like us-central1-a, and in the region."
+    error_message = "A zone is like us-central1-a and must be in the region."
   }
 }
 
 variable "image_tag" {
-  description = "The tag or digest of the pipeline's image in the registry: v1.2.3 or sha256:..."
+  description = "The tag or digest of the pipeline's image in the registry, for example v1.2.3 or sha256:..."
   type        = string
 
   validation {
     condition     = can(regex("^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$", var.image_tag)) && var.image_tag != "latest"
-    error_message = "Name a tag or a digest, and not latest: a restart must not change what runs."
+    error_message = "Use a tag other than latest, or a digest. A restart must not change what runs."
   }
 }
 
 variable "feed" {
-  description = "MTA_FEED: where the weekly files are, an https URL or gs://bucket/prefix."
+  description = "Value of MTA_FEED: location of the weekly files, an http(s) URL or gs://bucket/prefix."
   type        = string
 
   validation {
     condition     = can(regex("^(https?|gs)://[^@]+$", var.feed))
-    error_message = "A feed is an http(s) or gs:// URL without user or password."
+    error_message = "A feed is an http(s):// or gs:// URL without user or password."
   }
 }
 
 variable "feed_bucket" {
-  description = "The bucket of a feed at gs://, which the pipeline may then read; null for any other feed."
+  description = "The bucket of a gs:// feed. The pipeline gets read access to it. Null for other feeds."
   type        = string
   default     = null
 }
 
 variable "settings" {
-  description = "Further settings of the pipeline, by environment variable; no secrets."
+  description = "Additional settings of the pipeline, by environment variable. Must not contain secrets."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for name, value in var.settings : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !strcontains(value, "\n")])
-    error_message = "A setting is NAME = value, in one line."
+    error_message = "A name consists of upper-case letters, digits and underscores. A value is one line."
   }
 }
 
 variable "warehouse_storage" {
-  description = "BIGQUERY_STORAGE: native loads the lake into BigQuery, external reads it in the bucket each time."
+  description = "Value of BIGQUERY_STORAGE: native loads the lake into BigQuery, external reads the bucket in each query."
   type        = string
   default     = "native"
 
   validation {
     condition     = contains(["native", "external"], var.warehouse_storage)
-    error_message = "It is native or external."
+    error_message = "Use native or external."
   }
 }
 
 variable "max_gib_per_query" {
-  description = "BIGQUERY_MAX_GIB: what one of the pipeline's queries may scan at most."
+  description = "Value of BIGQUERY_MAX_GIB: the maximum GiB that one query of the pipeline may scan."
   type        = number
   default     = 200
 
   validation {
     condition     = var.max_gib_per_query >= 1
-    error_message = "At least 1."
+    error_message = "The value must be at least 1."
   }
 }
 
 variable "machine_type" {
-  description = "The runner's machine. A run over all weeks needs 2 GB; Dagster's own processes another 2."
+  description = "The machine type. A run over all weeks needs 2 GB of memory, Dagster's own processes another 2 GB."
   type        = string
   default     = "e2-standard-2"
 
@@ -111,24 +111,24 @@ variable "machine_type" {
 }
 
 variable "data_disk_gb" {
-  description = "The disk for images, PostgreSQL and run logs."
+  description = "Size in GB of the disk for images, PostgreSQL and run logs."
   type        = number
   default     = 30
 
   validation {
     condition     = var.data_disk_gb >= 20 && var.data_disk_gb <= 1000
-    error_message = "20 to 1000 GB."
+    error_message = "The size must be 20 to 1000 GB."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether the machine and the datasets refuse to be destroyed."
+  description = "Whether the machine and the datasets are protected from deletion."
   type        = bool
   default     = true
 }
 
 variable "operators" {
-  description = "Who may log in to the machine and open the UI through it: user:... or group:..."
+  description = "Members who may log in to the machine and open the UI through it: user:... or group:..."
   type        = set(string)
 
   validation {
@@ -138,18 +138,18 @@ variable "operators" {
 }
 
 variable "analysts" {
-  description = "Who may read the lake and the warehouse, and query: user:..., group:... or serviceAccount:..."
+  description = "Members who may read the lake and the warehouse, and run queries: user:..., group:... or serviceAccount:..."
   type        = set(string)
   default     = []
 
   validation {
     condition     = alltrue([for member in var.analysts : can(regex("^(user|group|serviceAccount):[^@ ]+@[^@ ]+$", member))])
-    error_message = "Members are user:..., group:... or serviceAccount:...; never allUsers."
+    error_message = "Members are user:..., group:... or serviceAccount:..., not allUsers."
   }
 }
 
 variable "github_repository" {
-  description = "owner/name of the repository whose environment release may push images and deployments, without a key; null for none."
+  description = "The repository (owner/name) whose environment release may publish images and deployment archives, without a key; null for none."
   type        = string
   default     = null
 
@@ -160,17 +160,17 @@ variable "github_repository" {
 }
 
 variable "alert_emails" {
-  description = "Where alerts go."
+  description = "Email addresses that receive alerts."
   type        = set(string)
 
   validation {
     condition     = length(var.alert_emails) > 0 && alltrue([for email in var.alert_emails : can(regex("^[^@ ]+@[^@ ]+$", email))])
-    error_message = "At least one address."
+    error_message = "Give at least one valid address."
   }
 }
 
 variable "billing_account" {
-  description = "The billing account of the project, for the budget's alert; null for no budget."
+  description = "The billing account of the project, for the budget alert; null for no budget."
   type        = string
   default     = null
 
@@ -181,12 +181,12 @@ variable "billing_account" {
 }
 
 variable "monthly_budget_usd" {
-  description = "What a month may cost before the budget's alert says so. Nothing is switched off."
+  description = "Monthly budget in US dollars. Exceeding it sends an alert and switches nothing off."
   type        = number
   default     = 100
 
   validation {
     condition     = var.monthly_budget_usd >= 1
-    error_message = "At least 1."
+    error_message = "The value must be at least 1."
   }
 }

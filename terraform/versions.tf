@@ -8,7 +8,7 @@ terraform {
     }
   }
 
-  # Which bucket is said at `terraform init`, see environments/*.gcs.tfbackend.
+  # `terraform init` gets the bucket from environments/*.gcs.tfbackend.
   backend "gcs" {}
 }
 
@@ -21,7 +21,7 @@ provider "google" {
     environment = var.environment
   }
 
-  # Budgets are billed to a project of the caller, not to the client's own.
+  # API calls for budgets must use a quota project of the caller.
   billing_project       = var.project
   user_project_override = true
 }

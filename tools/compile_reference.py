@@ -1,10 +1,10 @@
-"""Compile the package's reference data from the MTA's lists: which booth belongs to which station complex.
+"""Compiles the reference data of the package from the MTA's lists: which booth belongs to which station complex.
 
     python tools/compile_reference.py SOURCES [--check]
 
-SOURCES is a directory with the lists that docs/reference-data.md names. What the rules below cannot settle, and what a
-third-party table disputes, stands with its reason in reference_decisions.csv beside this file; a booth or a dispute
-without one is an error. Reading the data that results belongs in mta_pipeline/turnstile/complexes.py.
+SOURCES is a directory with the lists that docs/reference-data.md names. reference_decisions.csv next to this file has
+manual decisions with reasons: for booths that the rules below do not assign, and for booths that a third-party table
+assigns differently. A missing decision is an error. mta_pipeline/turnstile/complexes.py reads the result.
 """
 
 import argparse
@@ -23,16 +23,16 @@ PACKAGE_DATA = Path(__file__).parents[1] / "mta_pipeline" / "turnstile" / "refer
 
 BOROUGHS = {"M": "Manhattan", "Bk": "Brooklyn", "Q": "Queens", "Bx": "Bronx", "SI": "Staten Island"}
 OTHER_CARRIERS = ("PTH", "RIT")
-"""Divisions of which the MTA's lists of stations know nothing: PATH and the Roosevelt Island Tramway."""
+"""Divisions that are not in the MTA's lists of stations: PATH and the Roosevelt Island Tramway."""
 
 LEAST_SHARED_ROUTES = 0.5
-"""Routes change over the years, but a booth shares at least half with its station or complex."""
+"""Minimum share of common routes. Routes change, but a booth shares at least half with its station or complex."""
 
-OWN_NUMBERS = "The MTA's list has no such complex; the table numbers places outside the subway itself."
+OWN_NUMBERS = "The MTA's list has no such complex. The table uses its own numbers for places outside the subway."
 
 
 class UnsettledError(Exception):
-    """Something that a decision must settle first; the message lists it."""
+    """A manual decision is missing. The message lists the booths that need one."""
 
 
 class Booth(NamedTuple):
@@ -43,7 +43,7 @@ class Booth(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a booth is, in the words of the turnstile files."""
+    """The location of a booth, with the names used in the turnstile files."""
 
     station: str
     line_name: str
@@ -51,14 +51,14 @@ class Place(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A value settled by hand."""
+    """A value that was decided manually, with the reason."""
 
     value: str
     reason: str
 
 
 class Dispute(NamedTuple):
-    """A booth that a third-party table puts elsewhere."""
+    """A booth that a third-party table assigns to another complex."""
 
     booth: Booth
     ours: str
@@ -71,7 +71,7 @@ Decisions = Mapping[tuple[Booth, str], Decision]
 
 @dataclass(frozen=True)
 class Station:
-    """A station of the MTA's list, with its routes by day and those of its whole complex."""
+    """A station of the MTA's list, with its daytime routes and those of its whole complex."""
 
     complex_id: str
     division: str
@@ -80,30 +80,30 @@ class Station:
     complex_routes: frozenset[str]
 
     def shared_routes(self, line_name: str) -> float:
-        """How much of the lines is also here, from 0 to 1: files name the station's routes or all of the complex's."""
+        """Share of common routes, from 0 to 1. Files list the routes of the station or those of the complex."""
         lines = frozenset(line_name)
         return max(len(lines & routes) / len(lines | routes) for routes in (self.routes, self.complex_routes))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header."""
+    """Read the rows of a CSV file with a header."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def words(name: str) -> list[str]:
-    """A name's words and numbers: `4AV-9 ST` gives 4, AV, 9, ST."""
+    """Split a name into words and numbers: `4AV-9 ST` gives 4, AV, 9, ST."""
     return re.findall(r"\d+|[A-Z]+", name.upper().replace("'", ""))
 
 
 def abbreviates(short: str, full: str) -> bool:
-    """Whether a word keeps the first letter of another and some of those that follow, in order, as CNTRL of CENTRAL."""
+    """Whether `short` has the first letter of `full`, and then letters of it in order, as CNTRL for CENTRAL."""
     letters = iter(full)
     return short[0] == full[0] and all(letter in letters for letter in short)
 
 
 def within(short: str, full: str) -> bool:
-    """Whether every word of one name stands in the other, in order, each in full or abbreviated on either side."""
+    """Whether all words of `short` occur in `full` in order. A word may be abbreviated in either name."""
     rest = iter(words(full))
     return all(
         any(
@@ -115,7 +115,7 @@ def within(short: str, full: str) -> bool:
 
 
 def read_stations(sources: Path) -> list[Station]:
-    """The stations of the MTA's list."""
+    """Read the stations of the MTA's list."""
     rows = read_rows(sources / "mta_stations.csv")
     complex_routes: dict[str, frozenset[str]] = defaultdict(frozenset)
     for row in rows:
@@ -133,10 +133,10 @@ def read_stations(sources: Path) -> list[Station]:
 
 
 def matching_complexes(place: Place, stations: Iterable[Station]) -> set[str]:
-    """The complexes a place may belong to: one if it is settled.
+    """The complexes that a place may belong to; exactly one if the match is unambiguous.
 
-    Of the division's stations that have the name and share enough routes, those that share most; where that leaves
-    several, those whose name is the same in full.
+    Candidates are the stations of the division with a matching name and enough common routes. The stations with the
+    most common routes win. Among several of these, an equal name wins.
     """
     ranks: dict[str, tuple[float, bool]] = {}
     for station in stations:
@@ -148,7 +148,7 @@ def matching_complexes(place: Place, stations: Iterable[Station]) -> set[str]:
 
 
 def read_decisions(path: Path = DECISIONS) -> Decisions:
-    """What was settled by hand, by booth and field."""
+    """Read the manual decisions, by booth and field."""
     return {
         (Booth(row["control_area"], row["unit"]), row["field"]): Decision(row["value"], row["reason"])
         for row in read_rows(path)
@@ -156,26 +156,26 @@ def read_decisions(path: Path = DECISIONS) -> Decisions:
 
 
 def stem(booth: Booth) -> str:
-    """A control area without the letter after its number: kin share it, as R533 and R533A do."""
+    """The control area without letters after its number. Related booths share it, for example R533 and R533A."""
     return re.sub(r"(?<=\d)[A-Z]+$", "", booth.control_area)
 
 
 def read_places(sources: Path, decisions: Decisions) -> dict[Booth, Place]:
-    """Every booth of the two lists and of the decisions.
+    """The places of all booths in the two lists and the decisions.
 
-    A booth that the list of 2022 lacks is placed with its kin there: booths that differ in the letter after the number
-    at most and have the same station name.
+    A booth that is not in the list of 2022 gets the place of its related booths there. Related booths differ at most in
+    the letters after the number, and have a matching station name.
 
     Raises:
-        UnsettledError: a booth without kin, or with kin in several places.
+        UnsettledError: a booth has no related booth, or related booths in several places.
     """
     listed = {
         Booth(row["C/A"], row["UNIT"]): Place(row["STATION"], row["LINENAME"], row["DIVISION"])
         for row in read_rows(sources / "remote_booth_station_2022.csv")
     }
-    kin = defaultdict(set)
+    related = defaultdict(set)
     for booth, place in listed.items():
-        kin[stem(booth)].add(place)
+        related[stem(booth)].add(place)
 
     others = {
         Booth(row["control_area"], row["unit"]): row["station"]
@@ -186,21 +186,23 @@ def read_places(sources: Path, decisions: Decisions) -> dict[Booth, Place]:
     for booth in sorted(others.keys() - listed.keys()):
         name = others[booth]
         by_hand = [decisions[booth, field].value for field in ("line_name", "division") if (booth, field) in decisions]
-        found = {place for place in kin[stem(booth)] if within(place.station, name) or within(name, place.station)}
+        found = {place for place in related[stem(booth)] if within(place.station, name) or within(name, place.station)}
         if len(by_hand) == 2:
             places[booth] = Place(name, *by_hand)
         elif len(found) == 1:
             places[booth] = found.pop()
         else:
-            raise UnsettledError(f"{' '.join(booth)} ({name}) needs line_name and division by decision.")
+            raise UnsettledError(
+                f"{' '.join(booth)} ({name}) needs decisions on line_name and division in {DECISIONS.name}."
+            )
     return places
 
 
 def assign_complexes(places: Mapping[Booth, Place], stations: list[Station], decisions: Decisions) -> dict[Booth, str]:
-    """The complex of every booth; empty where it has none.
+    """The complex of every booth; empty if it has none.
 
     Raises:
-        UnsettledError: the rules leave none or several and there is no decision.
+        UnsettledError: the rules give no complex or several, and there is no decision.
     """
     complexes, unsettled = {}, []
     for booth, place in places.items():
@@ -216,12 +218,14 @@ def assign_complexes(places: Mapping[Booth, Place], stations: list[Station], dec
             else:
                 unsettled.append(f"{' '.join(booth)} ({' '.join(place)}): {', '.join(sorted(found)) or 'no match'}")
     if unsettled:
-        raise UnsettledError("These booths need a complex_id by decision:\n  " + "\n  ".join(sorted(unsettled)))
+        raise UnsettledError(
+            f"These booths need a decision on complex_id in {DECISIONS.name}:\n  " + "\n  ".join(sorted(unsettled))
+        )
     return complexes
 
 
 def read_crosschecks(sources: Path) -> Iterator[tuple[str, dict[Booth, str]]]:
-    """The third-party tables: file name, and complex by booth where the table gives one."""
+    """Read the third-party tables: file name, and the complex of each booth that has one."""
     for name in ("crosscheck_remote_booth_complex.csv", "crosscheck_remote_complex_qri.csv"):
         rows = [{key.strip(): value for key, value in row.items()} for row in read_rows(sources / name)]
         yield name, {Booth(row["booth"], row["remote"]): row["complex_id"] for row in rows if row["complex_id"]}
@@ -230,7 +234,7 @@ def read_crosschecks(sources: Path) -> Iterator[tuple[str, dict[Booth, str]]]:
 def find_disputes(
     theirs: Mapping[Booth, str], ours: Mapping[Booth, str], official: set[str], decisions: Decisions
 ) -> list[Dispute]:
-    """Where a third-party table disagrees, with the reason why ours stands (empty: there is none yet)."""
+    """Booths that a third-party table assigns differently, with the reason for our complex (empty if missing)."""
     disputes = []
     for booth in sorted(ours.keys() & theirs.keys()):
         if ours[booth] != theirs[booth]:
@@ -241,14 +245,14 @@ def find_disputes(
 
 
 def as_csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Rows as CSV text, LF at the line ends."""
+    """Format rows as CSV text with LF line ends."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
 
 
 def control_areas_csv(places: Mapping[Booth, Place], complexes: Mapping[Booth, str]) -> str:
-    """The booths, sorted."""
+    """The sorted booths as CSV text."""
     return as_csv(
         (*Booth._fields, *Place._fields, "complex_id"),
         ((*booth, *place, complexes[booth]) for booth, place in sorted(places.items())),
@@ -256,7 +260,7 @@ def control_areas_csv(places: Mapping[Booth, Place], complexes: Mapping[Booth, s
 
 
 def station_complexes_csv(sources: Path) -> str:
-    """The MTA's list of complexes in our columns, sorted by number."""
+    """The MTA's list of complexes as CSV text with our columns, sorted by id."""
     rows = sorted(read_rows(sources / "mta_station_complexes.csv"), key=lambda row: int(row["Complex ID"]))
     return as_csv(
         ("complex_id", "name", "borough", "daytime_routes", "latitude", "longitude", "structure"),
@@ -276,19 +280,19 @@ def station_complexes_csv(sources: Path) -> str:
 
 
 def compile_reference(sources: Path) -> dict[Path, str]:
-    """The text of both files, by path; prints how it agrees with the third-party tables.
+    """The text of both files, by path. Prints the differences from the third-party tables.
 
     Raises:
-        UnsettledError: a booth or a dispute that needs a decision.
+        UnsettledError: a booth or a difference needs a decision.
     """
     decisions = read_decisions()
     stations = read_stations(sources)
     places = read_places(sources, decisions)
     complexes = assign_complexes(places, stations, decisions)
-    strangers = {booth for booth, _ in decisions} - places.keys()
-    if strangers:
+    unknown = {booth for booth, _ in decisions} - places.keys()
+    if unknown:
         raise UnsettledError(
-            f"Decisions on booths that no list has: {', '.join(' '.join(booth) for booth in strangers)}."
+            f"{DECISIONS.name} has booths that are in no list: {', '.join(' '.join(booth) for booth in unknown)}."
         )
 
     in_complex = sum(map(bool, complexes.values()))
@@ -297,13 +301,15 @@ def compile_reference(sources: Path) -> dict[Path, str]:
     open_disputes = []
     for name, theirs in read_crosschecks(sources):
         disputes = find_disputes(theirs, complexes, official, decisions)
-        print(f"{name}: {len(complexes.keys() & theirs.keys())} booths in common, {len(disputes)} disagree.")
+        print(f"{name}: {len(complexes.keys() & theirs.keys())} common booths, {len(disputes)} with another complex.")
         for dispute in disputes:
             ours = dispute.ours or "none"
-            print(f"  {' '.join(dispute.booth)}: {ours}, not {dispute.theirs}. {dispute.reason or 'NO REASON YET'}")
+            print(f"  {' '.join(dispute.booth)}: {ours}, not {dispute.theirs}. {dispute.reason or 'DECISION MISSING'}")
         open_disputes += [" ".join(dispute.booth) for dispute in disputes if not dispute.reason]
     if open_disputes:
-        raise UnsettledError(f"Disagreements that need a decision with a reason: {', '.join(open_disputes)}.")
+        raise UnsettledError(
+            f"These booths need a decision with a reason in {DECISIONS.name}: {', '.join(open_disputes)}."
+        )
     return {
         PACKAGE_DATA / "control_areas.csv": control_areas_csv(places, complexes),
         PACKAGE_DATA / "station_complexes.csv": station_complexes_csv(sources),
@@ -311,10 +317,12 @@ def compile_reference(sources: Path) -> dict[Path, str]:
 
 
 def main() -> None:
-    """Compile, report the disputes, and write the two files or compare them with what is shipped."""
+    """Compile the reference data and write the two files, or compare them with the files in the package."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("sources", type=Path, help="the directory with the MTA's lists and the third-party tables")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a shipped file would change")
+    parser.add_argument("sources", type=Path, help="directory with the MTA's lists and the third-party tables")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a file in the package would change"
+    )
     arguments = parser.parse_args()
 
     try:
@@ -325,7 +333,7 @@ def main() -> None:
         if not arguments.check:
             path.write_text(text, encoding="utf-8", newline="\n")
         elif not path.exists() or path.read_bytes() != text.encode():
-            sys.exit(f"{path} is not what the lists give; compile it again.")
+            sys.exit(f"{path} differs from the result of compiling the lists. Run this command without --check.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes the dashboard for Grafana, from Grafana's own types: `make dashboard`."""
+"""Generates the Grafana dashboard with Grafana's SDK: `make dashboard`."""
 
 import sys
 from typing import Final
@@ -14,8 +14,8 @@ SOURCE: Final = DataSourceRef(type_val="prometheus", uid="prometheus")
 
 
 def query(expression: str, legend: str = "", *, now: bool = False) -> Dataquery:
-    asked = Dataquery().expr(expression).legend_format(legend).datasource(SOURCE)
-    return asked.instant() if now else asked
+    built = Dataquery().expr(expression).legend_format(legend).datasource(SOURCE)
+    return built.instant() if now else built
 
 
 def limits(*steps: tuple[float | None, str]) -> ThresholdsConfig:
@@ -45,7 +45,7 @@ def board() -> Dashboard:
     made = (
         Dashboard("mta_pipeline")
         .uid("mta-pipeline")
-        .description("How weekly turnstile files become ridership, and whether they do.")
+        .description("Health, throughput and data quality of mta_pipeline.")
         .tags(["mta_pipeline"])
         .refresh("1m")
         .time("now-7d", "now")
@@ -61,12 +61,15 @@ def board() -> Dashboard:
 
 ROWS: Final = {
     "Health": [
-        figure("Daemons", "min(mta_daemon_healthy)", GOOD_IF_ONE, about="1: all of Dagster's daemons are alive."),
+        figure("Daemons", "min(mta_daemon_healthy)", GOOD_IF_ONE, about="1 if all required daemons are healthy."),
         figure("Failed runs, last day", 'sum(increase(mta_runs_ended_total{status="failure"}[1d]))', GOOD_IF_ZERO),
-        figure("Ticks failing in a row", "max(mta_tick_failures_in_a_row)", GOOD_IF_ZERO),
+        figure("Consecutive failed ticks", "max(mta_tick_failures_in_a_row)", GOOD_IF_ZERO),
         figure("Weeks missing or unfinished", 'sum(mta_weeks{state=~"missing|unfinished"})', GOOD_IF_ZERO),
         figure(
-            "Red checks", 'sum(mta_check_results{result="failed"})', NEUTRAL, about="One for each week that is red."
+            "Failed checks",
+            'sum(mta_check_results{result="failed"})',
+            NEUTRAL,
+            about="Checks and weeks with a failed latest result.",
         ),
         figure(
             "Longest wait in the queue",
@@ -76,42 +79,46 @@ ROWS: Final = {
         ),
     ],
     "Throughput and cost": [
-        graph("Runs under way", query("mta_runs_under_way", "{{status}}")),
+        graph("Runs in progress", query("mta_runs_under_way", "{{status}}")),
         graph(
-            "Runs ended per hour",
+            "Finished runs per hour",
             query("sum by (job, status) (increase(mta_runs_ended_total[1h])) > 0", "{{job}} {{status}}"),
         ),
         graph(
-            "Weeks done per hour",
+            "Processed weeks per hour",
             query('sum by (job) (increase(mta_run_weeks_total{status="success"}[1h]))', "{{job}}"),
         ),
         graph(
-            "Cost of a week",
+            "Run time per week",
             query(
                 'sum by (job) (increase(mta_run_duration_seconds_sum{status="success"}[1d]))'
                 ' / (sum by (job) (increase(mta_run_weeks_total{status="success"}[1d])) > 0)',
                 "{{job}}",
             ),
             unit="s",
-            about="Seconds of runs over a day, by the weeks they were to cover.",
+            about="Duration of successful runs over a day, divided by the number of weeks requested.",
         ),
         graph(
-            "Duration of runs, nine of ten",
+            "Run duration, 90th percentile",
             query(
                 "histogram_quantile(0.9, sum by (job, le) (increase(mta_run_duration_seconds_bucket[1d])))", "{{job}}"
             ),
             unit="s",
         ),
-        graph("Age of each table", query("time() - mta_table_made_timestamp_seconds", "{{table}}"), unit="s"),
+        graph(
+            "Time since the last materialization",
+            query("time() - mta_table_made_timestamp_seconds", "{{table}}"),
+            unit="s",
+        ),
     ],
-    "The newest week": [
-        figure("Weeks complete", 'mta_weeks{state="complete"}', NEUTRAL),
+    "Newest week": [
+        figure("Complete weeks", 'mta_weeks{state="complete"}', NEUTRAL),
         figure(
             "Newest complete week",
             '1000 * mta_newest_week_timestamp_seconds{state="complete"}',
             NEUTRAL,
             "dateTimeAsIso",
-            about="Its first day.",
+            about="First day of the week.",
         ),
         figure("Exits", "mta_newest_week_exits", NEUTRAL, "locale"),
         figure("Entries, without OMNY taps", "mta_newest_week_entries", NEUTRAL, "locale"),
@@ -119,7 +126,7 @@ ROWS: Final = {
         figure("Readings", "mta_newest_week_readings", NEUTRAL, "locale"),
     ],
     "Data quality and anomalies": [
-        graph("Red results of checks", query('mta_check_results{result="failed"} > 0', "{{asset}} {{check}}")),
+        graph("Failed check results", query('mta_check_results{result="failed"} > 0', "{{asset}} {{check}}")),
         graph("Rejected lines of the newest week", query("mta_newest_week_rejects", "{{reason}}")),
         graph(
             "Ridership of the newest week",
@@ -136,7 +143,9 @@ ROWS: Final = {
         .height(8)
         .span(12),
         graph(
-            "Since the last tick", query("time() - max by (name) (mta_tick_timestamp_seconds)", "{{name}}"), unit="s"
+            "Time since the last tick",
+            query("time() - max by (name) (mta_tick_timestamp_seconds)", "{{name}}"),
+            unit="s",
         ),
     ],
 }

@@ -1,4 +1,4 @@
-"""The command line: `mta-pipeline run`, `sample`, `summary` and so on. What they do is in the modules they call."""
+"""The command line: `mta-pipeline run`, `sample`, `summary` and others. Other modules implement the commands."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,30 +17,31 @@ if TYPE_CHECKING:
     from mta_pipeline.monitoring.health import HealthReader
 
 SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
-"""Around the change of layout: two legacy weeks and two modern ones."""
+"""Two weeks in the legacy layout and two in the modern one."""
 SAMPLE_TURNSTILES = 300
 PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
 NEWEST = 8
+"""Number of weeks that `run` processes without `--weeks`."""
 
 
 class Weeks(click.ParamType[list[str]]):
-    """Weeks by their first day, a Saturday: one, or FIRST...LAST with both included."""
+    """Weeks given by the Saturday on which they start: one week, or FIRST...LAST with both included."""
 
     name = "weeks"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """The keys of all weeks meant."""
+        """The keys of the weeks."""
         first, _, last = str(value).partition("...")
         for key in (first, last or first):
             try:
                 day = week_start(key)
             except ValueError:
-                self.fail(f"{key!r} is not a date like 2024-01-06; weeks are FIRST or FIRST...LAST", param, ctx)
+                self.fail(f"{key!r} is not a date like 2024-01-06; give weeks as FIRST or FIRST...LAST", param, ctx)
             if day.isoweekday() != 6:
                 saturday = day - (day.isoweekday() + 1) % 7 * (ONE_WEEK / 7)
-                self.fail(f"{key} is a {day:%A}; weeks start on a Saturday: {saturday} is the one it is in", param, ctx)
+                self.fail(f"{key} is a {day:%A}; weeks start on a Saturday: use {saturday}", param, ctx)
             if key < FIRST_WEEK:
-                self.fail(f"{key} is before {FIRST_WEEK}, the first week there is", param, ctx)
+                self.fail(f"{key} is before {FIRST_WEEK}, the first week with data", param, ctx)
         weeks = weeks_between(first, last or first)
         if not weeks:
             self.fail(f"{first} comes after {last}", param, ctx)
@@ -50,25 +51,27 @@ class Weeks(click.ParamType[list[str]]):
 @click.group()
 @click.version_option(package_name="mta-pipeline")
 def main() -> None:
-    """The New York subway's turnstile history, from weekly files to ridership that can be trusted.
+    """Turn the New York subway's weekly turnstile files into validated ridership tables.
 
-    MTA_FEED says where the weekly files are (a directory, an http(s) or gs:// URL), LAKE_ROOT where the tables go.
-    Without MTA_FEED, a made-up sample is used.
+    MTA_FEED is the location of the weekly files: a directory, or an http(s) or gs:// URL. LAKE_ROOT is the location of
+    the tables. Without MTA_FEED, synthetic sample data is used.
     """
 
 
 @main.command()
 @click.option(
-    "--weeks", type=Weeks(), help=f"FIRST...LAST, by their Saturdays; without it the newest {NEWEST} on offer."
+    "--weeks",
+    type=Weeks(),
+    help=f"FIRST...LAST, the Saturdays on which the weeks start; default: the newest {NEWEST} available weeks.",
 )
-@click.option("--again", is_flag=True, help="Do complete weeks again, as after a new version of mta_pipeline.")
+@click.option("--again", is_flag=True, help="Rebuild complete weeks too, for example after an update of mta_pipeline.")
 def run(weeks: list[str] | None, again: bool) -> None:
-    """Materialize weeks, raw to lake, and show what came of it.
+    """Process weeks from the feed to the lake, the marts and the report, and show a summary.
 
-    Weeks that are complete in the lake, from the contents the feed offers now, are left as they are: what was
-    interrupted goes on where it stopped.
+    Weeks that are complete in the lake and unchanged in the feed are skipped, so an interrupted run continues where it
+    stopped.
     """
-    import stamina  # noqa: PLC0415  # this and the others are slow to import: --help must not wait for them
+    import stamina  # noqa: PLC0415  # these are slow to import, and --help must be fast
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
@@ -79,7 +82,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
-    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_trying_again(retry))])
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_retry_message(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
     try:
@@ -90,7 +93,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         weeks = weeks or list(feed.available_weeks())[-NEWEST:]
         if not weeks:
             raise click.ClickException(
-                f"No weekly files at {feed.location}: nothing there is named turnstile_YYMMDD.txt."
+                f"No weekly files at {feed.location}: no file there is named turnstile_YYMMDD.txt."
             )
         kind = "sample feed" if settings.is_sample else "feed"
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
@@ -100,7 +103,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         raise click.ClickException(str(error)) from error
     show(console, settings, weeks)
     for week in outcome.out_of_date:
-        console.print(f"[yellow]week {week} starts from readings that are new now:[/yellow] do --weeks {week}, too")
+        console.print(f"[yellow]week {week} is outdated, the week before it has changed:[/yellow] run --weeks {week}")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
     for failure in outcome.failures:
@@ -110,25 +113,25 @@ def run(weeks: list[str] | None, again: bool) -> None:
 
 @main.command()
 @click.option("--weeks", type=Weeks(), default="...".join(SAMPLE_WEEKS), show_default=True, help="FIRST...LAST.")
-@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="The MTA has about 5,000.")
-@click.option("--seed", default=0, show_default=True, help="The same seed makes the same files.")
+@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="Number; the MTA has about 5,000.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
 @click.option("--compression", type=click.Choice(["none", "gz", "zip"]), default="none", show_default=True)
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compression: str) -> None:
-    """Make a sample feed in DIRECTORY: made-up weekly files whose true ridership is known."""
+    """Create a sample feed in DIRECTORY: synthetic weekly files whose true ridership is known."""
     _make_sample(directory, weeks, turnstiles, seed, compression)
 
 
 @main.command()
 @click.option("--weeks", type=Weeks(), default="...".join(PORTAL_WEEKS), show_default=True, help="FIRST...LAST.")
-@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="As many as the sample has.")
-@click.option("--seed", default=0, show_default=True, help="That of the sample.")
-@click.option("--port", default=8100, show_default=True, help="On 127.0.0.1.")
-@click.option("--too-many", default=0.0, show_default=True, help="The share of requests that are refused for a while.")
+@click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="Number of turnstiles of the sample.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
+@click.option("--port", default=8100, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--too-many", default=0.0, show_default=True, help="Share of requests that are refused with status 429.")
 def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
-    """Serve the hourly ridership of a sample as the MTA's portal does, until interrupted.
+    """Serve the hourly ridership of a sample through the same API as the MTA's portal, until interrupted.
 
-    The riders are those of `mta-pipeline sample` with the same weeks, turnstiles and seed, and those who tap OMNY.
+    The riders are those of `mta-pipeline sample` with the same weeks, turnstiles and seed, plus riders who tap OMNY.
     """
     from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
     from mta_pipeline.sample.hourly import data_sets  # noqa: PLC0415
@@ -140,14 +143,14 @@ def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: fl
     except (OSError, OverflowError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     with served, suppress(KeyboardInterrupt):
-        click.echo(f"MTA_SODA={served.url} has {weeks[0]} to {weeks[-1]}")
+        click.echo(f"MTA_SODA={served.url} serves the weeks {weeks[0]} to {weeks[-1]}")
         served.serve_forever()
 
 
 @main.command()
-@click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, by their first days.")
+@click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, the Saturdays on which the weeks start.")
 def summary(weeks: list[str]) -> None:
-    """Show what the lake holds of some weeks."""
+    """Show what the lake holds of the given weeks."""
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
@@ -157,7 +160,7 @@ def summary(weeks: list[str]) -> None:
 
 @main.command()
 def status() -> None:
-    """Show how the pipeline is doing: what is wrong, what to do about it, and key figures."""
+    """Show problems with what to do about them, and key figures. Exits with 1 if there are problems."""
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
@@ -171,22 +174,22 @@ def status() -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", default=9464, show_default=True, help="0 for any that is free.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
 def metrics(host: str, port: int) -> None:
-    """Serve how the pipeline is doing: a page at /, and /metrics for Prometheus. Until told to stop."""
+    """Serve a status page at / and Prometheus metrics at /metrics, until interrupted."""
     try:
         from mta_pipeline.monitoring.server import HealthServer  # noqa: PLC0415
     except ImportError as error:
-        raise click.ClickException("What serves metrics is not installed: mta-pipeline[telemetry]") from error
+        raise click.ClickException("Metrics need the extra `telemetry`: mta-pipeline[telemetry]") from error
 
     with _health() as reader:
         try:
             server = HealthServer((host, port), reader.read)
         except OSError as error:
-            raise click.ClickException(f"Cannot listen at {host}:{port}: {error.strerror}") from error
+            raise click.ClickException(f"Cannot listen on {host}:{port}: {error.strerror}") from error
         with server:
-            click.echo(f"Health is at http://{host}:{server.server_port}/, for Prometheus at /metrics")
+            click.echo(f"Status page: http://{host}:{server.server_port}/, Prometheus metrics: /metrics")
             with suppress(KeyboardInterrupt):
                 server.serve_forever()
 
@@ -201,13 +204,13 @@ def catalogue() -> None:
 
 @main.command()
 def notify() -> None:
-    """Send a message to everyone in MTA_NOTIFY, to see whether it arrives."""
+    """Send a test message to all receivers in MTA_NOTIFY."""
     from mta_pipeline.notifications.delivery import Receivers, ReceiversError  # noqa: PLC0415
     from mta_pipeline.notifications.messages import trial  # noqa: PLC0415
 
     settings = _settings()
     if settings.notify is None:
-        raise click.ClickException("MTA_NOTIFY is not set: it says who is told, by Apprise URLs or a file of them.")
+        raise click.ClickException("MTA_NOTIFY is not set: set it to Apprise URLs, or to a file with one URL per line.")
     try:
         receivers = Receivers(settings.notify)
     except ReceiversError as error:
@@ -227,7 +230,7 @@ def _health() -> "Iterator[HealthReader]":
 
     settings = _settings()
     if settings.dagster_home is None:
-        raise click.ClickException("DAGSTER_HOME is not set: it says where Dagster keeps the records to read.")
+        raise click.ClickException("DAGSTER_HOME is not set: set it to the directory of Dagster's records.")
     with dg.DagsterInstance.get() as instance:
         yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
 
@@ -239,10 +242,10 @@ def _settings() -> Settings:
         raise click.ClickException(str(error)) from error
 
 
-def _trying_again(retry: "RetryDetails") -> str:
+def _retry_message(retry: "RetryDetails") -> str:
     from rich.markup import escape  # noqa: PLC0415
 
-    return f"[yellow]{escape(str(retry.caused_by))} Trying again in {retry.wait_for:.0f} s.[/yellow]"
+    return f"[yellow]{escape(str(retry.caused_by))} Retrying in {retry.wait_for:.0f} s.[/yellow]"
 
 
 def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: int, compression: str) -> None:
@@ -250,7 +253,7 @@ def _make_sample(directory: Path, weeks: Sequence[str], turnstiles: int, seed: i
 
     feed = SampleFeed(seed=seed, turnstiles=turnstiles, first_week=weeks[0])
     try:
-        with click.progressbar(length=len(weeks), label=f"Making a sample feed, {turnstiles:,} turnstiles") as bar:
+        with click.progressbar(length=len(weeks), label=f"Creating a sample feed, {turnstiles:,} turnstiles") as bar:
             feed.write(directory, weeks, compression=compression, progress=lambda *_: bar.update(1))  # type: ignore[arg-type]
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

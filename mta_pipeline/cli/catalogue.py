@@ -1,7 +1,7 @@
-"""The catalogue page for people who take the data: every table, its columns, how fresh it is, and how to ask it.
+"""Generates docs/catalogue.md for users of the data: every table with columns, freshness and example queries.
 
-It is written from the contracts, so that it says what they say; `docs/catalogue.md` is this text, and a test holds it
-to that and asks every question of a sample lake. What a table means is said in the contracts and not here.
+The contracts hold the meaning of tables and columns. A test compares the page with `docs/catalogue.md` and runs every
+example on a sample lake.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ import polars as pl
 
 lake = "data/sample/lake"
 warehouse = duckdb.connect(f"{lake}/warehouse/mta.duckdb", read_only=True)"""
-"""What the Python examples start from."""
+"""Setup code of the Python examples."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A question and three ways to ask it that give the same rows: SQL on the warehouse, Polars and pandas."""
+    """A question with three equivalent queries: SQL on the warehouse, Polars and pandas."""
 
     question: str
     sql: str
@@ -74,7 +74,7 @@ traffic = pd.read_parquet(f"{lake}/lake/turnstile_traffic/week=2014-10-11/part-0
 traffic.groupby("division", as_index=False)[["entries", "exits"]].sum()""",
         ),
         "complex_daily": Example(
-            "How many people used the subway each day? A Friday is in two weeks' files: sum over weeks.",
+            "How many people used the subway each day? A Friday is in the files of two weeks, so sum over weeks.",
             """\
 SELECT service_date, sum(entries) AS entries, sum(exits) AS exits
 FROM lake.complex_daily GROUP BY service_date ORDER BY service_date""",
@@ -122,7 +122,7 @@ rejects = pd.read_parquet(f"{lake}/staged/hourly_ridership_rejects")
 pd.DataFrame({"rejects": [len(rejects)]})""",
         ),
         "complex_hourly_published": Example(
-            "How many people use the subway in each hour of a day, and which share of them taps OMNY?",
+            "How many people use the subway in each hour of a day, and what share of them taps OMNY?",
             """\
 SELECT hour, sum(ridership) AS ridership, sum(omny_ridership) / sum(ridership) AS omny_share
 FROM lake.complex_hourly_published WHERE hour::DATE = '2024-01-09' GROUP BY hour ORDER BY hour""",
@@ -138,7 +138,7 @@ sums = of_day.groupby("hour", as_index=False)[["ridership", "omny_ridership"]].s
 sums.assign(omny_share=sums["omny_ridership"] / sums["ridership"])[["hour", "ridership", "omny_share"]]""",
         ),
         "omny_share": Example(
-            "Which share of all riders taps OMNY, month by month?",
+            "What share of all riders taps OMNY, by month?",
             "SELECT month, omny_share FROM lake.omny_share WHERE complex_id IS NULL ORDER BY month",
             """\
 shares = pl.read_parquet(f"{lake}/lake/omny_share/part-0.parquet")
@@ -221,7 +221,7 @@ days = facts.merge(dates, left_on="service_date", right_on="date")
 days.groupby(["weekday", "weekday_name"], as_index=False)[["exits"]].sum()""",
         ),
         "station_daily": Example(
-            "How many people left one station each day, and how much of the turnstiles' time does that cover?",
+            "How many people left one station each day, and what share of the turnstiles' time is covered?",
             """\
 SELECT service_date, exits, coverage
 FROM marts.station_daily WHERE name LIKE 'Times Sq%' AND is_whole_day ORDER BY service_date""",
@@ -235,7 +235,7 @@ times_square = daily[daily["name"].str.startswith("Times Sq") & daily["is_whole_
 times_square[["service_date", "exits", "coverage"]].sort_values("service_date")""",
         ),
         "station_peak_hours": Example(
-            "In which four hours of a weekday do most people leave the busiest stations?",
+            "In which four hours of a weekday do most people leave each of the busiest stations?",
             """\
 SELECT name, block_start, exits_per_day, exits_share FROM marts.station_peak_hours
 WHERE day_kind = 'weekday' AND exits_rank = 1 ORDER BY exits_per_day DESC, name LIMIT 5""",
@@ -251,7 +251,7 @@ busiest = first.sort_values(["exits_per_day", "name"], ascending=[False, True]).
 busiest[["name", "block_start", "exits_per_day", "exits_share"]]""",
         ),
         "station_week_over_week": Example(
-            "Which stations gained most exits against the week before?",
+            "Which stations gained the most exits compared with the week before?",
             """\
 SELECT name, exits, exits_change_week_before FROM marts.station_week_over_week
 WHERE week = '2014-10-11' AND exits_week_before >= 1000 ORDER BY exits_change_week_before DESC, name LIMIT 5""",
@@ -267,7 +267,7 @@ gained = of_week.sort_values(["exits_change_week_before", "name"], ascending=[Fa
 gained[["name", "exits", "exits_change_week_before"]]""",
         ),
         "system_daily": Example(
-            "How many people used the subway each day that is wholly in the lake?",
+            "How many people used the subway on each day that is completely in the lake?",
             """\
 SELECT service_date, sum(entries) AS entries, sum(exits) AS exits
 FROM marts.system_daily WHERE is_whole_day GROUP BY service_date ORDER BY service_date""",
@@ -279,7 +279,7 @@ system = pd.read_parquet(f"{lake}/marts/system_daily/part-0.parquet")
 system[system["is_whole_day"]].groupby("service_date", as_index=False)[["entries", "exits"]].sum()""",
         ),
         "busiest_places": Example(
-            "Which places are busiest on Fridays at five in the afternoon, and where are they?",
+            "Which stations are busiest on Fridays at 17:00, and where are they?",
             """\
 SELECT name, latitude, longitude, exits_per_day FROM marts.busiest_places
 WHERE weekday = 5 AND hour = 17 AND exits_rank <= 5 ORDER BY exits_rank, name""",
@@ -293,7 +293,7 @@ friday_at_five = places.query("weekday == 5 and hour == 17 and exits_rank <= 5")
 friday_at_five.sort_values(["exits_rank", "name"])[["name", "latitude", "longitude", "exits_per_day"]]""",
         ),
         "data_quality_weekly": Example(
-            "Which weeks are there, and what is each worth?",
+            "Which weeks are in the lake, and how good is the data of each?",
             "SELECT week, in_lake, readings, turnstiles, coverage FROM marts.data_quality_weekly ORDER BY week",
             """\
 weeks = pl.read_parquet(f"{lake}/marts/data_quality_weekly/part-0.parquet")
@@ -303,7 +303,7 @@ weeks = pd.read_parquet(f"{lake}/marts/data_quality_weekly/part-0.parquet")
 weeks[["week", "in_lake", "readings", "turnstiles", "coverage"]].sort_values("week")""",
         ),
         "ridership_estimate": Example(
-            "How many people used the subway each day, those who tap OMNY among them, and how sure is that?",
+            "How many people used the subway each day, with OMNY taps, and how uncertain is the estimate?",
             """\
 SELECT service_date, sum(ridership_estimate) AS riders, sum(estimate_low) AS low, sum(estimate_high) AS high
 FROM marts.ridership_estimate WHERE is_whole_day AND share_source <> 'unknown'
@@ -321,7 +321,7 @@ sums = known.groupby("service_date", as_index=False)[["ridership_estimate", "est
 sums.set_axis(["service_date", "riders", "low", "high"], axis=1)""",
         ),
         "ridership_reconciliation": Example(
-            "How do estimates agree with what the MTA publishes, week by week?",
+            "How well do the estimates agree with the ridership that the MTA publishes, by week?",
             """\
 SELECT week, sum(ridership_estimate) / sum(published) AS ratio
 FROM marts.ridership_reconciliation GROUP BY week ORDER BY week""",
@@ -356,32 +356,32 @@ def catalogue() -> str:
 
 
 _HEAD: Final = """\
-<!-- Written by `make catalogue` from the contracts in code; changes belong there. -->
+<!-- Generated by `make catalogue` from the contracts in the code. Change the texts there. -->
 # Catalogue
-Every table there is to take, as Parquet files and as views in one DuckDB file, with its columns, how fresh it is, and
-a question in SQL, Polars and pandas that gives the same rows in each.
+This page lists every table with its columns and freshness, and an example query in SQL, Polars and pandas. The three
+queries of an example return the same rows. The tables are Parquet files, and views in one DuckDB file.
 
-**Entries leave out riders who tap OMNY, exits do not.** Timestamps are New York wall-clock time without zone. A week is
-known by the Saturday it starts on. Null means not known, and never zero.
+**Entries leave out riders who tap OMNY. Exits include them.** Timestamps are New York wall-clock time without time
+zone. The key of a week is the Saturday on which it starts. Null means unknown, never zero.
 
-SQL runs in any DuckDB client that has opened `<LAKE_ROOT>/warehouse/mta.duckdb`, also while the pipeline runs; there,
-tables that come by weeks have the week as a column `week` (a date), too. The Python examples, here on the sample that
-`make run` makes, start with
+The SQL examples run in any DuckDB client that opens `<LAKE_ROOT>/warehouse/mta.duckdb`, also while the pipeline runs.
+In that file, weekly tables have an additional column `week` (a date). The Python examples use the sample that
+`make run` creates. They start with
 
 ```python
 {setup}
 ```
 
-Tables of hourly ridership and what is made of them have rows once `MTA_SODA` names a portal and the job
-`hourly_ridership` has run. Tables that are declared in YAML are described in Dagster's catalogue alone.
+The tables of hourly ridership, and tables made from them, have rows after `MTA_SODA` is set and the job
+`hourly_ridership` has run. Tables that are declared in YAML are described in Dagster's catalogue only.
 
-Inside Dagster, an asset gets any of the tables that are files as the frame its parameter is annotated with:
-`pl.DataFrame`, `pl.LazyFrame`, `pa.Table` or `pd.DataFrame`.
+In Dagster, an asset can load any table with files. The annotation of its parameter selects the type: `pl.DataFrame`,
+`pl.LazyFrame`, `pa.Table` or `pd.DataFrame`.
 
 {contents}
 
-Beside them, `<LAKE_ROOT>/raw/turnstile_file/week=YYYY-MM-DD/` has each file's bytes as published with a manifest, and
-`<LAKE_ROOT>/report/index.html` is the report, made with the marts."""
+In addition, `<LAKE_ROOT>/raw/turnstile_file/week=YYYY-MM-DD/` holds the bytes of each published file with a manifest.
+`<LAKE_ROOT>/report/index.html` is the report, which is made together with the marts."""
 
 
 def _section(table: Table) -> str:
@@ -393,7 +393,7 @@ def _section(table: Table) -> str:
 
 - **One row per** {table.grain}
 - **Files** {_files(table)}
-- **Fresh** {_freshness(table)}
+- **Freshness** {_freshness(table)}
 
 | column | type | null | meaning |
 | --- | --- | --- | --- |
@@ -423,21 +423,21 @@ def _row(column: Column) -> str:
 
 def _files(table: Table) -> str:
     if table in WAREHOUSE:
-        return "none: it is in the DuckDB file alone" + ("" if table == DIM_DATE else ", as a view of the lake")
+        return "none: the table is in the DuckDB file only" + ("" if table == DIM_DATE else ", as a view of the lake")
     week = "" if table in WITHOUT_WEEKS or table in MARTS else "/week=YYYY-MM-DD"
     return f"`<LAKE_ROOT>/{table.layer}/{table.name}{week}/part-0.parquet`"
 
 
 def _freshness(table: Table) -> str:
     if table in MARTS:
-        return "made again by the job `marts`, after weeks were; `make run` ends with it"
+        return "rebuilt by the job `marts` after weeks were updated, and at the end of `make run`"
     if table in (DIM_DATE, OMNY_SHARE):
-        return "made again by the job `marts`"
+        return "rebuilt by the job `marts`"
     if table in WAREHOUSE:
-        return "at once: a week that comes or is renewed in the lake is seen by the next query"
+        return "immediate: the next query sees new and updated weeks in the lake"
     if table in REFERENCE:
-        return "comes with the version of mta_pipeline, by the job `reference_tables`"
+        return "part of each version of mta_pipeline, written by the job `reference_tables`"
     if table in HOURLY:
-        return "a week at a time, when its rows come or are corrected"
-    renewed = ", or that of the week before is" if table.layer == "lake" else ""
-    return f"a week at a time, when its file comes or is published again{renewed}"
+        return "by week, when its rows are published or corrected"
+    file = "its file or that of the week before" if table.layer == "lake" else "its file"
+    return f"by week, when {file} is published or published again"

@@ -1,6 +1,6 @@
-"""Running the jobs from the terminal: the real assets, in this process, with progress to look at.
+"""Runs the jobs from the terminal: the same assets, in this process, with progress output.
 
-The same run can be had from the Dagster UI or `dg launch`. What the lake then holds is shown by `summary`.
+The Dagster UI and `dg launch` can launch the same jobs. `summary` shows what the lake holds afterwards.
 """
 
 import logging
@@ -33,31 +33,26 @@ from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings
 from mta_pipeline.sources.turnstile_files import Feed
+from mta_pipeline.tables import RIDERSHIP
 from mta_pipeline.telemetry.progress import read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-)
+from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
 from mta_pipeline.weeks import contiguous_ranges, week_after
 
-# Dagster's own lines would drown the progress; they are in the run's log.
+# Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-
-_ANSWERS_COME_FROM: Final = (TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+_INPUTS_OF_ANSWERS: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
 
 
 @dataclass
 class Outcome:
-    """How a run went: the weeks whose file cannot be used, and other failures, each with its reason."""
+    """The result of a run: failed weeks and other failures, each with its reason."""
 
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     out_of_date: list[str] = field(default_factory=list)
-    """Weeks after those done that are in the lake and start from readings that are new now."""
+    """Weeks after the processed ones whose traffic starts from readings that have changed."""
 
     @property
     def success(self) -> bool:
@@ -66,52 +61,52 @@ class Outcome:
 
 
 class RecordsError(RuntimeError):
-    """Dagster's records cannot be written; the message says where they are."""
+    """Dagster's records cannot be written. The message names their directory."""
 
 
 def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, console: Console, *, again: bool) -> Outcome:
-    """Materialize those of the weeks that are not complete in the lake, or all of them `again`; then the marts and
-    the report, if they are older than what they are made from.
+    """Materialize the weeks that are not complete in the lake, or all with `again`, then outdated marts and report.
 
     Raises:
-        FeedError: the feed does not say what it offers.
+        FeedError: the feed cannot be read.
         RecordsError: Dagster's records cannot be written.
     """
     remove_stale_temp_files(settings.lake_root)
     due = list(weeks) if again else weeks_due(weeks, settings.lake_root, feed)
     if len(due) < len(weeks):
-        console.print(f"{len(due)} to do, the others are complete in the lake (--again does all again)")
+        console.print(f"{len(due)} of them to process, the others are complete in the lake (--again rebuilds all)")
     try:
         with _records(settings) as instance:
             fail_dead_runs(instance)
             record_complete(instance, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
             if not outcome.failures and (again or answers_are_due(settings.lake_root)):
-                console.print("Making the marts and the report ...")
+                console.print("Materializing the marts and the report ...")
                 make_answers(settings, instance, console, outcome)
     except SQLAlchemyError as error:
-        records = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
-        raise RecordsError(f"{records}\nWeeks that are complete stay; launch again when they can.") from error
+        reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
+        advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
+        raise RecordsError(f"{reason}\n{advice}") from error
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
     return outcome
 
 
 def _records(settings: Settings) -> dg.DagsterInstance:
-    """Dagster's records; without a home for them, none that last."""
+    """Dagster's instance. Without DAGSTER_HOME, it is ephemeral."""
     if settings.dagster_home is None:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
-    # Whoever opens a new home makes its tables; of two at once, one would fail.
+    # The first process creates the tables. Of two processes at once, one would fail.
     with folder_lock(UPath(settings.dagster_home)):
         return with_open_connections(dg.DagsterInstance.get())
 
 
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
-    """Materialize the reference tables and then these weeks, raw to lake.
+    """Materialize the reference tables and then these weeks, from the raw layer to the lake.
 
-    A week whose file cannot be used is named in the outcome, and the others go on without it.
+    A week whose file cannot be used is reported in the outcome. The run continues with the other weeks.
     """
-    # Of a week that is skipped, Dagster warns that its checks had no result: that goes without saying.
+    # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     defs = build_defs(settings)
     outcome = Outcome()
@@ -120,11 +115,11 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
         run(REFERENCE_JOB)
         pending = contiguous_ranges(weeks)
         while pending and not outcome.failures:
-            stretch = pending.pop(0)
-            failed = run(RIDERSHIP_JOB, stretch)
+            first, last = pending.pop(0)
+            failed = run(RIDERSHIP_JOB, (first, last))
             if failed:
                 outcome.failed_weeks |= failed
-                left = [week for week in weeks if stretch[0] <= week <= stretch[1] and week not in failed]
+                left = [week for week in weeks if first <= week <= last and week not in failed]
                 pending = contiguous_ranges(left) + pending
     return outcome
 
@@ -136,12 +131,12 @@ def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Cons
 
 
 def answers_are_due(lake_root: str) -> bool:
-    """Whether the report, which is made last, is not there or older than a week's tables; not if there are no weeks.
+    """Whether the report, which is made last, is missing or older than a weekly table. False without any weeks.
 
-    Where the store does not say when a file was written, they are.
+    True if the file system does not report modification times.
     """
     root, report = location(lake_root), report_path(lake_root)
-    files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _ANSWERS_COME_FROM)
+    files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _INPUTS_OF_ANSWERS)
     written = [info.get("mtime") for found in files for info in found.values()]
     if not written:
         return False
@@ -150,9 +145,9 @@ def answers_are_due(lake_root: str) -> bool:
 
 
 def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:
-    """Let Dagster's catalogue know of weeks that are complete in the lake.
+    """Report weeks that are complete in the lake to Dagster's catalogue.
 
-    It learns of weeks when a step ends; those of a step that was killed, or of another home, are in the lake alone.
+    Dagster records weeks when a step ends. Weeks from a killed step or another DAGSTER_HOME are in the lake only.
     """
     for key in WEEKLY_KEYS:
         known = instance.get_materialized_partitions(key)
@@ -169,14 +164,14 @@ class _Runner:
     show: Callable[[dg.EventLogEntry], None]
     outcome: Outcome
 
-    def __call__(self, job: str, stretch: tuple[str, str] | None = None) -> dict[str, str]:
-        """Run a job over a stretch of weeks; returns the weeks whose file cannot be used, with their reasons."""
+    def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> dict[str, str]:
+        """Run a job for a range of weeks. Returns the weeks whose file cannot be used, with reasons."""
         run_id = str(uuid.uuid4())
         self.instance.add_event_listener(run_id, self.show)
         result = self.defs.resolve_job_def(job).execute_in_process(
             run_id=run_id,
             instance=self.instance,
-            tags={**range_tags(stretch), COMPLETE_WEEKS: REDO} if stretch else {},
+            tags={**range_tags(weeks), COMPLETE_WEEKS: REDO} if weeks else {},
             run_config=_QUIET,
             raise_on_error=False,
         )
@@ -193,7 +188,7 @@ class _Runner:
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[dg.EventLogEntry], None]]:
-    """Progress by step and week: bars on a terminal, lines elsewhere."""
+    """Shows progress by step and week: as bars in a terminal, as lines elsewhere."""
     if not console.is_terminal:
         yield lambda entry: _print_line(console, entry)
         return
@@ -215,7 +210,7 @@ def _print_line(console: Console, entry: dg.EventLogEntry) -> None:
 
 
 class _Bars:
-    """One bar per step that goes through weeks."""
+    """One progress bar per step that processes weeks."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars

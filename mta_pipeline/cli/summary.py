@@ -1,6 +1,6 @@
-"""What the lake holds, for people: weeks, rejects, ridership and the busiest complexes, as tables on a terminal.
+"""Summary of the lake for the terminal: weeks, rejects, ridership and the busiest complexes.
 
-Numbers are read from the lake's files, never from what a run said of itself.
+All numbers come from the files in the lake, not from the metadata of runs.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _SHOWN_STATUSES = tuple(status for status in Status.ALL if status != Status.OK)
 
 @dataclass(frozen=True)
 class LakeSummary:
-    """Figures of the weeks asked for that are in the lake.
+    """Figures of the requested weeks that are in the lake.
 
     `weeks` has a row per week: week, readings, turnstiles, entries, exits (subway, statuses ok and long_gap),
     entries_ok, exits_ok and, over all divisions, {entries,exits}_{first,reset,implausible,long_gap}.
@@ -48,7 +48,7 @@ class LakeSummary:
 
 
 def summarize(lake_root: str, weeks: Sequence[str], *, top: int = 5) -> LakeSummary:
-    """Read the figures of these weeks from a lake; weeks that are not there are left out."""
+    """Read the figures of these weeks from the lake. Missing weeks are left out."""
 
     def read(table: Table, week: str | None = None) -> pl.LazyFrame:
         return scan(part_path(lake_root, table.layer, table.name, week), in_place=True)
@@ -99,7 +99,7 @@ def _figures() -> list[pl.Expr]:
 
 
 def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
-    """Print the figures of these weeks, the truth beside them if the feed is a sample, and where the files are."""
+    """Print the figures of these weeks, with the true figures if the feed is a sample, and the paths of the files."""
     summary = summarize(settings.lake_root, weeks)
     if summary.weeks.is_empty():
         console.print(
@@ -108,7 +108,7 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
         return
     truth = known_truth(settings.feed)
     for table in (
-        _came_in(summary),
+        _input(summary),
         _statuses(summary.weeks),
         _busiest(summary.busiest),
         _riders(summary.weeks, truth),
@@ -118,11 +118,11 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
         console.print(table)
     if truth is not None:
         console.print(
-            "The sample's true riders are known. Those not found are in intervals whose registers were reset or "
-            "jumped: such intervals are null, for riders are never invented."
+            "The true numbers of riders are known for the sample. Riders that are not found are in intervals whose "
+            "register was reset or jumped. The traffic of these intervals is null; the pipeline does not estimate it."
         )
     else:
-        console.print("Entries leave out riders who tap OMNY, exits do not.")
+        console.print("Entries leave out riders who tap OMNY. Exits include them.")
     if absent := [week for week in weeks if week not in summary.weeks["week"].to_list()]:
         console.print(f"Not in the lake: {', '.join(absent)}", style="yellow")
     _next_steps(console, settings, is_sample=truth is not None)
@@ -131,27 +131,27 @@ def show(console: Console, settings: Settings, weeks: Sequence[str]) -> None:
 def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> None:
     report = report_path(settings.lake_root)
     lines = [
-        ("The files", f"{settings.lake_root}/<layer>/<table>/week=YYYY-MM-DD/part-0.parquet"),
-        *([("The report", f"{report}    (open it in a browser)")] if report.exists() else []),
-        ("Look around", "make dev    (the Dagster UI on this data)"),
+        ("Files", f"{settings.lake_root}/<layer>/<table>/week=YYYY-MM-DD/part-0.parquet"),
+        *([("Report", f"{report}    (open it in a browser)")] if report.exists() else []),
+        ("Dagster UI", "make dev    (with this data)"),
     ]
     if is_sample:
-        lines.append(("Real input", "MTA_FEED=<URL or directory> LAKE_ROOT=<directory or URL> make run"))
+        lines.append(("Real data", "MTA_FEED=<URL or directory> LAKE_ROOT=<directory or URL> make run"))
     console.print()
     for what, line in lines:
         console.print(f"[bold]{what:<13}[/bold]{escape(line)}", soft_wrap=True, highlight=False)
 
 
 def known_truth(feed: str) -> pl.DataFrame | None:
-    """The true figures per week that a sample feed carries, or None if the feed is not a sample."""
+    """The true figures per week of a sample feed, or None if the feed is not a sample."""
     path = Path(feed) / "truth" / "weeks.csv"
     return pl.read_csv(path) if path.is_file() else None
 
 
-def _came_in(summary: LakeSummary) -> Grid:
+def _input(summary: LakeSummary) -> Grid:
     by_reason = summary.rejects.pivot("reason", index="week", values="rejects") if summary.rejects.height else None
     reasons = [reason for reason in RejectReason.ALL if by_reason is not None and reason in by_reason.columns]
-    grid = _grid("What came in, and the lines rejected by reason", ("week", "readings", "turnstiles", *reasons))
+    grid = _grid("Readings, turnstiles and rejected lines by reason", ("week", "readings", "turnstiles", *reasons))
     table = summary.weeks if by_reason is None else summary.weeks.join(by_reason, on="week", how="left")
     for row in table.to_dicts():
         grid.add_row(row["week"], *(f"{row[name] or 0:,}" for name in ("readings", "turnstiles", *reasons)))
@@ -159,7 +159,7 @@ def _came_in(summary: LakeSummary) -> Grid:
 
 
 def _riders(weeks: pl.DataFrame, truth: pl.DataFrame | None) -> Grid:
-    """Entries and exits per week; of a sample the known truth beside them."""
+    """Entries and exits per week, with the true figures if the feed is a sample."""
     columns = ("week", *REGISTERS, *(() if truth is None else ("true entries", "true exits", "found")))
     grid = _grid("Riders through subway turnstiles", columns)
     known = {} if truth is None else {row["week"]: row for row in truth.to_dicts()}
@@ -176,7 +176,7 @@ def _riders(weeks: pl.DataFrame, truth: pl.DataFrame | None) -> Grid:
 
 def _statuses(weeks: pl.DataFrame) -> Grid:
     columns = ("week", "register", *_SHOWN_STATUSES, "riders, ok")
-    grid = _grid("Intervals that are not ok, by register, and riders in those that are", columns)
+    grid = _grid("Intervals that are not ok, by register and status, and riders in ok intervals", columns)
     for row in weeks.to_dicts():
         for register in REGISTERS:
             counts = (f"{row[f'{register}_{status}']:,}" for status in _SHOWN_STATUSES)

@@ -69,16 +69,15 @@ class SodaDataSetComponent(dg.Component):
         """The component of a defs.yaml that was found valid."""
         return cls(attributes)
 
-    def on(self, weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.Definitions:
-        """Its assets and checks on a deployment's calendar and lake."""
+    def on(self, weeks: dg.WeeklyPartitionsDefinition) -> dg.Definitions:
+        """Its assets and checks on a deployment's calendar."""
         return dg.Definitions(
-            assets=soda_assets(self.data_set, weeks, lake_root, GROUP), asset_checks=soda_checks(self.data_set, weeks)
+            assets=soda_assets(self.data_set, weeks, GROUP), asset_checks=soda_checks(self.data_set, weeks)
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """Its assets and checks by themselves, by the settings in the environment; `build` asks for them by `on`."""
-        settings = read_settings()
-        return self.on(calendar(settings.last_week), settings.lake_root)
+        return self.on(calendar(read_settings().last_week))
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Where the marts run: the lake's tables bound to an engine, and the marts over them as Arrow tables.
+"""Engines that compute the marts: the lake's tables bound to an engine, and the marts over them as Arrow tables.
 
-What a mart means is said in `marts`; this package knows engines, and files only as far as an engine must find them.
-Engines are slow to import, and imported when used.
+`marts` defines what a mart means. This package knows engines, and files only as far as an engine must find them.
+Engines are slow to import, so they are imported where they are used.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,37 +21,37 @@ EngineName = Literal["duckdb", "spark"]
 
 @dataclass(frozen=True)
 class OpenLake:
-    """A lake's tables and its star's, by name, on an engine that is running."""
+    """The tables of a lake and of its star schema, by name, on a running engine."""
 
     tables: "Mapping[str, ir.Table]"
     query: "Callable[[str], pa.Table]"
-    """A mart's rows by its name, in the contract's columns and types, in any order."""
+    """Returns the rows of a mart by its name, with the contract's columns and types, in any order."""
 
     def mart(self, name: str) -> "ir.Table":
-        """A mart as an Ibis table, to go on with: filter it, join it, execute it."""
+        """Return a mart as an Ibis table, to filter, join or execute."""
         return expression(name, self.tables)
 
     def to_pyarrow(self, name: str) -> "pa.Table":
-        """A mart's rows, in the contract's columns and types, sorted by its key, nulls last."""
+        """Return the rows of a mart, with the contract's columns and types, sorted by its key with nulls last."""
         keys: list[tuple[str, Literal["ascending", "descending"]]] = [(key, "ascending") for key in KEYS[name]]
         return self.query(name).sort_by(keys)
 
 
 @contextmanager
 def open_lake(lake_root: str, engine: EngineName = "duckdb", *, spark_master: str = "local[*]") -> Iterator[OpenLake]:
-    """Open a lake on an engine, for as long as the block lasts.
+    """Open a lake on an engine until the block ends.
 
     A table without any week is empty, and so are the marts over it.
 
     Args:
-        lake_root: where the tables are: a directory or a URL such as gs://bucket/prefix.
-        engine: duckdb, in this process, or spark.
-        spark_master: where Spark runs, local[*], spark://host:port, or sc://host:port for Spark Connect; wherever Spark
-            computes, the lake's files must be seen under the same path.
+        lake_root: the lake's location: a directory or a URL such as gs://bucket/prefix.
+        engine: duckdb (in this process) or spark.
+        spark_master: where Spark runs: local[*], spark://host:port, or sc://host:port for Spark Connect. All of Spark's
+            machines must see the lake's files under the same path.
 
     Raises:
-        LakeIncompleteError: a reference table is not there; the message names it and says what to do.
-        EngineMissingError: the engine is not installed; the message says how to.
+        LakeIncompleteError: a reference table is missing. The message names it and says what to do.
+        EngineMissingError: the engine is not installed. The message says how to install it.
     """
     opened: AbstractContextManager[OpenLake]
     if engine == "spark":
@@ -67,6 +67,6 @@ def open_lake(lake_root: str, engine: EngineName = "duckdb", *, spark_master: st
 
 
 def mart(lake_root: str, name: str) -> "pa.Table":
-    """One mart of a lake as an Arrow table, computed by DuckDB. Raises as `open_lake` does."""
+    """Return one mart of a lake as an Arrow table, computed by DuckDB. Raises the same errors as `open_lake`."""
     with open_lake(lake_root) as lake:
         return lake.to_pyarrow(name)

@@ -1,8 +1,8 @@
-"""The warehouse in BigQuery: the lake's tables loaded or read in place, the star's views over them, and the marts.
+"""The warehouse in BigQuery: the lake's tables (loaded or external), the views of the star schema, and the marts.
 
-A dataset per layer. A weekly table is partitioned by its week, and a week is replaced by one load job, which reads the
-lake's own Parquet file: nothing passes through this process. What is loaded stands in a table of its own, so that a
-run loads what is new in the lake and nothing else. What tables mean is said in `marts` and in the contract.
+Each layer is a dataset. A weekly table is partitioned by week. One load job replaces one week and reads the lake's
+Parquet file directly, so no data passes through this process. A ledger table records what was loaded, so that a run
+loads only new files. `marts` and the contracts define what the tables mean.
 """
 
 import hashlib
@@ -42,36 +42,36 @@ TYPES: Final[Mapping[pl.DataType, str]] = {
 }
 
 USD_PER_TIB: Final = 6.25
-"""On demand, in the US and most regions, as of 2025. What a month's first TiB costs: nothing."""
+"""On-demand price in the US and most regions, as of 2025. The first TiB of each month is free."""
 
 GIB: Final = 1 << 30
 _TIB: Final = 1 << 40
 
 LEDGER: Final = "loaded_files"
-"""The table, in the star's dataset, of what has been loaded: a row per load, never changed."""
+"""The table in the dataset of the star schema that records the loads: one row per load, never updated."""
 
 _LEDGER_COLUMNS: Final = {
-    "table_name": ("STRING", "The table, as layer.table."),
-    "week": ("DATE", "The week; null for a table without weeks."),
+    "table_name": ("STRING", "Name of the table, as layer.table."),
+    "week": ("DATE", "First day of the week; null for a table without weeks."),
     "generation": (
         "INT64",
-        "The lake's file by its generation in Cloud Storage: other contents have another, later one.",
+        "Generation of the lake's file in Cloud Storage; it increases whenever the contents change.",
     ),
-    "job_id": ("STRING", "The load job."),
-    "loaded_at": ("TIMESTAMP", "When the job was known to be done."),
+    "job_id": ("STRING", "ID of the load job."),
+    "loaded_at": ("TIMESTAMP", "Time at which the finished load was recorded."),
 }
 
-# BigQuery takes 50 changes of partitions per table in 10 s; a load takes some seconds.
+# BigQuery allows 50 partition changes per table in 10 s, and a load takes some seconds.
 _LOADS_AT_ONCE: Final = 8
 _ATTEMPTS: Final = 5
 
 
 class BigQueryError(RuntimeError):
-    """BigQuery did not do what was asked; what was there stays. The message says what and why."""
+    """A BigQuery request failed. The existing tables stay. The message says what failed and why."""
 
 
 class _Due(NamedTuple):
-    """A file of the lake that is to be loaded."""
+    """A file of the lake that must be loaded."""
 
     table: Table
     week: str | None
@@ -80,15 +80,16 @@ class _Due(NamedTuple):
 
 @dataclass(frozen=True)
 class BigQueryWarehouse:
-    """The warehouse of a lake in a bucket.
+    """The BigQuery warehouse of a lake in a bucket.
 
     Args:
-        client: for the project that holds the datasets and pays for queries; its location is theirs.
-        lake_root: gs://bucket/prefix, in the datasets' location.
-        prefix: what datasets' names begin with.
-        storage: native loads the lake's tables, and marts are tables; external keeps nothing in BigQuery: tables are
-            read in the bucket each time, and marts are views.
-        max_bytes: what a query may scan at most; one that would scan more is not run.
+        client: a client for the project that holds the datasets and pays for queries. Its location is that of the
+            datasets.
+        lake_root: gs://bucket/prefix, in the location of the datasets.
+        prefix: the prefix of dataset names.
+        storage: `native` loads the lake's tables, and marts are tables. `external` stores no data in BigQuery: queries
+            read the tables in the bucket, and marts are views.
+        max_bytes: the maximum number of bytes that one query may scan. A larger query is not run.
     """
 
     client: bigquery.Client
@@ -98,41 +99,41 @@ class BigQueryWarehouse:
     max_bytes: int = 200 * GIB
 
     def publish(self, say: Say) -> Mapping[str, Any]:
-        """Make the datasets, bring the lake's tables up to date, and make the star. Repeating it changes nothing.
+        """Create the datasets, update the lake's tables, and create the star schema. A repeated call changes nothing.
 
         Args:
-            say: told what is loaded.
+            say: called with progress messages.
 
         Returns:
-            Facts for the catalogue.
+            Metadata for Dagster's catalogue.
 
         Raises:
             LakeIncompleteError: a reference table is not in the lake.
-            BigQueryError: a job failed, or there is a table of the name that is not ours.
+            BigQueryError: a request failed, or a table with the same name is of another kind.
         """
-        with _explained():
+        with _translated_errors():
             for layer in dict.fromkeys(table.layer for table in (*TABLES, *WAREHOUSE, *MARTS)):
                 self._make_dataset(layer)
             files = {table: self._files(table) for table in TABLES}
             loaded = 0
             if self.storage == "native":
-                loaded = self._load_what_is_new(files, say)
+                loaded = self._load_new_files(files, say)
             else:
                 for table, found in files.items():
-                    self._point_to(table, list(found.values()))
+                    self._make_external(table, list(found.values()))
             self._replace_calendar()
             for view in VIEWS:
-                self._run(self._as(view, "VIEW"))
+                self._run(self._create_statement(view, "VIEW"))
         return {"project": self.client.project, "datasets": self._dataset("*"), "files_loaded": loaded}
 
     def publish_mart(self, name: str) -> Mapping[str, Any]:
-        """Make a mart anew, from what has been published, and say what that scans and costs.
+        """Replace a mart, computed from the published tables, and return its name, scanned bytes and cost.
 
         Raises:
-            BigQueryError: it would scan more than `max_bytes`, or it failed; what was there stays.
+            BigQueryError: the query would scan more than `max_bytes`, or it failed. The existing table stays.
         """
         [mart] = [mart for mart in MARTS if mart.name == name]
-        with _explained():
+        with _translated_errors():
             dry = self.client.query(
                 self._query(mart),
                 job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False),
@@ -140,10 +141,10 @@ class BigQueryWarehouse:
             scanned = int(dry.total_bytes_processed or 0)
             if scanned > self.max_bytes:
                 raise BigQueryError(
-                    f"{name} would scan {scanned / GIB:,.1f} GiB, and {self.max_bytes / GIB:,.0f} are allowed "
-                    "(BIGQUERY_MAX_GIB). It was not run; what was there stays."
+                    f"{name} would scan {scanned / GIB:,.1f} GiB, but only {self.max_bytes / GIB:,.0f} are allowed "
+                    "(BIGQUERY_MAX_GIB). The query was not run, and the existing table stays."
                 )
-            done = self._run(self._as(mart, "TABLE" if self.storage == "native" else "VIEW"))
+            done = self._run(self._create_statement(mart, "TABLE" if self.storage == "native" else "VIEW"))
         return {
             "bigquery_table": self._path(mart),
             "bytes_scanned_estimate": scanned,
@@ -152,7 +153,7 @@ class BigQueryWarehouse:
         }
 
     def _make_dataset(self, layer: str) -> None:
-        # Asked for first: whoever may write to a dataset often may not make one.
+        # Get first: an account that may write to a dataset often may not create one.
         try:
             self.client.get_dataset(self._dataset(layer))
         except NotFound:
@@ -160,10 +161,10 @@ class BigQueryWarehouse:
             dataset.location = self.client.location
             self.client.create_dataset(dataset, exists_ok=True)
 
-    # --- the lake's tables, loaded ---
+    # --- native storage: load the lake's tables ---
 
-    def _load_what_is_new(self, files: Mapping[Table, Mapping[str | None, Found]], say: Say) -> int:
-        made = {table: self._make(table) for table in TABLES}
+    def _load_new_files(self, files: Mapping[Table, Mapping[str | None, Found]], say: Say) -> int:
+        made = {table: self._get_or_create(table) for table in TABLES}
         self._make_ledger()
         loaded = self._loaded(made)
         due = [
@@ -174,7 +175,7 @@ class BigQueryWarehouse:
         ]
         if not due:
             return 0
-        say(f"{len(due):,} files to load, {sum(map(len, files.values())) - len(due):,} are loaded")
+        say(f"{len(due):,} files to load, {sum(map(len, files.values())) - len(due):,} already loaded")
         with ThreadPoolExecutor(_LOADS_AT_ONCE) as pool:
             done: list[tuple[_Due, str]] = []
             try:
@@ -182,16 +183,16 @@ class BigQueryWarehouse:
                     done.append((one, job_id))
                     say(f"{self._key(one.table)} {one.week or ''}: loaded")
             finally:
-                # What is loaded is written down, whatever becomes of the others.
-                self._write_down(done)
+                # Record finished loads even if others failed.
+                self._record_loads(done)
         for table in dict.fromkeys(one.table for one, _ in done):
             self._describe(table)
         return len(done)
 
     def _load(self, due: _Due, made: bigquery.Table) -> str:
-        """Replace a week, or a table without weeks, by what its file holds. Returns the job's id.
+        """Replace a week, or a table without weeks, by the contents of its file. Returns the id of the load job.
 
-        The id follows from table, file and contents, so a load that was begun is found again and not begun twice.
+        The id depends only on table, file and contents, so a load that was started earlier is found, not repeated.
         """
         table, week, found = due
         config = bigquery.LoadJobConfig(
@@ -209,7 +210,7 @@ class BigQueryWarehouse:
         name = f"mta-{table.name}-{week or 'all'}-{hashlib.sha256(contents.encode()).hexdigest()[:16]}"
         for attempt in range(1, _ATTEMPTS + 1):
             job_id = f"{name}-{attempt}"
-            job: Any  # as the client has it, any kind of job can be found by an id
+            job: Any  # for the client, an id can belong to any kind of job
             try:
                 job = self.client.load_table_from_uri(str(found.path), target, job_id=job_id, job_config=config)
             except Conflict:
@@ -224,11 +225,11 @@ class BigQueryWarehouse:
         raise AssertionError("the last attempt returns or raises")
 
     def _loaded(self, made: Mapping[Table, bigquery.Table]) -> Mapping[tuple[str, str | None], int]:
-        """The latest generation of each file that has been loaded into the table that is there now."""
+        """The latest generation of each file that was loaded into the current table, not into a deleted predecessor."""
         rows = self._run(
             f"SELECT table_name, CAST(week AS STRING) AS week, generation, loaded_at FROM `{self._ledger}`"  # noqa: S608
         ).result()
-        since = {self._key(table): there.created for table, there in made.items()}
+        since = {self._key(table): current.created for table, current in made.items()}
         loaded: dict[tuple[str, str | None], int] = {}
         for row in rows:
             key = (row["table_name"], row["week"])
@@ -236,7 +237,7 @@ class BigQueryWarehouse:
                 loaded[key] = max(loaded.get(key, -1), row["generation"])
         return loaded
 
-    def _write_down(self, done: Sequence[tuple[_Due, str]]) -> None:
+    def _record_loads(self, done: Sequence[tuple[_Due, str]]) -> None:
         for start in range(0, len(done), 500):
             rows = ", ".join(
                 f"('{self._key(one.table)}', {f'DATE {one.week!r}' if one.week else 'CAST(NULL AS DATE)'}, "
@@ -251,43 +252,43 @@ class BigQueryWarehouse:
             bigquery.SchemaField(name, dtype, description=meaning) for name, (dtype, meaning) in _LEDGER_COLUMNS.items()
         ]
         ledger = bigquery.Table(self._ledger, fields)
-        ledger.description = "Which contents of which of the lake's files have been loaded. Rows are only ever added."
+        ledger.description = "Records which versions of the lake's files were loaded. Rows are only added."
         self.client.create_table(ledger, exists_ok=True)
 
-    def _make(self, table: Table) -> bigquery.Table:
-        """The table as it is there, made first if it is not."""
+    def _get_or_create(self, table: Table) -> bigquery.Table:
+        """Return the existing table, or create it."""
         wanted = bigquery.Table(self._path(table), _fields(table))
         wanted.description = table.description
         if table in WEEKLY:
             wanted.time_partitioning = _BY_WEEK
             wanted.clustering_fields = _clustering(table)
-        there = self._there(table)
-        if there is not None:
-            if there.table_type != "TABLE":
-                raise self._other_kind(there)
-            return there
+        existing = self._existing(table)
+        if existing is not None:
+            if existing.table_type != "TABLE":
+                raise self._wrong_kind(existing)
+            return existing
         return self.client.create_table(wanted)
 
     def _describe(self, table: Table) -> None:
-        # After loads, since replacing all of a table may leave its columns without descriptions.
+        # After the loads, because replacing a whole table can remove the column descriptions.
         described = bigquery.Table(self._path(table), _fields(table))
         described.description = table.description
         self.client.update_table(described, ["description", "schema"])
 
-    # --- the lake's tables, read in place ---
+    # --- external storage: query the lake's tables in the bucket ---
 
-    def _point_to(self, table: Table, found: Sequence[Found]) -> None:
-        """Make an external table of the lake's files; of a table without any, an empty one."""
-        there = self._there(table)
+    def _make_external(self, table: Table, found: Sequence[Found]) -> None:
+        """Create or update an external table over the lake's files, or an empty table if there are no files."""
+        existing = self._existing(table)
         if not found:
-            if there is None:
-                self._make(table)
+            if existing is None:
+                self._get_or_create(table)
             return
-        if there is not None and there.table_type == "TABLE":
-            if there.num_rows:
-                raise self._other_kind(there)
-            self.client.delete_table(there)
-            there = None
+        if existing is not None and existing.table_type == "TABLE":
+            if existing.num_rows:
+                raise self._wrong_kind(existing)
+            self.client.delete_table(existing)
+            existing = None
         external = bigquery.ExternalConfig("PARQUET")
         if table in WEEKLY:
             external.source_uris = [f"{self._folder(table)}/*"]
@@ -298,12 +299,12 @@ class BigQueryWarehouse:
         wanted = bigquery.Table(self._path(table))
         wanted.external_data_configuration = external
         wanted.description = table.description
-        if there is None:
+        if existing is None:
             self.client.create_table(wanted)
         else:
             self.client.update_table(wanted, ["external_data_configuration", "description"])
 
-    # --- the star and the marts ---
+    # --- the star schema and the marts ---
 
     def _replace_calendar(self) -> None:
         payload = io.BytesIO()
@@ -318,8 +319,8 @@ class BigQueryWarehouse:
             self.client.load_table_from_file(payload, self._path(DIM_DATE), job_config=config).result()
         self._describe(DIM_DATE)
 
-    def _as(self, table: Table, kind: Literal["TABLE", "VIEW"]) -> str:
-        """The statement that makes a table or a view of the query for it, in place of the one that is there."""
+    def _create_statement(self, table: Table, kind: Literal["TABLE", "VIEW"]) -> str:
+        """The statement that creates or replaces a table or view from the query of `table`."""
         columns = ", ".join(
             f"`{column.name}` {f'{TYPES[column.dtype]} ' if kind == 'TABLE' else ''}"
             f"OPTIONS(description={_quoted(column.description)})"
@@ -334,7 +335,7 @@ class BigQueryWarehouse:
         return sql(table.name, "bigquery", self.client.project, self.prefix)
 
     def _run(self, statement: str) -> bigquery.QueryJob:
-        """Run a statement to its end, within the limit."""
+        """Run a statement and wait for it, within `max_bytes`."""
         job = self.client.query(statement, job_config=bigquery.QueryJobConfig(maximum_bytes_billed=self.max_bytes))
         job.result()
         return job
@@ -358,20 +359,20 @@ class BigQueryWarehouse:
         return str(location(self.lake_root) / table.layer / table.name)
 
     def _hive(self, table: Table) -> bigquery.HivePartitioningOptions:
-        """How to read the week, which a file's folder names and the file lacks."""
+        """Options to read the week from the path, because the file itself does not hold it."""
         options = bigquery.HivePartitioningOptions()
         options.mode = "CUSTOM"
         options.source_uri_prefix = f"{self._folder(table)}/{{week:DATE}}"
         return options
 
-    def _there(self, table: Table) -> bigquery.Table | None:
+    def _existing(self, table: Table) -> bigquery.Table | None:
         try:
             return self.client.get_table(self._path(table))
         except NotFound:
             return None
 
     def _files(self, table: Table) -> Mapping[str | None, Found]:
-        """A table's files by week, from one listing of its folder; that of a table without weeks under None."""
+        """The files of a table by week, from one listing of its directory. A table without weeks has the key None."""
         folder = location(self.lake_root) / table.layer / table.name
         found = {one.path: one for one in files_in(folder) if one.path.name == "part-0.parquet"}
         if table in WEEKLY:
@@ -381,15 +382,15 @@ class BigQueryWarehouse:
             return {None: found[part]}
         if table in REFERENCE:
             raise LakeIncompleteError(
-                f"{self._key(table)} is not in the lake: there is no {part}. Materialize it first: "
+                f"{self._key(table)} is not in the lake: {part} does not exist. Materialize it first: "
                 "run the job reference_tables."
             )
         return {}
 
-    def _other_kind(self, there: bigquery.Table) -> BigQueryError:
+    def _wrong_kind(self, existing: bigquery.Table) -> BigQueryError:
         return BigQueryError(
-            f"{there.full_table_id}: is a {there.table_type} with {there.num_rows or 0:,} rows, which "
-            f"BIGQUERY_STORAGE={self.storage} does not go with. Drop it, or give WAREHOUSE another prefix."
+            f"{existing.full_table_id} is a {existing.table_type} with {existing.num_rows or 0:,} rows, which does not "
+            f"fit BIGQUERY_STORAGE={self.storage}. Drop it, or set another prefix in WAREHOUSE."
         )
 
 
@@ -401,9 +402,9 @@ def _clustering(table: Table) -> list[str] | None:
 
 
 def _fields(table: Table) -> list[bigquery.SchemaField]:
-    """A table's columns, all of which may be null, as Parquet has it; what is never null is checked in the lake."""
+    """The columns of a table. All are nullable, as in Parquet. Checks in the lake verify which columns hold no null."""
     meanings = {column.name: column.description for column in table.columns}
-    week = "The week's first day, a Saturday."
+    week = "First day of the week, a Saturday."
     return [
         bigquery.SchemaField(name, TYPES[dtype], description=meanings.get(name, week))
         for name, dtype in schema(table).items()
@@ -411,8 +412,8 @@ def _fields(table: Table) -> list[bigquery.SchemaField]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """What BigQuery refuses, in its own words and without a traceback's noise."""
+def _translated_errors() -> Iterator[None]:
+    """Turn errors of the BigQuery API into BigQueryError with the API's own message."""
     try:
         yield
     except GoogleAPICallError as error:

@@ -1,6 +1,6 @@
-"""The lake in DuckDB: in memory to compute marts, and as views in one file that any DuckDB client opens.
+"""The lake in DuckDB: in memory to compute marts, and as views in one file that any DuckDB client can open.
 
-The file holds no data but the calendar: it is written whole and replaced in one step, so nobody ever waits for a lock.
+The file holds no data except dim_date. It is written in full and replaced atomically, so nobody waits for a lock.
 """
 
 import tempfile
@@ -27,18 +27,18 @@ from mta_pipeline.schema import Table
 from mta_pipeline.tables import TABLES, WEEKLY
 
 _OLDEST_STORAGE: Final = "v1.0.0"
-"""The file's format, so that clients older than ours open it, too."""
+"""Storage version of the file, which older clients can open, too."""
 
-_LARGEST_OURS: Final = 64 << 20
+_MAX_OWN_BYTES: Final = 64 << 20
 
 
 class WarehouseFileError(OSError):
-    """The warehouse's file cannot be written; what is there stays. The message says why and what to do."""
+    """The warehouse file cannot be written. The existing file stays. The message says why, and what to do."""
 
 
 @contextmanager
 def opened(lake_root: str) -> Iterator[OpenLake]:
-    """The lake and its star, on a DuckDB of their own in memory. Raises LakeIncompleteError."""
+    """Open the lake and its star schema in an in-memory DuckDB database. Raises LakeIncompleteError."""
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as spill:
         backend = ibis.duckdb.connect(temp_directory=spill)
         try:
@@ -52,18 +52,21 @@ def opened(lake_root: str) -> Iterator[OpenLake]:
 
 
 def write_warehouse(lake_root: str, path: Path) -> None:
-    """Write the file: a schema per layer, a view per table of lake, star and marts, and the calendar.
+    """Write the warehouse file: a schema per layer, dim_date, and views for all other tables and marts.
 
-    Views read the lake's files by their absolute paths when they are asked, so a week that comes or is renewed is seen
-    at once. Tables that have no files yet are empty until the file is written again.
+    The views read the lake's files by absolute paths at query time, so new and updated weeks are visible at once.
+    Tables without files are empty until the file is written again.
 
     Raises:
-        WarehouseFileError: the lake is in an object store; or what lies at `path` was not written by this function.
+        WarehouseFileError: the lake is in an object store, or the file at `path` was not written by this function.
         LakeIncompleteError: a reference table is not in the lake.
     """
     if local_path(UPath(lake_root)) is None:
-        raise WarehouseFileError(f"A DuckDB file has views of files in a directory, and the lake is at {lake_root}.")
-    _must_be_ours(path)
+        raise WarehouseFileError(
+            f"A DuckDB warehouse needs a lake in a directory, but the lake is at {lake_root}. "
+            "Set WAREHOUSE=bigquery://PROJECT for a lake in a bucket."
+        )
+    _refuse_foreign_file(path)
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
         file = Path(folder) / path.name
         with duckdb.connect() as connection:
@@ -88,7 +91,7 @@ def _comments() -> Iterator[str]:
 
 
 def _create_lake(connection: duckdb.DuckDBPyConnection, lake_root: str) -> None:
-    """Make a schema per layer, a view per table of lake and star, and the calendar."""
+    """Create a schema per layer, the table dim_date, and a view per table of the lake and the star schema."""
     for layer in dict.fromkeys(table.layer for table in (*TABLES, DIM_DATE, *MARTS)):
         connection.execute(f"CREATE SCHEMA {layer}")
     connection.register("calendar", dim_date(weeks_in_lake(lake_root)).to_arrow())
@@ -101,14 +104,14 @@ def _create_lake(connection: duckdb.DuckDBPyConnection, lake_root: str) -> None:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
-    """A mart's rows; DuckDB's sums of integers are of another type than the contract's."""
+    """The rows of a mart, cast to the contract's types: DuckDB sums integers to a wider type."""
     [mart] = [mart for mart in MARTS if mart.name == name]
     rows: pa.Table = connection.sql(sql(name, "duckdb")).to_arrow_table()
     return rows.cast(ibis.Schema.from_polars(pl.Schema(mart.schema)).to_pyarrow())
 
 
 def _select(lake_root: str, table: Table) -> str:
-    """The query for a table's rows in its files; one without rows if there are none."""
+    """The query for a table's rows in its files, or for no rows if there are no files."""
     columns = schema(table)
     is_mart = table in MARTS
     there = part_path(lake_root, table.layer, table.name).exists() if is_mart else is_there(lake_root, table)
@@ -120,18 +123,20 @@ def _select(lake_root: str, table: Table) -> str:
     return f"SELECT {', '.join(nulls)} WHERE false"
 
 
-def _must_be_ours(path: Path) -> None:
-    """Refuse to replace what an analyst made.
+def _refuse_foreign_file(path: Path) -> None:
+    """Refuse to replace a file that the pipeline did not write.
 
-    It is looked at in a copy: a client that has the file open for writing holds a lock on it, and may go on.
+    Reads a copy, because a client that has the file open for writing holds a lock on it.
     """
     if not path.exists():
         return
-    remedy = "Nothing was written. Let WAREHOUSE name another file, or move this one away."
+    remedy = "Nothing was written. Set WAREHOUSE to another file, or move this one away."
     if path.with_name(path.name + ".wal").exists():
         raise WarehouseFileError(f"{path}: another program is writing to it (there is a .wal beside it). {remedy}")
-    if path.stat().st_size > _LARGEST_OURS:
-        raise WarehouseFileError(f"{path}: holds data of its own ({path.stat().st_size:,} bytes). {remedy}")
+    if path.stat().st_size > _MAX_OWN_BYTES:
+        raise WarehouseFileError(
+            f"{path}: the file is too large to be the pipeline's own ({path.stat().st_size:,} bytes). {remedy}"
+        )
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
         copy = Path(folder) / path.name
         copy.write_bytes(path.read_bytes())
@@ -149,7 +154,7 @@ def _must_be_ours(path: Path) -> None:
     foreign = {name for (name,) in names} - {_name(table) for table in (*TABLES, *VIEWS, DIM_DATE, *MARTS)}
     if foreign:
         raise WarehouseFileError(
-            f"{path}: holds what the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}"
+            f"{path}: the file holds tables that the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}"
         )
 
 

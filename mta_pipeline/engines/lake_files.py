@@ -1,34 +1,30 @@
-"""The lake as engines find it: which tables there are, which weeks of them, and the pattern their files match."""
+"""The lake's files for engines: which tables and weeks exist, and the path pattern of their files."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
 
 import polars as pl
 
 from mta_pipeline.lake.storage import part_path, weeks_there
 from mta_pipeline.schema import Table
-from mta_pipeline.tables import REFERENCE, WEEKLY
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
-
-_MADE_WITH_A_WEEK: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+from mta_pipeline.tables import REFERENCE, RIDERSHIP, WEEKLY
 
 
 class LakeIncompleteError(LookupError):
-    """A table that everything needs is not in the lake."""
+    """A required table is missing in the lake."""
 
 
 class EngineMissingError(ImportError):
-    """An engine that is asked for is not installed, or what it needs is not."""
+    """The requested engine, or something that it needs, is not installed."""
 
 
 def schema(table: Table) -> Mapping[str, pl.DataType]:
-    """A table's columns as engines see them: those of its files, after the week of a weekly table."""
+    """Return a table's columns as engines see them: `week` first for a weekly table, then the columns of its files."""
     return MappingProxyType({"week": pl.Date(), **table.schema} if table in WEEKLY else dict(table.schema))
 
 
 def pattern(lake_root: str, table: Table) -> str:
-    """The path of a table's file, or what those of its weeks match."""
+    """Return the path of a table's file, or for a weekly table the pattern of its files."""
     return str(part_path(lake_root, table.layer, table.name, "*" if table in WEEKLY else None))
 
 
@@ -36,7 +32,7 @@ def is_there(lake_root: str, table: Table) -> bool:
     """Whether a table has any file.
 
     Raises:
-        LakeIncompleteError: it has none and should: it is a reference table.
+        LakeIncompleteError: a reference table has no file.
     """
     if table in WEEKLY:
         return bool(weeks_there(lake_root, table.layer, table.name))
@@ -44,12 +40,12 @@ def is_there(lake_root: str, table: Table) -> bool:
     there = path.exists()
     if table in REFERENCE and not there:
         raise LakeIncompleteError(
-            f"{table.layer}/{table.name} is not in the lake: there is no {path}. Materialize it first: "
+            f"{table.layer}/{table.name} is not in the lake: {path} does not exist. Materialize it first: "
             "run the job reference_tables, or make run."
         )
     return there
 
 
 def weeks_in_lake(lake_root: str) -> set[str]:
-    """The weeks that are in the lake with traffic, days and hours."""
-    return set.intersection(*(weeks_there(lake_root, table.layer, table.name) for table in _MADE_WITH_A_WEEK))
+    """Return the weeks of which traffic, complex_daily and complex_hourly are all in the lake."""
+    return set.intersection(*(weeks_there(lake_root, table.layer, table.name) for table in RIDERSHIP))

@@ -1,13 +1,10 @@
-"""The lake in Spark: on this machine, a standalone cluster, or a Spark Connect server. Needs the extra `spark`.
+"""The lake in Spark: on this machine, on a standalone cluster, or on a Spark Connect server. Needs the extra `spark`.
 
-Java 17 or later is needed, too, except for Spark Connect, where only the server runs it.
+It also needs Java 17 or later, except with Spark Connect, where only the server runs Java.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
@@ -20,31 +17,32 @@ from mta_pipeline.marts import VIEWS, expression
 from mta_pipeline.marts.contract import DIM_DATE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.schema import Table
+from mta_pipeline.settings import java
 from mta_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _SESSION: Final = {
-    # Wall-clock time stays what it is, whatever the zone of the machine.
+    # Keep wall-clock times unchanged, regardless of the machine's time zone.
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # A year of weeks is small: the default of 200 tasks per shuffle would cost more than the work.
+    # A year of weeks is small: the default of 200 tasks per shuffle would take longer than the work.
     "spark.sql.shuffle.partitions": "16",
 }
 _PROCESS: Final = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
-"""Of the driver, which a Spark Connect server has started long before."""
+"""Options of the driver. A Spark Connect server has its driver already."""
 
 _CONNECT: Final = "sc://"
 
 
 @contextmanager
 def opened(lake_root: str, master: str) -> Iterator[OpenLake]:
-    """The lake and its star, in a Spark session that ends with the block.
+    """Open the lake and its star schema in a Spark session that ends with the block.
 
     Raises:
-        LakeIncompleteError: a reference table is not there.
+        LakeIncompleteError: a reference table is missing.
         EngineMissingError: pyspark or Java is not installed.
     """
     session = _start(master)
@@ -66,15 +64,18 @@ def _start(master: str) -> "SparkSession":
         from pyspark.sql import SparkSession  # noqa: PLC0415
     except ImportError as error:
         raise EngineMissingError(
-            "Spark is not installed: pip install 'mta-pipeline[spark]', or make .venv/.spark"
+            "Spark is not installed. Run: pip install 'mta-pipeline[spark]', or make .venv/.spark"
         ) from error
     builder = SparkSession.builder.appName("mta_pipeline")
     for key, value in _SESSION.items():
         builder = builder.config(key, value)
     if master.startswith(_CONNECT):
         return _connected(builder, master)
-    if not (shutil.which("java") or (Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java").is_file()):
-        raise EngineMissingError("Spark needs Java 17 or later, and there is no java on the PATH nor in JAVA_HOME")
+    if java() is None:
+        raise EngineMissingError(
+            "Spark needs Java 17 or later, but java is neither on the PATH nor in JAVA_HOME. "
+            "Install Java, or set JAVA_HOME."
+        )
     for key, value in _PROCESS.items():
         builder = builder.config(key, value)
     session: SparkSession = builder.master(master).getOrCreate()
@@ -86,7 +87,9 @@ def _connected(builder: Any, server: str) -> "SparkSession":
     try:
         session: SparkSession = builder.remote(server).create()
     except ImportError as error:
-        raise EngineMissingError(f"Spark Connect needs more than is installed: {error}") from error
+        raise EngineMissingError(
+            f"Spark Connect needs a package that is not installed: {error}. Run: make .venv/.spark"
+        ) from error
     return session
 
 

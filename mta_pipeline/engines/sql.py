@@ -1,7 +1,6 @@
-"""The marts and the star's views as SQL over named tables, and which columns each of theirs is made from.
+"""The marts and the views of the star schema as SQL, and the lineage of their columns.
 
-BigQuery's SQL is compiled here and run in `bigquery`; tables are `<layer>.<table>`, unless layers are said to be
-elsewhere.
+`bigquery` runs the SQL for BigQuery. Tables are named `<layer>.<table>`, unless a catalog or prefix is given.
 """
 
 from collections.abc import Mapping
@@ -25,22 +24,22 @@ _TABLES: Final = MappingProxyType({table.name: table for table in (*TABLES, *WAR
 
 @cache
 def sql(name: str, dialect: Dialect, catalog: str | None = None, prefix: str = "") -> str:
-    """The query of a mart, or of a view of the star, over tables of the lake and the star.
+    """Return the query of a mart, or of a view of the star schema, over tables of the lake and the star schema.
 
     Args:
         name: the mart or view.
-        dialect: whose SQL.
-        catalog: what holds the layers, in BigQuery the project; None is the one that a client is in.
-        prefix: what the schemas, in BigQuery datasets, are named before the layer.
+        dialect: the SQL dialect.
+        catalog: the container of the layers, in BigQuery the project. None means the client's default.
+        prefix: the prefix of schema names (in BigQuery: dataset names), before the layer.
     """
     return str(ibis.to_sql(_expression(name, catalog, prefix), dialect=dialect))
 
 
 @cache
 def column_lineage(name: str) -> Mapping[str, frozenset[tuple[str, str]]]:
-    """For each column of a mart or a view of the star, the (table, column)s that its values come from.
+    """Return, for each column of a mart or a view of the star schema, the (table, column) pairs of its values.
 
-    Columns that only choose rows (filters, joins, groups) are not among them.
+    Columns that only select rows (in filters, joins and groupings) are not included.
     """
     made = _expression(name).op()
 
@@ -48,7 +47,7 @@ def column_lineage(name: str) -> Mapping[str, frozenset[tuple[str, str]]]:
     def sources(relation: ops.Relation, column: str) -> frozenset[tuple[str, str]]:
         if isinstance(relation, ops.UnboundTable):
             return frozenset({(relation.name, column)})
-        # An expression's own fields, not those of the relations below them.
+        # The fields of the expression itself, not those of the relations below.
         fields = relation.values[column].find(ops.Field, filter=ops.Value)
         return frozenset().union(*(sources(field.rel, field.name) for field in fields))
 

@@ -1,5 +1,5 @@
-"""What the hourly feed means: ridership as the MTA publishes it, the share of OMNY, and how estimates agree with it.
+"""The meaning of hourly ridership: published ridership, the OMNY share, and how well estimates agree with it.
 
-Pure functions on Polars frames, and the contract of their tables. Asking the portal is the business of `soda`; Dagster,
-storage and settings are not known here.
+The functions are pure: Polars frames in, Polars frames out. The package also holds the contract of their tables.
+`mta_pipeline.sources.socrata` sends the requests to the portal. Dagster, storage and settings are not known here.
 """

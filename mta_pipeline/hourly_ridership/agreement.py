@@ -1,22 +1,24 @@
-"""How well estimates agree with what the MTA publishes: per week in the whole subway, and where they do least."""
+"""Compares the estimates with the ridership that the MTA publishes: per week for the whole subway, and per complex."""
 
 from typing import Final
 
 import polars as pl
 
 RATIO: Final = (0.98, 1.02)
-"""Between these the subway's estimate ÷ published lies in a week when all is well."""
+"""Normal range of a week's estimate ÷ published, for the whole subway."""
 
 CORRELATION: Final = 0.995
-"""Over the complexes of a week, no less than this."""
+"""Minimum correlation over the complexes of a week."""
 
 LEAST_PUBLISHED: Final = 1_000
-"""Riders a week that a complex needs to be among the worst: of few riders, a few are many per cent."""
+"""Minimum published riders per week for a complex in `worst`. With few riders, a small difference is a large ratio."""
 
 
 def by_week(reconciliation: pl.DataFrame) -> pl.DataFrame:
-    """Per week, in order: week, complexes, days (of the complex with most), ridership_estimate, published, ratio,
-    correlation (over complexes; null of less than three).
+    """Return one row per week, in order: week, complexes, days, ridership_estimate, published, ratio, correlation.
+
+    `days` is the largest number of days of any complex. `ratio` is null if nothing is published, and `correlation`
+    (over complexes) is null with fewer than three complexes.
 
     Args:
         reconciliation: the mart ridership_reconciliation.
@@ -37,8 +39,11 @@ def by_week(reconciliation: pl.DataFrame) -> pl.DataFrame:
 
 
 def worst(reconciliation: pl.DataFrame, most: int = 10) -> pl.DataFrame:
-    """The complexes whose estimates lie furthest from what is published, over all weeks: complex_id, name,
-    ridership_estimate, published, ratio, coverage (of their worst week)."""
+    """Return the `most` complexes whose ratio over all weeks is furthest from 1, the furthest first.
+
+    Columns: complex_id, name, ridership_estimate, published, ratio, and coverage (the lowest of any week). Complexes
+    with fewer than `LEAST_PUBLISHED` riders per week are left out.
+    """
     return (
         reconciliation.group_by("complex_id", "name")
         .agg(pl.col("ridership_estimate", "published").sum(), pl.col("coverage").min(), weeks=pl.len())

@@ -1,6 +1,6 @@
-"""The hourly feed's contract, in code: what is taken from the portal, and the tables that are made of it.
+"""Contract of the hourly ridership: what the pipeline requests from the portal, and the tables made from it.
 
-How they are computed is said in `published` and `omny`.
+`published` and `omny` compute the tables.
 """
 
 import datetime as dt
@@ -12,13 +12,13 @@ from mta_pipeline.schema import WALL_CLOCK, Column, Table
 from mta_pipeline.sources.socrata.dataset import SodaColumn, SodaDataSet, SodaSource
 
 SUBWAY: Final = "subway"
-"""The transit mode that subway figures count; the feed has the Staten Island Railway and the tram, too."""
+"""The transit mode that subway figures count. The data sets also hold the Staten Island Railway and the tram."""
 
 OMNY: Final = "omny"
 METROCARD: Final = "metrocard"
 
 FIRST_OMNY_DAY: Final = dt.date(2019, 5, 1)
-"""Before this month nobody tapped."""
+"""First day of the month in which OMNY started. Earlier months have no OMNY taps."""
 
 HOURLY_RIDERSHIP: Final = SodaDataSet(
     table="hourly_ridership",
@@ -29,7 +29,7 @@ HOURLY_RIDERSHIP: Final = SodaDataSet(
         SodaSource(id="5wq4-mkjj", first=dt.date(2025, 1, 1)),
     ),
     time_column="transit_timestamp",
-    # No key: the portal has rows that agree in every column, and all of them count.
+    # No key: the portal has rows that agree in every column, and each of them counts.
     columns=(
         SodaColumn(
             name="transit_timestamp",
@@ -41,20 +41,20 @@ HOURLY_RIDERSHIP: Final = SodaDataSet(
             name="transit_mode",
             type="text",
             required=True,
-            description="subway, staten_island_railway or tram.",
+            description="Transit mode: subway, staten_island_railway or tram.",
         ),
         SodaColumn(
             name="station_complex_id",
             type="text",
             required=True,
-            description="The MTA's station complex: a number, but for the tram.",
+            description="The MTA's ID of the station complex: a number, except for the tram.",
         ),
         SodaColumn(
             name="payment_method",
             type="text",
             required=True,
             one_of=(OMNY, METROCARD),
-            description="omny or metrocard.",
+            description="Payment method: omny or metrocard.",
         ),
         SodaColumn(
             name="fare_class_category",
@@ -67,28 +67,31 @@ HOURLY_RIDERSHIP: Final = SodaDataSet(
             type="integer",
             required=True,
             at_least=0,
-            description="Riders who paid at the complex in the hour.",
+            description="Number of riders who paid at the complex in the hour.",
         ),
         SodaColumn(
             name="transfers",
             type="integer",
             required=True,
             at_least=0,
-            description="Those of them who came by a free transfer from a bus or another station.",
+            description="Number of these riders who came by a free transfer from a bus or another station.",
         ),
     ),
 )
 
 _COMPLEX_ID: Final = Column(
-    "complex_id", pl.Int32(), "The MTA's station complex; null where the id is no number.", nullable=True
+    "complex_id",
+    pl.Int32(),
+    "The MTA's ID of the station complex; null if the published ID is not a number.",
+    nullable=True,
 )
-_RIDERSHIP: Final = Column("ridership", pl.Int64(), "Riders, however they paid.", at_least=0)
+_RIDERSHIP: Final = Column("ridership", pl.Int64(), "Number of riders, all payment methods.", at_least=0)
 _OMNY: Final = (
-    Column("omny_ridership", pl.Int64(), "Those of them who tapped OMNY.", at_least=0),
+    Column("omny_ridership", pl.Int64(), "Number of these riders who tapped OMNY.", at_least=0),
     Column(
         "omny_share",
         pl.Float64(),
-        "Share, 0 to 1, of OMNY; null without riders.",
+        "Share of riders who tapped OMNY, 0 to 1; null if there are no riders.",
         nullable=True,
         at_least=0,
         at_most=1,
@@ -99,13 +102,13 @@ COMPLEX_HOURLY_PUBLISHED: Final = Table(
     "lake",
     "complex_hourly_published",
     "station complex × hour",
-    "Subway ridership per station complex and clock hour as the MTA publishes it, with OMNY taps. An hour in which "
-    "nobody paid has no row. Each hour is in one week.",
+    "Subway ridership per station complex and clock hour as the MTA publishes it, including OMNY taps. An hour in "
+    "which nobody paid has no row. Each hour belongs to one week.",
     (
         _COMPLEX_ID,
         Column("hour", WALL_CLOCK, "Start of the clock hour, New York wall-clock time."),
         _RIDERSHIP,
-        Column("transfers", pl.Int64(), "Those of them who came by a free transfer.", at_least=0),
+        Column("transfers", pl.Int64(), "Number of these riders who came by a free transfer.", at_least=0),
         *_OMNY,
     ),
     key=("complex_id", "hour"),
@@ -114,19 +117,21 @@ COMPLEX_HOURLY_PUBLISHED: Final = Table(
 OMNY_SHARE: Final = Table(
     "lake",
     "omny_share",
-    "station complex × month; and the whole subway × month",
-    "Which share of riders taps OMNY, by complex and month, with how far it varies: what turnstile entries lack. "
-    "Months of which only some days are in the lake are of those days.",
+    "station complex × month, and whole subway × month",
+    "Share of riders who tap OMNY, per station complex and month, and its variation. Turnstile entries leave these "
+    "riders out. If only some days of a month are in the lake, the row covers those days.",
     (
-        Column("complex_id", pl.Int32(), "The MTA's station complex; null is the whole subway.", nullable=True),
-        Column("month", pl.Date(), "The month's first day."),
-        Column("days", pl.Int32(), "Days of the month on which anybody paid here.", at_least=1),
+        Column(
+            "complex_id", pl.Int32(), "The MTA's ID of the station complex; null for the whole subway.", nullable=True
+        ),
+        Column("month", pl.Date(), "First day of the month."),
+        Column("days", pl.Int32(), "Number of days in the month on which somebody paid.", at_least=1),
         _RIDERSHIP,
         *_OMNY,
         Column(
             "share_low",
             pl.Float64(),
-            "Of a complex, the share that nineteen days of twenty exceed; of the subway, that complexes do.",
+            "5 % quantile of omny_share: for a complex over the days of the month, for the subway over complexes.",
             nullable=True,
             at_least=0,
             at_most=1,
@@ -134,7 +139,7 @@ OMNY_SHARE: Final = Table(
         Column(
             "share_high",
             pl.Float64(),
-            "Of a complex, the share that nineteen days of twenty stay below; of the subway, that complexes do.",
+            "95 % quantile of omny_share: for a complex over the days of the month, for the subway over complexes.",
             nullable=True,
             at_least=0,
             at_most=1,

@@ -1,4 +1,4 @@
-"""The share of riders who tap OMNY, by complex and month, and how far it varies."""
+"""Computes the share of riders who tap OMNY, by complex and month, and its variation (rule 8)."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,15 +9,15 @@ from mta_pipeline.hourly_ridership.contract import OMNY_SHARE
 from mta_pipeline.hourly_ridership.published import share
 
 LOW, HIGH = 0.05, 0.95
-"""What is left out at either end: one day, or complex, of twenty."""
+"""Quantiles of share_low and share_high: one day, or complex, in twenty lies beyond each."""
 
 _SUMS: Final = ("ridership", "omny_ridership")
 
 
 def omny_share(weeks: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The table omny_share, from weeks of complex_hourly_published, each read once.
+    """Return the table omny_share, from weeks of complex_hourly_published. Reads each week once.
 
-    Riders of a complex whose id is no number count in the whole subway alone.
+    Riders without a numeric complex_id count in the rows of the whole subway only.
     """
     daily = [week.group_by("complex_id", date=pl.col("hour").dt.date()).agg(pl.col(_SUMS).sum()) for week in weeks]
     if not daily:
@@ -43,7 +43,7 @@ def omny_share(weeks: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _spread() -> dict[str, pl.Expr]:
-    """The quantiles are values that occur, so that no engine can disagree."""
+    """Quantiles without interpolation: they are values that occur."""
     return {
         "share_low": pl.col("omny_share").quantile(LOW, "nearest"),
         "share_high": pl.col("omny_share").quantile(HIGH, "nearest"),

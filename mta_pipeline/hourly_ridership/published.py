@@ -1,4 +1,4 @@
-"""From published rows to subway ridership per station complex and hour."""
+"""Sums the portal's rows to subway ridership per station complex and hour."""
 
 import polars as pl
 
@@ -8,7 +8,7 @@ from mta_pipeline.weeks import week_start
 
 
 def complex_hourly_published(staged: pl.DataFrame) -> pl.DataFrame:
-    """Sum a week's staged rows per complex and hour: the table complex_hourly_published. Other modes are left out."""
+    """Return the table complex_hourly_published: a week's staged rows summed per complex and hour, subway only."""
     riders = pl.col("ridership")
     return (
         staged.lazy()
@@ -34,18 +34,18 @@ def is_subway() -> pl.Expr:
 
 
 def share() -> pl.Expr:
-    """OMNY's share of riders; null where there are none."""
+    """Share of riders who tapped OMNY, 0 to 1; null if there are no riders."""
     return (pl.col("omny_ridership") / pl.col("ridership")).fill_nan(None)
 
 
 def hours_missing(published: pl.DataFrame, week: str) -> list[str]:
-    """The hours of a week in which nobody paid in all of the subway: the MTA has not published them yet."""
+    """Return the hours of a week without any rider in the whole subway. The MTA has not published these hours yet."""
     absent = hours_of(week_start(week)).to_frame().join(published.select("hour"), on="hour", how="anti")
     return absent["hour"].dt.to_string("%Y-%m-%d %H:%M").to_list()
 
 
 def unknown_complexes(published: pl.DataFrame, station_complexes: pl.DataFrame) -> pl.DataFrame:
-    """The complexes that occur and are not in station_complexes, null among them: complex_id, ridership; sorted."""
+    """Return the complexes that station_complexes lacks, including null: complex_id and ridership, sorted."""
     return (
         published.join(station_complexes, on="complex_id", how="anti")
         .group_by("complex_id")

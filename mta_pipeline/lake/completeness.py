@@ -8,22 +8,16 @@ of the project, weeks are done again by saying so.
 from collections.abc import Sequence
 
 from mta_pipeline.lake.parquet import made_from
-from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.lake.raw import DamagedRawFile
+from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import part_path, weeks_there
 from mta_pipeline.schema import Table
 from mta_pipeline.sources.errors import BadFile
 from mta_pipeline.sources.turnstile_files import Feed
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    TURNSTILE_READINGS,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-)
+from mta_pipeline.tables import RIDERSHIP, STAGED
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
 from mta_pipeline.weeks import week_before
 
-_STAGED = (TURNSTILE_READINGS, TURNSTILE_REJECTS)
-_RIDERSHIP = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
 _OTHER = "other than what has landed"
 
 
@@ -39,7 +33,7 @@ def is_made_from(lake_root: str, week: str, origin: str | None, *tables: Table) 
 
 def weeks_complete(lake_root: str) -> set[str]:
     """The weeks that every weekly table has, whatever contents they are made from; told by listing alone."""
-    tables = (weeks_there(lake_root, table.layer, table.name) for table in (*_STAGED, *_RIDERSHIP))
+    tables = (weeks_there(lake_root, table.layer, table.name) for table in (*STAGED, *RIDERSHIP))
     return RawFiles(lake_root).weeks().intersection(*tables)
 
 
@@ -90,7 +84,7 @@ def _is_complete(lake_root: str, week: str, carried: str | None, readings: str |
     if readings is None:
         return False
     ridership = traffic_made_from(carried, readings)
-    return is_made_from(lake_root, week, readings, *_STAGED) and is_made_from(lake_root, week, ridership, *_RIDERSHIP)
+    return is_made_from(lake_root, week, readings, *STAGED) and is_made_from(lake_root, week, ridership, *RIDERSHIP)
 
 
 def _made_from(lake_root: str, table: Table, week: str) -> str | None:

@@ -1,49 +1,30 @@
-"""The raw layer: the bytes as published, compressed losslessly, with a manifest beside them.
+"""Turnstile files as published: `raw/turnstile_file/week=YYYY-MM-DD/` holds the file of the week; see `raw`.
 
-`raw/turnstile_file/week=YYYY-MM-DD/` holds `manifest.json` and the object it names, which bears the first digits of its
-contents' sha256. The manifest is written last and in one step: whoever reads it finds the object whole, also when a
-writer died or another version of the week is landing. Of two landings at once, the one whose fetch began before the
-other ended fetches again. What the bytes mean is not known here.
+Of two landings of the same week at once, the one whose fetch began before the other ended fetches again.
 """
 
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from upath import UPath
-
 from mta_pipeline.lake.gcs import ConcurrentWriteError
-from mta_pipeline.lake.storage import (
-    files_in,
-    folder_lock,
-    generation,
-    location,
-    read_bytes,
-    remove,
-    weeks_there,
-    write_atomically,
-)
+from mta_pipeline.lake.raw import CODEC, RAW, DamagedRawFile, Manifest, RawFolders
+from mta_pipeline.lake.storage import folder_lock, read_bytes
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.weeks import file_name
 
 if TYPE_CHECKING:
     from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
 
-RAW_TABLE: Final = ("raw", "turnstile_file")
-_CODEC: Final = "zstd"
-MANIFEST: Final = "manifest.json"
+RAW_TABLE: Final = (RAW, "turnstile_file")
 
 
-class FileManifest(BaseModel):
+class FileManifest(Manifest):
     """What was published: where it came from, its sha256 and size unpacked, and what the feed said of it."""
-
-    model_config = ConfigDict(frozen=True)
 
     file: str
     """The name as published, turnstile_YYMMDD.txt."""
@@ -74,29 +55,18 @@ class Landed(NamedTuple):
     sha256: str
 
 
-class DamagedRawFile(ValueError):
-    """A landed file that does not hold what its manifest says; fetching the week again heals it."""
-
-
 @dataclass(frozen=True)
-class RawFiles:
-    """The landed files below a lake's root."""
+class RawFiles(RawFolders[FileManifest]):
+    """The landed turnstile files below a lake's root."""
+
+    manifest_type = FileManifest
 
     lake_root: str
 
-    def manifest(self, week: str) -> FileManifest | None:
-        """The manifest of a week, or None if the week has not landed.
-
-        Raises:
-            DamagedRawFile: there is one that cannot be read.
-        """
-        path = self.path(week) / MANIFEST
-        try:
-            return FileManifest.model_validate_json(read_bytes(path))
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
-            raise DamagedRawFile(f"{path}: not a manifest; materialize raw/turnstile_file for {week} again.") from error
+    @property
+    def table(self) -> str:
+        """turnstile_file."""
+        return RAW_TABLE[1]
 
     def read(self, week: str) -> bytes | None:
         """The published bytes of a week, unpacked, or None if the week has not landed. Raises as `load` does."""
@@ -117,15 +87,15 @@ class RawFiles:
         path = self.path(week) / manifest.object
         try:
             # Not much more than the manifest says is unpacked, whatever the object holds.
-            published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read(manifest.size + 1)
+            published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC).read(manifest.size + 1)
         except OSError as error:
             if self.manifest(week) != manifest:  # another version has landed meanwhile
                 return self.load(week)
-            raise DamagedRawFile(f"{path}: {error}; materialize raw/turnstile_file for {week} again.") from error
+            raise DamagedRawFile(f"{path}: {error}; {self._remedy(week)}.") from error
         if hashlib.sha256(published).hexdigest() != manifest.sha256:
             raise DamagedRawFile(
                 f"{path}: {len(published):,} bytes that are not the {manifest.size:,} its manifest names by sha256; "
-                f"materialize raw/turnstile_file for {week} again."
+                f"{self._remedy(week)}."
             )
         return Landed(published, manifest.sha256)
 
@@ -140,15 +110,13 @@ class RawFiles:
         """
         import pyarrow as pa  # noqa: PLC0415
 
-        folder = self.path(week)
-        # In this order: whoever writes the manifest after the first step is noticed.
-        seen, before, others = generation(folder / MANIFEST), self._manifest_if_sound(week), files_in(folder)
+        before = self._before(week)
         packed = pa.BufferOutputStream()
-        with span("fetch") as traced, pa.CompressedOutputStream(packed, _CODEC) as sink:
+        with span("fetch") as traced, pa.CompressedOutputStream(packed, CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
             traced.add(bytes_in=fetched.size)
         name = file_name(week)
-        manifest = FileManifest(
+        landed = FileManifest(
             file=name,
             object=f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}.txt.zst",
             source=fetched.file.url,
@@ -158,29 +126,15 @@ class RawFiles:
             etag=fetched.file.etag,
             last_modified=fetched.file.last_modified,
         )
-        same = before is not None and before.sha256 == manifest.sha256
-        kept = before.seen_as(fetched.file) if before is not None and same else manifest
-        # Not the version before alone: a writer that died may have left others.
-        leftovers = [other for other in others if other.path.name not in (MANIFEST, kept.object)]
-
-        def nobody_else_landed() -> bool:
-            return generation(folder / MANIFEST) == seen and self._manifest_if_sound(week) == before
-
+        is_new = before.manifest is None or before.manifest.sha256 != landed.sha256
+        manifest = landed if before.manifest is None or is_new else before.manifest.seen_as(fetched.file)
         try:
-            with span("write") as traced, folder_lock(folder):
+            with span("write") as traced:
                 traced.add(bytes=len(packed.getvalue()))
-                # Its name says its contents, so whoever else writes it writes the same.
-                write_atomically(folder / kept.object, memoryview(packed.getvalue()))
-                if leftovers or kept != before:
-                    # Written anew before anything goes: a rival between its object and its manifest now fails.
-                    self._write(week, kept, precondition=nobody_else_landed)
-                elif not nobody_else_landed():
-                    raise ConcurrentWriteError(f"{folder}: another version has landed meanwhile")
-                for other in leftovers:
-                    remove(other)
+                self._keep(week, manifest, {manifest.object: memoryview(packed.getvalue())}, before)
         except ConcurrentWriteError:
             return self.land(feed, week)
-        return kept, not same
+        return manifest, is_new
 
     def available_version(self, feed: "Feed", week: str) -> str | None:
         """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
@@ -200,7 +154,7 @@ class RawFiles:
             # Who looks may not be allowed to write, and who lands the week knows better.
             with suppress(OSError, ConcurrentWriteError), folder_lock(self.path(week)):
                 noted = manifest.seen_as(fetched.file)
-                self._write(week, noted, precondition=lambda: self._manifest_if_sound(week) == manifest)
+                self._write_manifest(week, noted, lambda: self._manifest_if_sound(week) == manifest)
         return fetched.sha256
 
     def manifest_if_unchanged(self, feed: "Feed", week: str) -> FileManifest | None:
@@ -219,22 +173,3 @@ class RawFiles:
         version = self.available_version(feed, week)
         manifest = self._manifest_if_sound(week)
         return manifest is not None and manifest.sha256 == version
-
-    def weeks(self) -> set[str]:
-        """The weeks that have landed."""
-        return weeks_there(self.lake_root, *RAW_TABLE, MANIFEST)
-
-    def path(self, week: str) -> UPath:
-        """The folder that holds a week's file and manifest."""
-        return location(self.lake_root).joinpath(*RAW_TABLE, f"week={week}")
-
-    def _write(self, week: str, manifest: FileManifest, *, precondition: Callable[[], bool]) -> None:
-        write_atomically(
-            self.path(week) / MANIFEST, manifest.model_dump_json(indent=2).encode(), precondition=precondition
-        )
-
-    def _manifest_if_sound(self, week: str) -> FileManifest | None:
-        try:
-            return self.manifest(week)
-        except DamagedRawFile:
-            return None

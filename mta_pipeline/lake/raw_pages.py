@@ -1,8 +1,7 @@
-"""The raw layer of a portal's data sets: pages as published, compressed losslessly, with a manifest beside them.
+"""Pages of the portal as published: `raw/<table>[/week=YYYY-MM-DD]/` holds the pages of a data set; see `raw`.
 
-`raw/<table>[/week=YYYY-MM-DD]/` holds `manifest.json` and the pages it names. A page's name says which answer it is
-part of and what it holds, so that a landing that was broken off goes on with the page it had come to; the manifest is
-written last and in one step. What the rows mean is not known here.
+The name of a page also says which answer of the portal it is part of, so that a landing that was interrupted continues
+with the next page.
 """
 
 import datetime as dt
@@ -12,28 +11,17 @@ from typing import Final, NamedTuple
 
 import polars as pl
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from upath import UPath
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
-from mta_pipeline.lake.raw_files import MANIFEST, DamagedRawFile
-from mta_pipeline.lake.storage import (
-    files_in,
-    folder_lock,
-    location,
-    read_bytes,
-    remove,
-    weeks_there,
-    write_atomically,
-)
+from mta_pipeline.lake.raw import CODEC, DamagedRawFile, Manifest, RawFolders
+from mta_pipeline.lake.storage import files_in, read_bytes, remove, write_atomically
 from mta_pipeline.sources.errors import FeedUnavailable, NotPublished
 from mta_pipeline.sources.socrata.client import Snapshot, SodaApi
 from mta_pipeline.sources.socrata.dataset import ROW_ID, SodaDataSet
 from mta_pipeline.sources.socrata.pages import rows_of
 from mta_pipeline.telemetry.tracing import span
-
-RAW: Final = "raw"
-_CODEC: Final = "zstd"
 
 ROUNDS: Final = 3
 """How often a week is asked for anew that changes, or does not fit together, while it is read."""
@@ -60,10 +48,8 @@ class Part(BaseModel):
     updated_at: str | None
 
 
-class PagesManifest(BaseModel):
+class PagesManifest(Manifest):
     """What came: from where, which rows, in which pages."""
-
-    model_config = ConfigDict(frozen=True)
 
     portal: str
     where: str | None
@@ -106,34 +92,18 @@ class _Misfit(Exception):
 
 
 @dataclass(frozen=True)
-class SodaRaw:
+class SodaRaw(RawFolders[PagesManifest]):
     """The landed pages of one data set below a lake's root."""
+
+    manifest_type = PagesManifest
 
     lake_root: str
     data_set: SodaDataSet
 
-    def path(self, week: str | None) -> UPath:
-        """The folder of a week's pages, or of all of them."""
-        folder = location(self.lake_root) / RAW / self.data_set.table
-        return folder / f"week={week}" if week else folder
-
-    def weeks(self) -> set[str]:
-        """The weeks that have landed."""
-        return weeks_there(self.lake_root, RAW, self.data_set.table, MANIFEST)
-
-    def manifest(self, week: str | None) -> PagesManifest | None:
-        """The manifest of a week, or None if it has not landed.
-
-        Raises:
-            DamagedRawFile: there is one that cannot be read.
-        """
-        path = self.path(week) / MANIFEST
-        try:
-            return PagesManifest.model_validate_json(read_bytes(path))
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
-            raise DamagedRawFile(f"{path}: not a manifest; {self._remedy(week)}.") from error
+    @property
+    def table(self) -> str:
+        """The data set's table."""
+        return self.data_set.table
 
     def rows(self, manifest: PagesManifest, week: str | None) -> pl.DataFrame:
         """All rows of a week as text, in the order of the pages.
@@ -163,23 +133,23 @@ class SodaRaw:
         """
         misfit: _Misfit | None = None
         for _ in range(ROUNDS):
-            before = self._manifest_if_sound(week)
+            before = self._before(week)
             asked = self._ask(api, week)
-            if before is not None and before.answers(asked):
-                return before, False
+            if before.manifest is not None and before.manifest.answers(asked):
+                return before.manifest, False
             if not sum(part.rows for part in asked.parts):
                 raise NotPublished(f"{self._subject(week, api)}: the portal has no rows")
             try:
                 made = self._fetch(api, week, asked)
                 if self._ask(api, week) != asked:
                     raise _Misfit("it changed while it was read")
-                self._keep(made, week, before)
+                self._keep(week, made, {page.object: None for page in made.pages}, before)
             except ConcurrentWriteError:
                 continue
             except _Misfit as error:
                 misfit = error
                 continue
-            return made, before is None or before.sha256 != made.sha256
+            return made, before.manifest is None or before.manifest.sha256 != made.sha256
         raise FeedUnavailable(f"{self._subject(week, api)}: {misfit or 'another run lands it, too'}, {ROUNDS} times.")
 
     def is_due(self, api: SodaApi, week: str) -> bool:
@@ -215,7 +185,7 @@ class SodaRaw:
                 digest = hashlib.sha256(contents).hexdigest()
                 name = f"{stem}{digest[:12]}.csv.zst"
                 if landed is None:
-                    write_atomically(folder / name, memoryview(pa.compress(contents, codec=_CODEC)))
+                    write_atomically(folder / name, memoryview(pa.compress(contents, codec=CODEC)))
                 ids.append(rows[ROW_ID])
                 pages.append(Page(object=name, data_set=part.data_set, rows=rows.height, sha256=digest))
                 size += len(contents)
@@ -242,49 +212,22 @@ class SodaRaw:
     def _unpacked(self, path: UPath, sha256: str) -> bytes | None:
         """The bytes of a page, or None unless they have a sha256 that begins so."""
         try:
-            contents = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), _CODEC).read()
+            contents = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC).read()
         except OSError:
             return None
         return contents if hashlib.sha256(contents).hexdigest().startswith(sha256) else None
-
-    def _keep(self, made: PagesManifest, week: str | None, before: PagesManifest | None) -> None:
-        """Write the manifest, unless another run has landed the week meanwhile, and remove what it does not name."""
-        folder = self.path(week)
-        named = {page.object for page in made.pages}
-
-        def nobody_else_landed() -> bool:
-            # Who landed meanwhile may have removed pages of ours.
-            return self._manifest_if_sound(week) == before and named <= {file.path.name for file in files_in(folder)}
-
-        with folder_lock(folder):
-            payload = made.model_dump_json(indent=2).encode()
-            write_atomically(folder / MANIFEST, payload, precondition=nobody_else_landed)
-            for file in files_in(folder):
-                # Folders of weeks are of a data set that is taken whole now, and was not before.
-                if file.path.name not in (MANIFEST, *named) and not file.path.name.startswith("week="):
-                    remove(file)
 
     def _forget(self, folder: UPath, stem: str) -> None:
         for file in files_in(folder):
             if file.path.name.startswith(stem):
                 remove(file)
 
-    def _manifest_if_sound(self, week: str | None) -> PagesManifest | None:
-        """The manifest, if all pages it names are whole."""
-        try:
-            manifest = self.manifest(week)
-        except DamagedRawFile:
-            return None
-        whole = manifest and all(
-            self._unpacked(self.path(week) / p.object, p.sha256) is not None for p in manifest.pages
-        )
-        return manifest if whole else None
+    def _is_whole(self, week: str | None, manifest: PagesManifest) -> bool:
+        """Whether all pages are whole."""
+        return all(self._unpacked(self.path(week) / page.object, page.sha256) is not None for page in manifest.pages)
 
     def _subject(self, week: str | None, api: SodaApi) -> str:
         return f"{self.data_set.table}{f', week {week},' if week else ''} at {api.host}"
-
-    def _remedy(self, week: str | None) -> str:
-        return f"materialize {RAW}/{self.data_set.table}{f' for {week}' if week else ''} again"
 
 
 def _part(data_set: str, snapshot: Snapshot) -> Part:

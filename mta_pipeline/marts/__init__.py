@@ -1,8 +1,8 @@
-"""What the warehouse means: its star schema and the marts, as Ibis expressions.
+"""The meaning of the warehouse: its star schema and the marts, as Ibis expressions.
 
-Tables in, table out, one function each, named as the table it gives; its parameters are named as the tables it needs.
-No engine is named here and nothing is read or written: that is the business of `engines`. Never imports dagster, and
-ibis, which is slow to import, only where an expression is made.
+Each table has one function of the same name, whose parameters have the names of its input tables. Nothing is read or
+written here, and no engine is known: `engines` runs the expressions. The package never imports dagster. It imports
+ibis, which is slow to import, only where it builds an expression.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,20 +42,20 @@ _INPUTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 _CONTRACT: Final = MappingProxyType({table.name: table for table in (*WAREHOUSE, *MARTS)})
 
 VIEWS: Final = tuple(table for table in WAREHOUSE if table.name in _INPUTS)
-"""The tables of the star that are views of the lake: all but dim_date, which is made from the weeks it has."""
+"""The tables of the star schema that are views over the lake: all except dim_date, which is made from its weeks."""
 
 
 def inputs(name: str) -> tuple[str, ...]:
-    """The names of the tables that a mart or a view of the star is made from."""
+    """Return the names of the tables that a mart or a view of the star schema is made from."""
     return _INPUTS[name]
 
 
 def expression(name: str, tables: "Mapping[str, ir.Table]") -> "ir.Table":
-    """A mart, or a view of the star, over these tables, in the contract's columns and types.
+    """Return a mart, or a view of the star schema, with the contract's columns and types.
 
     Args:
         name: a name in `MARTS` or `VIEWS`.
-        tables: at least those that `inputs` names, bound to an engine or not.
+        tables: at least the tables that `inputs` names, bound to an engine or not.
     """
     import ibis  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from mta_pipeline.marts.expressions import REGISTERS, on_whole_days, ranked, who
 
 
 def busiest_places(complex_hourly: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:
-    """Average each complex's hours of the week and rank the complexes in each."""
+    """Average riders per complex, weekday and hour, with the rank of the complex in that hour."""
     hours = on_whole_days(complex_hourly, dim_date)
     of_week = hours.group_by("weekday", "complex_id", hour=hours.clock).agg(
         days=hours.date.nunique(), **{register: whole_riders(hours[register]) for register in REGISTERS}

@@ -1,6 +1,6 @@
-"""The contract of the warehouse and the marts, in code: grain, columns with types, meaning and units.
+"""Contract of the warehouse and the marts: grain, and columns with types, meaning and units.
 
-How they are computed is said in the modules beside this one; the lake's own tables are in `turnstile.contract`.
+The other modules of this package compute them. `turnstile.contract` has the lake's own tables.
 """
 
 from collections.abc import Mapping
@@ -19,26 +19,38 @@ from mta_pipeline.turnstile.contract import (
     Status,
 )
 
-_ENTRIES: Final = "through entry registers; leaves out OMNY taps"
-_EXITS: Final = "through exit registers"
-_WEEK: Final = Column("week", pl.Date(), "The week's first day, a Saturday; an interval is in the week it ends in.")
-_COMPLEX_ID: Final = Column("complex_id", pl.Int32(), "The MTA's station complex.")
+_ENTRIES: Final = "entries, without OMNY taps"
+_EXITS: Final = "exits"
+_WEEK: Final = Column(
+    "week", pl.Date(), "First day of the week, a Saturday; an interval belongs to the week in which it ends."
+)
+_COMPLEX_ID: Final = Column("complex_id", pl.Int32(), "The MTA's ID of the station complex.")
 _PLACE: Final = (
-    Column("name", pl.String(), "Name as the MTA displays it; 'Complex N' if the MTA's list lacks it."),
-    Column("borough", pl.String(), "Borough, in full; null if the MTA's list lacks the complex.", nullable=True),
+    Column("name", pl.String(), "Name that the MTA displays; 'Complex N' if station_complexes lacks the complex."),
+    Column("borough", pl.String(), "Name of the borough; null if station_complexes lacks the complex.", nullable=True),
 )
 _POINT: Final = (
-    Column("latitude", pl.Float64(), "Degrees north; null if the MTA's list lacks the complex.", nullable=True),
-    Column("longitude", pl.Float64(), "Degrees east; null if the MTA's list lacks the complex.", nullable=True),
+    Column(
+        "latitude",
+        pl.Float64(),
+        "Latitude in degrees north; null if station_complexes lacks the complex.",
+        nullable=True,
+    ),
+    Column(
+        "longitude",
+        pl.Float64(),
+        "Longitude in degrees east; null if station_complexes lacks the complex.",
+        nullable=True,
+    ),
 )
 _RIDERS: Final = (
-    Column("entries", pl.Int64(), f"People {_ENTRIES}; null if no interval is ok.", nullable=True, at_least=0),
-    Column("exits", pl.Int64(), f"People {_EXITS}; null if no interval is ok.", nullable=True, at_least=0),
+    Column("entries", pl.Int64(), f"Number of {_ENTRIES}; null if no interval is ok.", nullable=True, at_least=0),
+    Column("exits", pl.Int64(), f"Number of {_EXITS}; null if no interval is ok.", nullable=True, at_least=0),
 )
 _COVERAGE: Final = Column(
     "coverage",
     pl.Float64(),
-    "Share of the turnstiles' time, 0 to 1, that lies in intervals whose exits are ok; null without any time.",
+    "Share of the turnstiles' time in intervals whose exits are ok, 0 to 1; null if there are no intervals.",
     nullable=True,
     at_least=0,
     at_most=1,
@@ -46,19 +58,20 @@ _COVERAGE: Final = Column(
 _WHOLE_DAY: Final = Column(
     "is_whole_day",
     pl.Boolean(),
-    "Whether every week that the day may be split over is in the lake: a Friday's last intervals end in the next.",
+    "Whether all weeks that hold intervals of the day are in the lake. A Friday needs its own week and the next.",
 )
 _DAYS: Final = Column(
-    "days", pl.Int64(), "Days that have readings of this complex then; averages are over these.", at_least=1
+    "days", pl.Int64(), "Number of days with traffic of this complex, over which the averages are taken.", at_least=1
 )
 
 AGREEMENT: Final = 0.067
-"""What lies between an estimate with a month's own share and what the MTA publishes, at most, for nineteen complexes of
-twenty: measured over January 2024."""
+"""Relative difference between estimate and published ridership that 95 % of complexes do not exceed.
+
+Measured over January 2024, with each complex's own OMNY share of the month."""
 
 
 class ShareSource:
-    """Where the OMNY share of an estimate comes from."""
+    """The source of an estimate's OMNY share (rule 8)."""
 
     BEFORE_OMNY: Final = "before_omny"
     COMPLEX: Final = "complex"
@@ -71,7 +84,7 @@ DIM_STATION: Final = Table(
     "warehouse",
     "dim_station",
     "station complex",
-    "The MTA's station complexes with name, borough and place.",
+    "The MTA's station complexes with name, borough and coordinates.",
     STATION_COMPLEXES.columns,
 )
 
@@ -79,7 +92,7 @@ DIM_BOOTH: Final = Table(
     "warehouse",
     "dim_booth",
     "control area and remote unit",
-    "Every known booth. Facts take it by a left join: a booth that the MTA's lists lack has facts and no row here.",
+    "All known booths. Use a left join from fact_turnstile: an unknown booth has facts but no row here.",
     CONTROL_AREAS.columns,
 )
 
@@ -87,18 +100,18 @@ DIM_DATE: Final = Table(
     "warehouse",
     "dim_date",
     "calendar date",
-    "Every date from the Friday before the first week in the lake to the last week's end, those of missing weeks "
-    "included, so that a left join shows what is not there.",
+    "All dates from the Friday before the first week in the lake to the end of the last week, including the dates of "
+    "missing weeks, so that a left join shows what is missing.",
     (
-        Column("date", pl.Date(), "The date."),
-        Column("week", pl.Date(), "The Saturday on or before it: the week its file belongs to."),
+        Column("date", pl.Date(), "Calendar date."),
+        Column("week", pl.Date(), "First day of the week of the date: the Saturday on or before it."),
         Column("year", pl.Int32(), "Year."),
         Column("month", pl.Int32(), "Month, 1 to 12."),
-        Column("day", pl.Int32(), "Day of the month."),
-        Column("weekday", pl.Int32(), "Day of the week by ISO: 1 is Monday, 7 Sunday."),
-        Column("weekday_name", pl.String(), "Monday to Sunday."),
-        Column("day_kind", pl.String(), "weekday or weekend; holidays are not told apart."),
-        Column("in_lake", pl.Boolean(), "Whether the date's week is in the lake."),
+        Column("day", pl.Int32(), "Day of the month, 1 to 31."),
+        Column("weekday", pl.Int32(), "ISO day of the week: 1 is Monday, 7 is Sunday."),
+        Column("weekday_name", pl.String(), "Name of the weekday, Monday to Sunday."),
+        Column("day_kind", pl.String(), "weekday (Monday to Friday, including holidays) or weekend."),
+        Column("in_lake", pl.Boolean(), "Whether the week of the date is in the lake."),
         _WHOLE_DAY,
     ),
 )
@@ -107,18 +120,18 @@ FACT_TURNSTILE: Final = Table(
     "warehouse",
     "fact_turnstile",
     "turnstile × interval between two consecutive readings",
-    "People through each turnstile between two consecutive readings: traffic, not registers, with what each is worth. "
-    "A view of lake/turnstile_traffic, partitioned by week: a week that is renewed there is renewed here.",
+    "Number of people who passed each turnstile between two consecutive readings, with a status for entries and exits. "
+    "A view over lake/turnstile_traffic, partitioned by week like it: an update of a week there shows here at once.",
     (
         _WEEK,
         *TURNSTILE_TRAFFIC.columns[:5],
         Column(
             "is_subway",
             pl.Boolean(),
-            "Whether it counts in subway figures: division BMT, IRT or IND, and not Orchard Beach's bus turnstiles.",
+            "Whether subway figures count it: division BMT, IRT or IND, without the bus turnstiles at Orchard Beach.",
         ),
         *TURNSTILE_TRAFFIC.columns[5:8],
-        Column("seconds", pl.Int64(), "Length of the interval; null where it has no start.", nullable=True),
+        Column("seconds", pl.Int64(), "Length of the interval in seconds; null if it has no start.", nullable=True),
         *TURNSTILE_TRAFFIC.columns[8:],
     ),
 )
@@ -129,9 +142,9 @@ STATION_DAILY: Final = Table(
     "marts",
     "station_daily",
     "station complex × service date",
-    "Subway entries and exits per station complex and day, from intervals with status ok; one row per day, though a "
-    "Friday comes in two weeks' files. Traffic of booths without a complex (AirTrain's gates at Howard Beach and "
-    "Jamaica, booths nobody knows yet) belongs to no station: it is in system_daily and not here.",
+    "Subway entries and exits per station complex and day, from intervals with status ok. Days are summed over weeks, "
+    "so a Friday has one row although it comes in two files. Traffic of booths without a complex (the AirTrain gates "
+    "at Howard Beach and Jamaica, and unknown booths) is in system_daily only.",
     (
         _COMPLEX_ID,
         *_PLACE,
@@ -147,11 +160,11 @@ STATION_DAILY: Final = Table(
 
 def _per_day(register: str, what: str) -> tuple[Column, ...]:
     return (
-        Column(f"{register}_per_day", pl.Float64(), f"People per day {what}.", at_least=0),
+        Column(f"{register}_per_day", pl.Float64(), f"Average per day of {what}.", at_least=0),
         Column(
             f"{register}_rank",
             pl.Int64(),
-            f"Place by {register}_per_day, 1 the busiest; equals share a place.",
+            f"Rank by {register}_per_day: 1 is the busiest, and equal values share a rank.",
             at_least=1,
         ),
     )
@@ -161,7 +174,7 @@ def _share(register: str) -> Column:
     return Column(
         f"{register}_share",
         pl.Float64(),
-        f"Share, 0 to 1, of the {register} of all six blocks; null if there are none.",
+        f"Share of the block in the {register} of all six blocks, 0 to 1; null if there are none.",
         nullable=True,
         at_least=0,
         at_most=1,
@@ -172,19 +185,19 @@ STATION_PEAK_HOURS: Final = Table(
     "marts",
     "station_peak_hours",
     "station complex × weekday or weekend × four-hour block",
-    "When people enter and leave each station complex: an average day's riders per four-hour block, over all whole "
-    "days in the lake, with the block's share of the day and its rank among the complex's six. Intervals are spread "
-    "evenly over the hours they cover, and riders of a block are rounded to whole people before averaging.",
+    "Average entries and exits of each station complex per four-hour block, over all whole days in the lake, with the "
+    "block's share of the day and its rank among the six blocks. Intervals are spread evenly over the hours that they "
+    "cover. The sum of a block is rounded to whole people before averaging.",
     (
         _COMPLEX_ID,
         *_PLACE,
         Column(
             "day_kind",
             pl.String(),
-            "weekday (Monday to Friday, holidays included) or weekend.",
+            "weekday (Monday to Friday, including holidays) or weekend.",
             one_of=("weekday", "weekend"),
         ),
-        Column("block_start", pl.Int32(), "Hour the block starts: 0, 4, 8, 12, 16 or 20."),
+        Column("block_start", pl.Int32(), "Hour in which the block starts: 0, 4, 8, 12, 16 or 20."),
         _DAYS,
         *_per_day("entries", _ENTRIES),
         _share("entries"),
@@ -203,14 +216,15 @@ def _change(register: str, what: str) -> tuple[Column, ...]:
             Column(
                 f"{register}_{against}",
                 pl.Int64(),
-                f"People {what} in {when}; null if that week is not in the lake, or has no ok interval.",
+                f"Number of {what}, in {when}; null if that week is not in the lake or has no ok interval.",
                 nullable=True,
                 at_least=0,
             ),
             Column(
                 f"{register}_change_{against}",
                 pl.Float64(),
-                f"Change of {register} against {when}: 0.1 is a tenth more; null if either is null, or {when} is 0.",
+                f"Relative change of {register} from {when}: 0.1 is 10 % more; null if either is null or the earlier "
+                "number is 0.",
                 nullable=True,
             ),
         )
@@ -221,7 +235,8 @@ def _turnstile_days(suffix: str, when: str) -> Column:
     return Column(
         f"turnstile_days{suffix}",
         pl.Float64(),
-        f"Turnstiles' time {when}, in days: where it differs much, different turnstiles were counted.",
+        f"Total length of the turnstiles' intervals {when}, in days; a large difference between the weeks means that "
+        "different turnstiles were counted.",
         nullable=bool(suffix),
         at_least=0,
     )
@@ -231,9 +246,9 @@ STATION_WEEK_OVER_WEEK: Final = Table(
     "marts",
     "station_week_over_week",
     "station complex × week",
-    "Entries and exits per station complex and week, against the week before and the week 52 weeks before (the same "
-    "days of the week). Weeks are those of the files: an interval counts in the week in which it ends, so that weeks "
-    "compare whether or not their neighbours are there. What is not in the lake is null, never zero.",
+    "Entries and exits per station complex and week, compared with the week before and the week 52 weeks before (same "
+    "days of the week). An interval counts in the week in which it ends, so weeks are comparable even if adjacent "
+    "weeks are missing. Values of weeks that are not in the lake are null, never zero.",
     (
         _COMPLEX_ID,
         *_PLACE,
@@ -253,15 +268,19 @@ SYSTEM_DAILY: Final = Table(
     "marts",
     "system_daily",
     "service date × division × borough",
-    "Subway entries and exits per day, by division and borough, from intervals with status ok. Additive: summed over a "
-    "day it is the subway's total. Traffic of booths without a station complex is here, with a null borough.",
+    "Subway entries and exits per day, division and borough, from intervals with status ok. Additive: the rows of a "
+    "day sum to the total of the subway. Traffic of booths without a station complex has a null borough.",
     (
         Column("service_date", pl.Date(), "Calendar date on which the intervals start."),
-        Column("division", pl.String(), "BMT, IRT or IND, as the file says of the turnstile.", one_of=SUBWAY_DIVISIONS),
-        Column("borough", pl.String(), "Borough, in full; null where there is no station complex.", nullable=True),
+        Column(
+            "division", pl.String(), "Division of the turnstile in the file: BMT, IRT or IND.", one_of=SUBWAY_DIVISIONS
+        ),
+        Column(
+            "borough", pl.String(), "Name of the borough; null if there is no known station complex.", nullable=True
+        ),
         *_RIDERS,
-        Column("turnstile_seconds", pl.Int64(), "Seconds in all intervals of all turnstiles.", at_least=0),
-        Column("ok_seconds", pl.Int64(), "Seconds in the intervals whose exits are ok.", at_least=0),
+        Column("turnstile_seconds", pl.Int64(), "Total length of all turnstiles' intervals, in seconds.", at_least=0),
+        Column("ok_seconds", pl.Int64(), "Total length of the intervals whose exits are ok, in seconds.", at_least=0),
         _COVERAGE,
         _WHOLE_DAY,
     ),
@@ -272,11 +291,11 @@ BUSIEST_PLACES: Final = Table(
     "marts",
     "busiest_places",
     "weekday × hour × station complex",
-    "Which station complexes are busiest at a given weekday and hour, with their places, for geofencing: an average "
-    "day's riders in that hour, over all whole days in the lake, ranked among all complexes. Intervals are spread "
-    "evenly over the hours they cover, and riders of an hour are rounded to whole people before averaging.",
+    "Average entries and exits of each station complex per weekday and hour, over all whole days in the lake, with the "
+    "rank among all complexes and with coordinates, for geofencing. Intervals are spread evenly over the hours that "
+    "they cover. The sum of an hour is rounded to whole people before averaging.",
     (
-        Column("weekday", pl.Int32(), "Day of the week by ISO: 1 is Monday, 7 Sunday."),
+        Column("weekday", pl.Int32(), "ISO day of the week: 1 is Monday, 7 is Sunday."),
         Column("hour", pl.Int32(), "Clock hour, 0 to 23, New York wall-clock time."),
         _COMPLEX_ID,
         *_PLACE,
@@ -290,30 +309,35 @@ BUSIEST_PLACES: Final = Table(
 
 
 def _counted(name: str, what: str) -> Column:
-    return Column(name, pl.Int64(), f"{what}; null if the week is not in the lake.", nullable=True, at_least=0)
+    return Column(
+        name, pl.Int64(), f"Number of {what}; null if the week is not in the lake.", nullable=True, at_least=0
+    )
 
 
 DATA_QUALITY_WEEKLY: Final = Table(
     "marts",
     "data_quality_weekly",
     "week, from the first to the last in the lake",
-    "What came in with each week's file and what it is worth. A week between the first and last that is not in the "
-    "lake has a row of nulls, and in_lake false. Counts are of all divisions; coverage and riders without a complex "
-    "are of the subway.",
+    "Readings, rejects and statuses of each week's file. A missing week between the first and the last has a row of "
+    "nulls with in_lake false. Counts cover all divisions. Coverage and riders without a complex cover only the "
+    "subway.",
     (
         _WEEK,
         Column("in_lake", pl.Boolean(), "Whether the week is in the lake."),
-        _counted("readings", "Readings"),
-        _counted("turnstiles", "Turnstiles with at least one reading"),
-        *(_counted(f"rejects_{reason}", f"Lines (legacy: groups) rejected as {reason}") for reason in RejectReason.ALL),
+        _counted("readings", "readings"),
+        _counted("turnstiles", "turnstiles with at least one reading"),
         *(
-            _counted(f"{register}_{status}", f"Intervals whose {register} have status {status}")
+            _counted(f"rejects_{reason}", f"lines (legacy layout: groups) rejected as {reason}")
+            for reason in RejectReason.ALL
+        ),
+        *(
+            _counted(f"{register}_{status}", f"intervals whose {register} have status {status}")
             for register in ("entries", "exits")
             for status in Status.ALL
         ),
         _COVERAGE,
-        _counted("entries_without_complex", f"Subway riders, ok, at booths without a station complex {_ENTRIES}"),
-        _counted("exits_without_complex", f"Subway riders, ok, at booths without a station complex {_EXITS}"),
+        _counted("entries_without_complex", f"subway {_ENTRIES}, with status ok, at booths without a station complex"),
+        _counted("exits_without_complex", f"subway {_EXITS}, with status ok, at booths without a station complex"),
     ),
     key=("week",),
 )
@@ -324,11 +348,12 @@ RIDERSHIP_ESTIMATE: Final = Table(
     "marts",
     "ridership_estimate",
     "station complex × service date",
-    f"Ridership of the turnstile era with the riders who tapped OMNY: {_ESTIMATE}, the share that of the complex in "
-    "the month by what the MTA publishes by the hour; before May 2019 it is 0. Where a complex has no share, the whole "
-    "subway's of that month stands in, and is flagged; where there is none either, the estimate is null. The band is "
-    "what the share's daily spread within the month makes of it (of a stand-in, its spread over complexes), widened by "
-    f"{AGREEMENT:.1%}, within which nineteen complexes of twenty agreed with the MTA over January 2024.",
+    f"Ridership estimated from turnstiles, including riders who tapped OMNY: {_ESTIMATE}. The share is that of the "
+    "complex in the month, from the hourly ridership that the MTA publishes; before May 2019 it is 0. If a complex has "
+    "no share, that of the whole subway in the month is used (share_source is subway). If there is none either, the "
+    "estimate is null. The error band follows from the daily variation of the share within the month (for the whole "
+    f"subway's share, from its variation over complexes). It is widened by {AGREEMENT:.1%}: over January 2024, 95 % of "
+    "complexes agreed with the MTA's figures within this margin.",
     (
         _COMPLEX_ID,
         *_PLACE,
@@ -337,13 +362,13 @@ RIDERSHIP_ESTIMATE: Final = Table(
         Column(
             "share_source",
             pl.String(),
-            "Whose share it is: before_omny (0), complex (its own), subway (the whole subway's: a stand-in), unknown.",
+            "Source of the share: before_omny (0), complex (its own), subway (that of the whole subway) or unknown.",
             one_of=ShareSource.ALL,
         ),
         Column(
             "omny_share",
             pl.Float64(),
-            "Share, 0 to 1, of OMNY; null if unknown.",
+            "Share of riders who tap OMNY, 0 to 1; null if unknown.",
             nullable=True,
             at_least=0,
             at_most=1,
@@ -351,12 +376,24 @@ RIDERSHIP_ESTIMATE: Final = Table(
         Column(
             "ridership_estimate",
             pl.Float64(),
-            f"Riders, however they paid: {_ESTIMATE}; null if either is unknown.",
+            f"Estimated number of riders, all payment methods: {_ESTIMATE}; null if either is unknown.",
             nullable=True,
             at_least=0,
         ),
-        Column("estimate_low", pl.Float64(), "The lower end of its error band.", nullable=True, at_least=0),
-        Column("estimate_high", pl.Float64(), "The upper end of its error band.", nullable=True, at_least=0),
+        Column(
+            "estimate_low",
+            pl.Float64(),
+            "Lower end of the error band of ridership_estimate, in riders.",
+            nullable=True,
+            at_least=0,
+        ),
+        Column(
+            "estimate_high",
+            pl.Float64(),
+            "Upper end of the error band of ridership_estimate, in riders.",
+            nullable=True,
+            at_least=0,
+        ),
         _COVERAGE,
         _WHOLE_DAY,
     ),
@@ -367,21 +404,25 @@ RIDERSHIP_RECONCILIATION: Final = Table(
     "marts",
     "ridership_reconciliation",
     "station complex × week",
-    "The estimate from turnstiles beside the ridership that the MTA publishes by the hour, per complex and week, over "
-    "the days that both have wholly. Weeks and complexes that only one of them has are left out.",
+    "Comparison of the estimate from turnstiles with the hourly ridership that the MTA publishes, per complex and "
+    "week, over the days that are complete in both. Weeks and complexes that only one of them has are left out.",
     (
         _COMPLEX_ID,
         *_PLACE,
         _WEEK,
-        Column("days", pl.Int64(), "Days of the week that are compared.", at_least=1),
-        Column("entries", pl.Int64(), f"People {_ENTRIES}, on these days.", at_least=0),
-        Column("ridership_estimate", pl.Float64(), f"Riders on these days by turnstiles: {_ESTIMATE}.", at_least=0),
-        Column("published", pl.Int64(), "Riders on these days as the MTA publishes them.", at_least=0),
-        Column("ratio", pl.Float64(), "Estimate ÷ published; null if nobody is published.", nullable=True, at_least=0),
+        Column("days", pl.Int64(), "Number of days of the week that are compared.", at_least=1),
+        Column("entries", pl.Int64(), f"Number of {_ENTRIES}, on these days.", at_least=0),
+        Column(
+            "ridership_estimate", pl.Float64(), f"Estimated number of riders on these days: {_ESTIMATE}.", at_least=0
+        ),
+        Column("published", pl.Int64(), "Number of riders on these days that the MTA publishes.", at_least=0),
+        Column(
+            "ratio", pl.Float64(), "ridership_estimate ÷ published; null if published is 0.", nullable=True, at_least=0
+        ),
         Column(
             "has_fallback_share",
             pl.Boolean(),
-            "Whether the whole subway's share stood in for the complex's own on any of the days.",
+            "Whether the share of the whole subway was used on any of these days, because the complex has none.",
         ),
         _COVERAGE,
     ),
@@ -400,4 +441,4 @@ MARTS: Final = (
 )
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({mart.name: mart.key for mart in MARTS})
-"""The columns that name a row of each mart, and that its rows are sorted by."""
+"""The key columns of each mart. Its rows are sorted by them."""

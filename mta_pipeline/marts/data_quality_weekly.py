@@ -12,7 +12,7 @@ _REASONS = [f"rejects_{reason}" for reason in RejectReason.ALL]
 
 
 def data_quality_weekly(fact_turnstile: ir.Table, turnstile_rejects: ir.Table, dim_date: ir.Table) -> ir.Table:
-    """Count each week's readings, rejects and statuses, on a calendar that also has the missing weeks."""
+    """Count each week's readings, rejects and statuses. Weeks missing from the lake have a row of nulls."""
     weeks = dim_date.filter(dim_date.weekday == _SATURDAY).select("week", "in_lake")
     counts = _counts(fact_turnstile).rename(counted_week="week")
     rejects = _rejects(turnstile_rejects).rename(rejects_week="week")
@@ -20,7 +20,7 @@ def data_quality_weekly(fact_turnstile: ir.Table, turnstile_rejects: ir.Table, d
     joined = joined.left_join(rejects, [joined.in_lake, joined.week == rejects.rejects_week])
     return joined.mutate(
         coverage=coverage(),
-        # A week that is there and has no rejects has none; of one that is not there, nobody knows.
+        # A week in the lake without rejects has 0 rejects. For a week not in the lake, the number is unknown.
         **{reason: ibis.ifelse(joined.in_lake, joined[reason].fill_null(0), None) for reason in _REASONS},
     )
 

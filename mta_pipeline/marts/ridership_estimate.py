@@ -1,4 +1,4 @@
-"""The mart ridership_estimate: rule 8 of the contract."""
+"""The mart ridership_estimate: rule 8 of the data contract."""
 
 import ibis
 import ibis.expr.types as ir
@@ -11,7 +11,7 @@ from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
 def ridership_estimate(
     complex_daily: ir.Table, omny_share: ir.Table, dim_station: ir.Table, dim_date: ir.Table
 ) -> ir.Table:
-    """Add the riders who tapped to each complex's days of entries."""
+    """Estimate ridership per complex and day: entries plus the riders who tapped OMNY."""
     daily = complex_daily.filter(complex_daily.complex_id.notnull())
     days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
     estimated = with_estimate(days.mutate(month=days.service_date.truncate("M")), omny_share)
@@ -23,15 +23,15 @@ def ridership_estimate(
 def with_estimate(table: ir.Table, omny_share: ir.Table) -> ir.Table:
     """Add share_source, omny_share, ridership_estimate, estimate_low, estimate_high to entries per complex and month.
 
-    Entries leave out OMNY taps, so they are divided by the share of the others: the complex's own of that month, or
-    where it has none the whole subway's. Where there is neither, nothing is known; before OMNY nobody tapped.
+    Entries leave out OMNY taps, so the estimate is entries ÷ (1 - OMNY share). The share is the complex's own for the
+    month, or else that of the whole subway. If neither is known, the estimate is null. Before OMNY the share is 0.
 
     Args:
-        table: complex_id, month (its first day), entries, and whatever else.
-        omny_share: the table of that name.
+        table: complex_id, month (its first day), entries, and any other columns.
+        omny_share: the table omny_share.
     """
     columns = ("ridership", "omny_ridership", "share_low", "share_high")
-    # Of a month in which all tapped, no entries are left to reckon from.
+    # A share of 100 % would divide by zero.
     usable = omny_share.filter(omny_share.omny_ridership < omny_share.ridership)
     own = usable.filter(usable.complex_id.notnull()).select(
         own_complex="complex_id", own_month="month", **{f"own_{column}": column for column in columns}
@@ -51,15 +51,15 @@ def with_estimate(table: ir.Table, omny_share: ir.Table) -> ir.Table:
             (source == ShareSource.SUBWAY, joined[f"subway_{column}"]),
         )
 
-    none, nobody = ibis.literal(0, "int64"), ibis.literal(0.0, "float64")
+    no_taps, no_share = ibis.literal(0, "int64"), ibis.literal(0.0, "float64")
     chosen = joined.select(
         *table.columns,
         "share_source",
-        # Whole riders, so that all engines divide the same numbers.
+        # Integers, so that all engines divide the same numbers.
         riders=of_source("ridership", ibis.literal(1, "int64")),
-        taps=of_source("omny_ridership", none),
-        low=of_source("share_low", nobody),
-        high=of_source("share_high", nobody),
+        taps=of_source("omny_ridership", no_taps),
+        low=of_source("share_low", no_share),
+        high=of_source("share_high", no_share),
     )
     share = chosen.taps / chosen.riders
     low, high = chosen.low.fill_null(share), chosen.high.fill_null(share)

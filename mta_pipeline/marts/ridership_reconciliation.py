@@ -15,14 +15,14 @@ def ridership_reconciliation(
     dim_station: ir.Table,
     dim_date: ir.Table,
 ) -> ir.Table:
-    """Lay estimate and published ridership of the same days side by side, per complex and week."""
+    """Compare estimated with published ridership per complex and week, over the days that both have."""
     daily = complex_daily.filter(complex_daily.complex_id.notnull())
     days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
     published = _on_whole_days(complex_hourly_published)
     whole = dim_date.filter("is_whole_day").select("date", "week")
     both = days.filter(days.entries.notnull()).inner_join(whole, days.service_date == whole.date)
     both = both.inner_join(published, [both.complex_id == published.there, both.date == published.on])
-    # A week may lie in two months, each with a share of its own.
+    # A week can span two months, and each month has its own share.
     parts = both.group_by("complex_id", "week", month=both.date.truncate("M")).agg(
         days=both.count(),
         **{name: both[name].sum() for name in ("entries", "published", "turnstile_seconds", "ok_seconds")},
@@ -41,10 +41,10 @@ def ridership_reconciliation(
 
 
 def _on_whole_days(complex_hourly_published: ir.Table) -> ir.Table:
-    """Published ridership per complex (there) and date (on), of dates of which every hour is published."""
+    """Published ridership per complex (`there`) and date (`on`), for dates of which every hour is published."""
     hours = complex_hourly_published.mutate(on=complex_hourly_published.hour.date())
     complete = hours.group_by("on").agg(hours=hours.hour.nunique())
-    # Since 2007 an hour is missing on March's second Sunday.
+    # The second Sunday of March has 23 hours: daylight saving time starts (since 2007).
     date = complete.on
     spring = (date.month() == 3) & (date.day() >= 8) & (date.day() <= 14) & (date.day_of_week.index() == 6)
     complete = complete.filter(complete.hours == ibis.ifelse(spring, 23, 24)).select(complete="on")

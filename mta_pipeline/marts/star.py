@@ -1,4 +1,4 @@
-"""The star schema over the lake: dim_station, dim_booth and fact_turnstile as views of it, dim_date of its weeks."""
+"""The star schema: dim_station, dim_booth and fact_turnstile as views over the lake, dim_date from the lake's weeks."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -15,17 +15,17 @@ _ONE_DAY = dt.timedelta(days=1)
 
 
 def dim_station(station_complexes: ir.Table) -> ir.Table:
-    """The station complexes as they are."""
+    """Return station_complexes unchanged."""
     return station_complexes
 
 
 def dim_booth(control_areas: ir.Table) -> ir.Table:
-    """The booths as they are."""
+    """Return control_areas unchanged."""
     return control_areas
 
 
 def fact_turnstile(turnstile_traffic: ir.Table) -> ir.Table:
-    """Traffic, with the length of each interval and whether it counts in subway figures."""
+    """Add the length of each interval in seconds, and whether the turnstile counts in subway figures (rule 7)."""
     traffic = turnstile_traffic
     subway = traffic.division.isin(SUBWAY_DIVISIONS) & (traffic.control_area != BUS_CONTROL_AREA)
     return traffic.mutate(
@@ -35,9 +35,9 @@ def fact_turnstile(turnstile_traffic: ir.Table) -> ir.Table:
 
 
 def dim_date(weeks: Collection[str]) -> pl.DataFrame:
-    """The dates of the weeks in a lake and of those between them; empty if there are none.
+    """Return the dates from the first to the last week in the lake, including missing weeks. Empty without weeks.
 
-    They start with the Friday before the first week, in whose file some of its intervals end.
+    The first date is the Friday before the first week, because the last intervals of that Friday are in the first week.
     """
     if not weeks:
         return pl.DataFrame(schema=dict(DIM_DATE.schema))

@@ -7,7 +7,7 @@ from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
 
 
 def station_daily(complex_daily: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:
-    """Sum the weeks' parts of each complex's days."""
+    """Sum each complex's days over weeks."""
     daily = complex_daily.filter(complex_daily.complex_id.notnull())
     days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
     whole = dim_date.filter("is_whole_day").select(whole="date")

@@ -9,7 +9,7 @@ _BLOCK_HOURS = 4
 
 
 def station_peak_hours(complex_hourly: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:
-    """Average the blocks of each complex's weekdays and weekend days."""
+    """Average riders per complex and four-hour block, for weekdays and weekends."""
     hours = on_whole_days(complex_hourly, dim_date)
     hours = hours.mutate(block_start=hours.clock - hours.clock % _BLOCK_HOURS)
     blocks = hours.group_by("complex_id", "day_kind", "block_start").agg(
@@ -19,7 +19,7 @@ def station_peak_hours(complex_hourly: ir.Table, dim_station: ir.Table, dim_date
     averages = blocks.mutate(
         **{f"{register}_per_day": blocks[register] / blocks.days for register in REGISTERS},
         **{
-            # Of sums and not of averages: integers add up to the same in any order.
+            # From sums, not averages: sums of integers do not depend on the order.
             f"{register}_share": blocks[register] / blocks[register].sum().over(ibis.window(group_by=day)).nullif(0)
             for register in REGISTERS
         },

@@ -10,7 +10,7 @@ _SECONDS_A_DAY = 86_400
 
 
 def station_week_over_week(complex_daily: ir.Table, dim_station: ir.Table) -> ir.Table:
-    """Sum each complex's weeks and put beside each the week before and the one 52 weeks before."""
+    """Compare each complex's week with the week before and with the week 52 weeks before."""
     daily = complex_daily.filter(complex_daily.complex_id.notnull())
     weeks = daily.group_by("complex_id", "week").agg(**riders_and_time(daily))
     weeks = weeks.mutate(coverage=coverage(), turnstile_days=weeks.turnstile_seconds / _SECONDS_A_DAY)
@@ -21,7 +21,7 @@ def station_week_over_week(complex_daily: ir.Table, dim_station: ir.Table) -> ir
             **{f"is_{against}": weeks.week + ibis.interval(days=days)},
             **{f"{column}_{against}": column for column in (*REGISTERS, "turnstile_days")},
         )
-        # By date and not by the row before: that would be another week where one is missing.
+        # Join by date. The previous row would be the wrong week if a week is missing.
         compared = compared.left_join(
             earlier,
             [compared.complex_id == earlier[f"id_{against}"], compared.week == earlier[f"is_{against}"]],

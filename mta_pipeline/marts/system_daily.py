@@ -8,9 +8,9 @@ from mta_pipeline.turnstile.contract import Status
 
 
 def system_daily(fact_turnstile: ir.Table, dim_station: ir.Table, dim_date: ir.Table) -> ir.Table:
-    """Sum the subway's ok intervals by day, division and borough."""
+    """Sum the subway's ok intervals per day, division and borough."""
     facts = fact_turnstile.filter(fact_turnstile.is_subway, fact_turnstile.started_at.notnull())
-    # Complexes first, boroughs after: names are looked up for thousands of rows and not for millions.
+    # Sum per complex before the join: it then has thousands of rows instead of millions.
     days = facts.group_by("service_date", "division", "complex_id").agg(
         **{register: facts[register].sum(where=facts[f"{register}_status"] == Status.OK) for register in REGISTERS},
         turnstile_seconds=facts.seconds.sum(),

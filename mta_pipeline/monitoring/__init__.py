@@ -1,1 +1,1 @@
-"""How the pipeline is doing, read from the records and the lake. Nothing is written here."""
+"""Health of the pipeline, read from Dagster's records and the lake. Nothing here writes."""

@@ -1,7 +1,7 @@
-"""How the pipeline is doing: key figures from Dagster's records and the lake's listing, at one moment.
+"""Health of the pipeline at one moment: key figures from Dagster's records and the listing of the lake.
 
-Reading is all that happens here, by whatever process wants to know, so that killed and queued runs are seen, too. How
-the figures are shown is for metrics (to Prometheus) and status (to people).
+This module only reads. Any process can read the figures, so queued and killed runs are included. `metrics` shows them
+to Prometheus, `status` to people.
 """
 
 import datetime as dt
@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, TickStatus
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.orchestration.dagster_internals import (
+    AssetCheckExecutionRecordStatus,
+    InstigatorState,
+    InstigatorType,
+    PartitionKeyFilter,
+    TickStatus,
+)
 from mta_pipeline.orchestration.keys import FEED_KEY, asset_key
 from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_READINGS
@@ -30,34 +34,34 @@ IN_PROGRESS: Final = (
 )
 
 _OVERLAP: Final = dt.timedelta(minutes=1)
-"""How far each look at ended runs goes back behind the one before: clocks of processes differ."""
-_TICKS_LOOKED_BACK: Final = 50
+"""Each read of ended runs overlaps the previous one by this time, because clocks of processes differ."""
+_MAX_TICKS: Final = 50
 _FAILURES_SHOWN: Final = 20
 
 
 class EndedRun(NamedTuple):
-    """A run that is over."""
+    """A finished run."""
 
     job: str
     status: dg.DagsterRunStatus
     seconds: float | None
-    """From its start to its end; None if it never started."""
+    """Duration in seconds from start to end; None if the run never started."""
     weeks: int
-    """How many weeks it was to cover."""
+    """Number of weeks that the run was requested for."""
 
 
 class RunInProgress(NamedTuple):
-    """A run that is not over."""
+    """A run that is queued or in progress."""
 
     run_id: str
     job: str
     status: dg.DagsterRunStatus
     since: dt.datetime
-    """When it was asked for."""
+    """Time at which the run was created."""
 
 
 class Daemon(NamedTuple):
-    """One of Dagster's daemons that the deployment needs."""
+    """A Dagster daemon that the deployment requires."""
 
     name: str
     is_healthy: bool
@@ -65,20 +69,20 @@ class Daemon(NamedTuple):
 
 
 class Ticks(NamedTuple):
-    """A sensor or schedule, and how its last ticks went."""
+    """A sensor or schedule, and the results of its last ticks."""
 
     kind: str
     name: str
     is_running: bool
     last: Mapping[str, dt.datetime]
-    """By how it ended (success, skipped, failure): when the last such tick was."""
+    """Time of the last tick by status: success, skipped, failure."""
     failures_in_a_row: int
     error: str
-    """What the last tick failed of; empty if it did not."""
+    """Error of the last tick; empty if the tick did not fail."""
 
 
 class FailedCheck(NamedTuple):
-    """A check that is red now, of one week or of none."""
+    """A check whose latest result is a failure, for one week or for none."""
 
     check: dg.AssetCheckKey
     week: str | None
@@ -87,29 +91,29 @@ class FailedCheck(NamedTuple):
 
 
 class CheckCounts(NamedTuple):
-    """Of how many weeks a check has passed and failed, by its latest result of each."""
+    """Number of weeks for which the latest result of a check passed or failed."""
 
     passed: int
     failed: int
 
 
 class Weeks(NamedTuple):
-    """Where the weeks are, in order."""
+    """The sorted weeks in each state."""
 
     available: Sequence[str]
-    """Those that have landed, and those that the sensor has seen at the feed."""
+    """Weeks that have landed or that the sensor has observed at the feed."""
     landed: Sequence[str]
     complete: Sequence[str]
-    """Those that every weekly table has."""
+    """Weeks that every weekly table has."""
 
     @property
     def unfinished(self) -> list[str]:
-        """Landed, and not in every table."""
+        """Weeks that have landed and that some weekly table lacks."""
         return sorted({*self.landed} - {*self.complete})
 
     @property
     def missing(self) -> list[str]:
-        """On offer between the first and the last week in the lake, and not landed."""
+        """Available weeks between the first and the last week in the lake that have not landed."""
         known = {*self.landed, *self.complete}
         span = (min(known), max(known)) if known else ("", "")
         return [week for week in self.available if span[0] <= week <= span[1] and week not in known]
@@ -117,11 +121,11 @@ class Weeks(NamedTuple):
 
 @dataclass(frozen=True)
 class Health:
-    """The key figures of one moment."""
+    """The key figures at one moment."""
 
     at: dt.datetime
     jobs: Collection[str]
-    """Those there are, whether they have run or not."""
+    """Names of all jobs, including those that have never run."""
     ended: Collection[EndedRun]
     in_progress: Sequence[RunInProgress]
     daemons: Sequence[Daemon]
@@ -129,20 +133,20 @@ class Health:
     weeks: Weeks
     checks: Mapping[dg.AssetCheckKey, CheckCounts]
     failed_checks: Sequence[FailedCheck]
-    """The newest of each check."""
+    """The newest failures, at most 20."""
     made_at: Mapping[str, dt.datetime]
-    """By table or page: when it was materialized last."""
+    """Time of the last materialization by asset."""
     newest: Mapping[str, float]
-    """Of the newest complete week: readings, turnstiles, entries, exits."""
+    """Readings, turnstiles, entries and exits of the newest complete week."""
     newest_rejects: Mapping[str, int]
-    """Of the same week, by reason."""
+    """Rejects of the same week, by reason."""
 
 
 @dataclass
 class HealthReader:
-    """Reads the figures of one deployment, again and again; of ended runs, only what is new.
+    """Reads the figures of one deployment repeatedly. Each read fetches only newly ended runs.
 
-    Raises whatever the records or the store of the lake raise: what cannot be read is not known.
+    Errors of Dagster's storage or of the lake's file system are passed on to the caller.
     """
 
     instance: dg.DagsterInstance
@@ -151,17 +155,17 @@ class HealthReader:
     tables: Collection[dg.AssetKey]
     jobs: Collection[str]
     _ended: dict[str, EndedRun] = field(default_factory=dict)
-    _looked_until: dt.datetime | None = None
+    _read_until: dt.datetime | None = None
 
     @classmethod
     def of(cls, instance: dg.DagsterInstance, lake_root: str, defs: dg.Definitions) -> "HealthReader":
-        """One for the checks and tables of these definitions."""
+        """A reader for the jobs, checks and assets of these definitions."""
         graph = defs.resolve_asset_graph()
         jobs = [job.name for job in defs.jobs or ()]
         return cls(instance, lake_root, sorted(graph.asset_check_keys), sorted(graph.materializable_asset_keys), jobs)
 
     def read(self) -> Health:
-        """The figures as they are now."""
+        """Read the current figures."""
         now = dt.datetime.now(dt.UTC)
         weeks = self._weeks()
         newest, rejects = self._figures(weeks.complete[-1]) if weeks.complete else ({}, {})
@@ -182,13 +186,13 @@ class HealthReader:
         )
 
     def _ended_runs(self, now: dt.datetime) -> Collection[EndedRun]:
-        since = self._looked_until and self._looked_until - _OVERLAP
+        since = self._read_until and self._read_until - _OVERLAP
         for record in self.instance.get_run_records(dg.RunsFilter(statuses=list(ENDED), updated_after=since)):
             run = record.dagster_run
             started, ended = record.start_time, record.end_time
             seconds = None if started is None or ended is None else ended - started
             self._ended[run.run_id] = EndedRun(run.job_name, run.status, seconds, len(weeks_of(run)))
-        self._looked_until = now
+        self._read_until = now
         return self._ended.values()
 
     def _in_progress(self) -> list[RunInProgress]:
@@ -204,20 +208,20 @@ class HealthReader:
             Daemon(
                 name.lower(),
                 bool(status.healthy),
-                _moment(status.last_heartbeat.timestamp) if status.last_heartbeat else None,
+                _time(status.last_heartbeat.timestamp) if status.last_heartbeat else None,
             )
             for name, status in sorted(self.instance.get_daemon_statuses().items())
             if status.required
         ]
 
     def _ticks(self, state: InstigatorState) -> Ticks:
-        ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS_LOOKED_BACK)
-        over = [tick for tick in ticks if tick.status is not TickStatus.STARTED]
-        failures = next((n for n, tick in enumerate(over) if tick.status is not TickStatus.FAILURE), len(over))
+        ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_MAX_TICKS)
+        ended = [tick for tick in ticks if tick.status is not TickStatus.STARTED]
+        failures = next((n for n, tick in enumerate(ended) if tick.status is not TickStatus.FAILURE), len(ended))
         last: dict[str, dt.datetime] = {}
-        for tick in over:
-            last.setdefault(tick.status.value.lower(), _moment(tick.timestamp))
-        error = over[0].error if failures else None
+        for tick in ended:
+            last.setdefault(tick.status.value.lower(), _time(tick.timestamp))
+        error = ended[0].error if failures else None
         return Ticks(
             "schedule" if state.instigator_type is InstigatorType.SCHEDULE else "sensor",
             state.instigator_name,
@@ -237,14 +241,14 @@ class HealthReader:
     def _checks(self) -> tuple[dict[dg.AssetCheckKey, CheckCounts], list[FailedCheck]]:
         storage = self.instance.event_log_storage
         counts: Counter[tuple[dg.AssetCheckKey, bool]] = Counter()
-        red: list[tuple[int, dg.AssetCheckKey, str | None]] = []
+        failures: list[tuple[int, dg.AssetCheckKey, str | None]] = []
         for of_week in storage.get_asset_check_partition_info(list(self.checks)):
             is_failed = of_week.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
             if is_failed or of_week.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
                 counts[of_week.check_key, is_failed] += 1
             if is_failed:
-                red.append((of_week.latest_check_event_storage_id, of_week.check_key, of_week.partition_key))
-        newest = sorted(red, key=lambda found: found[0], reverse=True)[:_FAILURES_SHOWN]
+                failures.append((of_week.latest_check_event_storage_id, of_week.check_key, of_week.partition_key))
+        newest = sorted(failures, key=lambda found: found[0], reverse=True)[:_FAILURES_SHOWN]
         return (
             {key: CheckCounts(counts[key, False], counts[key, True]) for key in self.checks},
             [failed for _, key, week in newest if (failed := self._failed_check(key, week))],
@@ -263,11 +267,11 @@ class HealthReader:
         for record in self.instance.get_asset_records(list(self.tables)):
             entry = record.asset_entry
             if entry.last_materialization_record is not None:
-                yield entry.asset_key.to_user_string(), _moment(entry.last_materialization_record.timestamp)
+                yield entry.asset_key.to_user_string(), _time(entry.last_materialization_record.timestamp)
 
     def _figures(self, week: str) -> tuple[dict[str, float], dict[str, int]]:
-        readings = self._said_of(asset_key(TURNSTILE_READINGS), week, "turnstiles")
-        people = self._said_of(asset_key(COMPLEX_DAILY), week, "entries")
+        readings = self._metadata(asset_key(TURNSTILE_READINGS), week, "turnstiles")
+        people = self._metadata(asset_key(COMPLEX_DAILY), week, "entries")
         found = {
             "readings": readings.get("dagster/partition_row_count"),
             "turnstiles": readings.get("turnstiles"),
@@ -280,15 +284,15 @@ class HealthReader:
             {str(reason): int(count) for reason, count in (rejects or {}).items()},
         )
 
-    def _said_of(self, key: dg.AssetKey, week: str, name: str) -> Mapping[str, Any]:
-        """The metadata of a week's latest materialization that says something of that name."""
+    def _metadata(self, key: dg.AssetKey, week: str, name: str) -> Mapping[str, Any]:
+        """The metadata of the latest materialization of a week that has an entry of this name."""
         wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[week])
         for record in self.instance.fetch_materializations(wanted, limit=5).records:
             made = record.asset_materialization
             if made is not None and name in made.metadata:
-                return {said: value.value for said, value in made.metadata.items()}
+                return {key: value.value for key, value in made.metadata.items()}
         return {}
 
 
-def _moment(timestamp: float) -> dt.datetime:
+def _time(timestamp: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(timestamp, dt.UTC)

@@ -1,6 +1,6 @@
-"""Health as metrics: what Prometheus gets, and the small server that it gets them from. Needs the extra `telemetry`.
+"""Health as Prometheus metrics. Needs the extra `telemetry`.
 
-Names and units follow Prometheus' conventions. Labels are of few values each: never a week, a run or a message.
+Names and units follow the conventions of Prometheus. Each label has few values: never a week, a run or a message.
 """
 
 import bisect
@@ -24,16 +24,16 @@ from mta_pipeline.monitoring.health import ENDED, IN_PROGRESS, EndedRun, Health
 from mta_pipeline.weeks import week_start
 
 _BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
-"""Upper bounds of run durations, in seconds: from one week to all of history."""
+"""Upper bounds of run durations in seconds, from a run over one week to a run over all weeks."""
 
-_MADE_UP: Final = "assets"
+_ASSET_RUNS: Final = "assets"
 
 
 def registry(read: Callable[[], Health]) -> CollectorRegistry:
-    """A registry of the metrics, read anew each time it is asked."""
-    made = CollectorRegistry(auto_describe=False)
-    made.register(_HealthCollector(read))
-    return made
+    """A registry of the metrics. Each scrape reads the figures again."""
+    created = CollectorRegistry(auto_describe=False)
+    created.register(_HealthCollector(read))
+    return created
 
 
 class _HealthCollector(Collector):
@@ -41,15 +41,15 @@ class _HealthCollector(Collector):
         self._read = read
 
     def describe(self) -> list[Metric]:
-        """Nothing is read before somebody asks."""
+        """Declare no metrics in advance, so that registration reads nothing."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics of this moment."""
+        """Read the figures and yield all metrics."""
         health = self._read()
         yield InfoMetricFamily("mta_pipeline", "Version of mta_pipeline.", {"version": version("mta-pipeline")})
         yield from _runs(health)
-        yield from _workings(health)
+        yield from _automation(health)
         yield from _weeks(health)
         yield from _checks(health)
 
@@ -70,9 +70,9 @@ def _runs(health: Health) -> Iterator[Metric]:
     ended = CounterMetricFamily("mta_runs_ended", "Finished runs.", labels=["job", "status"])
     weeks = CounterMetricFamily("mta_run_weeks", "Weeks requested by finished runs.", labels=["job", "status"])
     seconds = HistogramMetricFamily("mta_run_duration_seconds", "Duration of finished runs.", labels=["job", "status"])
-    # A failure must be seen as an increase, also the first there is.
+    # Export zeros, so that the first failure is visible as an increase.
     groups: dict[tuple[str, str], list[EndedRun]] = defaultdict(list)
-    groups |= {(job, status.value.lower()): [] for job in {*map(_job, health.jobs), _MADE_UP} for status in ENDED}
+    groups |= {(job, status.value.lower()): [] for job in {*map(_job, health.jobs), _ASSET_RUNS} for status in ENDED}
     for run in health.ended:
         groups[_job(run.job), run.status.value.lower()].append(run)
     for labels, runs in sorted(groups.items()):
@@ -89,11 +89,11 @@ def _histogram(seconds: list[float]) -> tuple[list[tuple[str, float]], float]:
 
 
 def _job(name: str) -> str:
-    """A job's name; those that Dagster makes up for runs of chosen assets are one."""
-    return _MADE_UP if name.startswith("__") else name
+    """A job's name. All jobs that Dagster generates for runs of selected assets share one name."""
+    return _ASSET_RUNS if name.startswith("__") else name
 
 
-def _workings(health: Health) -> Iterator[Metric]:
+def _automation(health: Health) -> Iterator[Metric]:
     healthy = GaugeMetricFamily("mta_daemon_healthy", "Whether a Dagster daemon is healthy.", labels=["daemon"])
     beat = GaugeMetricFamily("mta_daemon_heartbeat_timestamp_seconds", "Time of the last heartbeat.", labels=["daemon"])
     for daemon in health.daemons:

@@ -1,4 +1,4 @@
-"""The small server that shows health: a page for people at /, metrics for Prometheus at /metrics."""
+"""The HTTP server for health: a status page at /, Prometheus metrics at /metrics."""
 
 import datetime as dt
 import logging
@@ -16,20 +16,23 @@ from mta_pipeline.monitoring.metrics import registry
 from mta_pipeline.monitoring.status import page
 
 _FRESH: Final = dt.timedelta(seconds=5)
+"""Maximum age of figures that are reused for another request."""
+
+_TEXT: Final = "text/plain; charset=utf-8"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class OneAtATime:
-    """Reads health for whoever asks, once for all that ask within a few seconds."""
+    """Reads health once for all requests within a few seconds. Only one thread reads at a time."""
 
     read: Callable[[], Health]
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _latest: Health | None = None
 
     def __call__(self) -> Health:
-        """The figures, at most some seconds old."""
+        """The figures, at most a few seconds old."""
         with self._lock:
             if self._latest is None or dt.datetime.now(dt.UTC) - self._latest.at > _FRESH:
                 self._latest = self.read()
@@ -37,7 +40,7 @@ class OneAtATime:
 
 
 class HealthServer(ThreadingHTTPServer):
-    """Serves health at an address; what cannot be read is a 503, which Prometheus shows as down."""
+    """Serves health at an address. It answers 503 if health cannot be read; Prometheus then reports `up == 0`."""
 
     daemon_threads = True
 
@@ -60,11 +63,11 @@ class _Handler(BaseHTTPRequestHandler):
             elif path == "/":
                 self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page(self.server.read()).encode())
             else:
-                self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"There is / and /metrics.\n")
+                self._answer(HTTPStatus.NOT_FOUND, _TEXT, b"Not found. Available pages: / and /metrics.\n")
         except Exception:
-            # The reason may hold an address or a path that is not for everyone who can ask.
+            # The reason may contain an address or a path, which not every client may see.
             _log.exception("Health cannot be read")
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", b"Not known; see the log.\n")
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"Health cannot be read. See the log.\n")
 
     def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)
@@ -75,4 +78,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Who asks is not news."""
+        """Do not log requests."""

@@ -1,4 +1,4 @@
-"""Telling people what is wrong: faults and their folding, the words, and the way to the receivers. No Dagster here.
+"""Notifications: incidents, the text of messages, and their delivery. Nothing here depends on Dagster.
 
-Finding out what is wrong, in Dagster's records, is mta_pipeline.orchestration.automation.failure_scan' part.
+`mta_pipeline.orchestration.automation.failure_scan` detects failures in Dagster's records.
 """

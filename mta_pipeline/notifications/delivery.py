@@ -1,6 +1,6 @@
-"""The way to the receivers, through Apprise, and what is to be sent once one can be reached again.
+"""Delivers messages to receivers through Apprise, and keeps those that could not be sent.
 
-A receiver's URL holds its secrets, so nothing here says more of one than its place in the list and its kind.
+The URL of a receiver contains secrets. Messages and logs therefore show only its position in the list and its kind.
 """
 
 import logging
@@ -15,30 +15,30 @@ from pydantic import BaseModel, SecretStr
 from mta_pipeline.notifications.messages import Message
 
 SECONDS: Final = 30.0
-"""After so long no more is sent in one go; Dagster ends a tick at 60 s."""
+"""Time limit for sending in one tick. Dagster ends a tick after 60 s."""
 
 _ANSWER: Final = re.compile(r"error=(\d{3})\b")
 
 
 class ReceiversError(ValueError):
-    """MTA_NOTIFY cannot be used; the message says why, and nothing of what it holds."""
+    """MTA_NOTIFY cannot be used, or messages could not be sent. The message does not show the value of MTA_NOTIFY."""
 
 
 class Outbox(BaseModel):
-    """What each receiver is still to get; of one fault, only the newest word."""
+    """Unsent messages by receiver. Only the newest message of each incident is kept."""
 
     waiting: dict[str, dict[str, Message]] = {}
 
     def add(self, key: str, message: Message, receivers: Iterable[str]) -> None:
-        """A message about the fault of this key, to every receiver."""
+        """Queue a message about the incident with this key for every receiver. It replaces an older one."""
         for receiver in receivers:
             self.waiting.setdefault(receiver, {})[key] = message
 
     def send(self, receivers: "Receivers") -> tuple[int, dict[str, str]]:
-        """Send what is waiting, in order; a receiver that does not take one gets no more for now.
+        """Send the queued messages in order. After a failure, a receiver gets no more messages in this call.
 
         Returns:
-            How many messages were taken, and of the receivers that did not take one, why.
+            The number of messages that were sent, and the reason for each receiver with a failure.
         """
         until, taken, refused = time.monotonic() + SECONDS, 0, {}
         self.waiting = {name: kept for name, kept in self.waiting.items() if name in receivers.names}
@@ -57,10 +57,10 @@ class Outbox(BaseModel):
 
 
 class Receivers:
-    """Who gets messages: the URLs in MTA_NOTIFY, or in the file that it names.
+    """The receivers of messages: the URLs in MTA_NOTIFY, or in the file that it names.
 
     Raises:
-        ReceiversError: a URL is not one that Apprise knows, the file cannot be read, or Apprise is not installed.
+        ReceiversError: Apprise does not support a URL, the file cannot be read, or Apprise is not installed.
     """
 
     def __init__(self, notify: SecretStr) -> None:
@@ -70,16 +70,16 @@ class Receivers:
         for n, url in enumerate(urls, 1):
             server = apprise.Apprise()
             if not server.add(url):
-                raise ReceiversError(f"MTA_NOTIFY: URL {n} of {len(urls)} is not one that Apprise knows")
+                raise ReceiversError(f"MTA_NOTIFY: URL {n} of {len(urls)} is not supported by Apprise; correct it")
             self._servers[f"{n} ({url.partition('://')[0]})"] = server
 
     @property
     def names(self) -> list[str]:
-        """What receivers are called: their place in the list, and their kind."""
+        """The names of the receivers: position in the list and kind, such as `1 (json)`."""
         return list(self._servers)
 
     def send(self, receiver: str, message: Message) -> str | None:
-        """Send a message; returns why the receiver did not take it, or None if it did."""
+        """Send a message. Returns None if it was delivered, otherwise the reason."""
         apprise = _apprise()
         with apprise.LogCapture(level=logging.WARNING) as log:
             taken = self._servers[receiver].notify(
@@ -92,9 +92,9 @@ class Receivers:
 
 
 def _apprise() -> Any:
-    """Apprise, with its log kept to itself, and that of what it asks with: both may name what a URL holds."""
+    """Apprise, with its log and that of urllib3 limited: both may show the secrets in a URL."""
     try:
-        import apprise  # noqa: PLC0415  # only when there is something to send
+        import apprise  # noqa: PLC0415  # imported only when there is something to send
     except ImportError as error:
         raise ReceiversError("MTA_NOTIFY needs the extra `notify` (pip install 'mta-pipeline[notify]')") from error
     apprise.logger.propagate = False
@@ -110,8 +110,8 @@ def _urls(notify: str) -> list[str]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
-        raise ReceiversError("MTA_NOTIFY: it is no URL, and there is no file of that name that can be read") from None
+        raise ReceiversError("MTA_NOTIFY: this is neither a URL nor the name of a readable file") from None
     urls = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not urls:
-        raise ReceiversError("MTA_NOTIFY: there is no URL in the file")
+        raise ReceiversError("MTA_NOTIFY: the file contains no URL")
     return urls

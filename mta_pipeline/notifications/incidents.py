@@ -1,7 +1,7 @@
-"""What is wrong, since when, and what of it is worth a word: one when it starts, one when it is well again.
+"""Open incidents, and when to notify about them: at the start, when weeks are added, as a reminder, when resolved.
 
-A fault is a state, not an event: however many runs of a backfill fail, it is one. What each fault is called, and the
-sending, do not belong here.
+An incident is a state, not an event: all failed runs of a backfill are one incident. `messages` writes the texts,
+`delivery` sends them.
 """
 
 import datetime as dt
@@ -9,26 +9,26 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Final, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from mta_pipeline.weeks import contiguous_ranges, weeks_between
 
 NO_WEEK: Final = ""
-"""In place of a week, for what has none."""
+"""Stands for the week of a failure without one."""
 
 QUIET: Final = dt.timedelta(days=1)
-"""After a word about a fault, so long there is none but that it is well."""
+"""Minimum time between two notices about an incident. A notice that it is resolved does not wait."""
 
 REMINDERS: Final = 3
-"""How many times a fault that stays as it is gets mentioned again."""
+"""Maximum number of reminders for an incident that does not change."""
 
 LONGEST_CAUSE: Final = 600
 MAX_INCIDENTS: Final = 100
-"""Beyond that the oldest are forgotten: a cursor has to stay small."""
+"""Above this number, the oldest incidents are dropped, because the cursor must stay small."""
 
 
 class Kind(StrEnum):
-    """What kind of thing is at fault."""
+    """What failed: runs, a check, or the ticks of a sensor or schedule."""
 
     RUNS = "runs"
     CHECK = "check"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 class Occasion(StrEnum):
-    """Why there is a word about a fault."""
+    """The reason for a notice."""
 
     STARTED = "started"
     MORE = "more"
@@ -46,8 +46,8 @@ class Occasion(StrEnum):
 
 def _weeks(stored: Iterable[str]) -> set[str]:
     weeks: set[str] = set()
-    for stretch in stored:
-        first, _, last = stretch.partition("...")
+    for text in stored:
+        first, _, last = text.partition("...")
         weeks |= set(weeks_between(first, last)) if last else {first}
     return weeks
 
@@ -63,51 +63,56 @@ Weeks = Annotated[set[str], BeforeValidator(_weeks), PlainSerializer(_stored)]
 
 
 class Incident(BaseModel):
-    """One thing that is wrong, until all of it is well again."""
+    """A failure that persists until all of its parts and weeks are resolved.
+
+    Aliases are the field names in stored cursors, which must not change.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     kind: Kind
     subject: str
-    """Whose fault it is: `job weekly_ridership`, `feed/turnstile_file: reachable`, `sensor published_weeks`."""
+    """What failed: `job weekly_ridership`, `feed/turnstile_file: reachable`, `sensor published_weeks`."""
     since: dt.datetime
     lasting: bool
-    """Whether it is worth a reminder: a warning about a week's data is said once."""
+    """Whether there are reminders. A warning about the data of a week is sent once."""
     cause: str
     link: str
     """The path of a page in Dagster's UI."""
     wrong: dict[str, Weeks] = {}
-    """The weeks that are wrong, by the part of the subject (an asset of a job; a check has but itself)."""
-    told: dt.datetime | None = None
-    """When there was a word about it last."""
-    told_weeks: Weeks = set()
+    """The affected weeks by part of the subject. Parts of a job are its assets; a check is its only part."""
+    notified_at: dt.datetime | None = Field(default=None, alias="told")
+    """When the last notice was issued."""
+    notified_weeks: Weeks = Field(default=set(), alias="told_weeks")
     reminders: int = 0
 
     @property
     def key(self) -> str:
-        """What tells faults apart."""
+        """The key that identifies the incident: kind and subject."""
         return f"{self.kind} {self.subject}"
 
     @property
     def weeks(self) -> set[str]:
-        """All weeks that are wrong in some part; NO_WEEK among them if a part without weeks is."""
+        """The affected weeks of all parts. Contains NO_WEEK if a failure has no week."""
         return set().union(*self.wrong.values())
 
     @property
     def is_resolved(self) -> bool:
-        """Whether nothing of it is left."""
+        """Whether no part has an affected week."""
         return not any(self.wrong.values())
 
 
 class Notice(NamedTuple):
-    """A word about a fault: why, and the weeks it is about, NO_WEEK left out."""
+    """A notice to send about an incident: the reason, and the weeks that it is about, without NO_WEEK."""
 
-    fault: Incident
+    incident: Incident
     occasion: Occasion
     weeks: tuple[str, ...]
     at: dt.datetime
 
 
 class Incidents(BaseModel):
-    """All that is wrong, as far as it is known. Everything noted twice counts once."""
+    """All known incidents by key. Noting the same failure again changes nothing."""
 
     known: dict[str, Incident] = {}
 
@@ -123,50 +128,50 @@ class Incidents(BaseModel):
         link: str,
         lasting: bool = True,
     ) -> None:
-        """Something is wrong with these weeks in each of the parts; the latest cause and link stand."""
+        """Record a failure of these weeks in each of the parts. The newest cause and link replace the previous ones."""
         cause = " ".join(cause.split())
         cause = cause if len(cause) <= LONGEST_CAUSE else cause[: LONGEST_CAUSE - 1] + "…"
-        fault = Incident(kind=kind, subject=subject, since=at, lasting=lasting, cause=cause, link=link)
-        fault = self.known.setdefault(fault.key, fault)
-        fault.cause, fault.link, fault.lasting = cause, link, lasting
+        incident = Incident(kind=kind, subject=subject, since=at, lasting=lasting, cause=cause, link=link)
+        incident = self.known.setdefault(incident.key, incident)
+        incident.cause, incident.link, incident.lasting = cause, link, lasting
         for part in parts:
-            fault.wrong.setdefault(part, set()).update(weeks)
+            incident.wrong.setdefault(part, set()).update(weeks)
 
     def resolve(self, kind: Kind, parts: Collection[str], weeks: Collection[str], subject: str | None = None) -> None:
-        """These weeks of these parts are well, with whichever subject (or this one) they were wrong."""
-        for fault in self.known.values():
-            if fault.kind == kind and subject in (None, fault.subject):
-                for part in fault.wrong.keys() & parts:
-                    fault.wrong[part] -= set(weeks)
+        """Remove these weeks of these parts from all incidents of this kind, or from those of `subject` only."""
+        for incident in self.known.values():
+            if incident.kind == kind and subject in (None, incident.subject):
+                for part in incident.wrong.keys() & parts:
+                    incident.wrong[part] -= set(weeks)
 
     def pending(self, now: dt.datetime) -> Iterator[Notice]:
-        """What is worth a word now. It counts as told, and what is well is forgotten."""
-        for key, fault in list(self.known.items()):
-            if fault.is_resolved:
+        """The notices that are due now. Incidents are marked as notified, and resolved ones are removed."""
+        for key, incident in list(self.known.items()):
+            if incident.is_resolved:
                 del self.known[key]
-                if fault.told is not None:
-                    yield Notice(fault, Occasion.RESOLVED, _proper(fault.told_weeks), now)
+                if incident.notified_at is not None:
+                    yield Notice(incident, Occasion.RESOLVED, _real_weeks(incident.notified_weeks), now)
                 continue
-            occasion = _occasion(fault, now)
+            occasion = _occasion(incident, now)
             if occasion is None:
                 continue
-            fault.reminders += occasion is Occasion.STILL
-            fresh = fault.weeks - fault.told_weeks if occasion is Occasion.MORE else fault.weeks
-            fault.told, fault.told_weeks = now, fault.told_weeks | fault.weeks
-            yield Notice(fault, occasion, _proper(fresh), now)
+            incident.reminders += occasion is Occasion.STILL
+            weeks = incident.weeks - incident.notified_weeks if occasion is Occasion.MORE else incident.weeks
+            incident.notified_at, incident.notified_weeks = now, incident.notified_weeks | incident.weeks
+            yield Notice(incident, occasion, _real_weeks(weeks), now)
         for key in list(self.known)[:-MAX_INCIDENTS]:
             del self.known[key]
 
 
-def _occasion(fault: Incident, now: dt.datetime) -> Occasion | None:
-    if fault.told is None:
+def _occasion(incident: Incident, now: dt.datetime) -> Occasion | None:
+    if incident.notified_at is None:
         return Occasion.STARTED
-    if now - fault.told < QUIET:
+    if now - incident.notified_at < QUIET:
         return None
-    if fault.weeks - fault.told_weeks:
+    if incident.weeks - incident.notified_weeks:
         return Occasion.MORE
-    return Occasion.STILL if fault.lasting and fault.reminders < REMINDERS else None
+    return Occasion.STILL if incident.lasting and incident.reminders < REMINDERS else None
 
 
-def _proper(weeks: Iterable[str]) -> tuple[str, ...]:
+def _real_weeks(weeks: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(week for week in weeks if week != NO_WEEK))

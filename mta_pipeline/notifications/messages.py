@@ -1,4 +1,4 @@
-"""How a fault is put into words: what, which weeks, since when, the likely cause, where to look and what to do."""
+"""The text of notifications: what failed, weeks, start, likely cause, a link to the Dagster UI and what to do."""
 
 import re
 from typing import Final, Literal, NamedTuple
@@ -9,120 +9,126 @@ from mta_pipeline.notifications.incidents import Kind, Notice, Occasion
 from mta_pipeline.weeks import contiguous_ranges
 
 RANGES_NAMED: Final = 5
+"""Maximum number of week ranges that a message lists."""
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_REQUESTED: Final = re.compile(r"runs that (.+) asked for")
+"""The stored subject of runs that a sensor or schedule requested."""
 
 
 class Advice(NamedTuple):
-    """What a fault means and the first move."""
+    """The title of an incident, and what to do first."""
 
     what: str
     to_do: str
 
 
 _RUNS: Final = Advice(
-    "{subject}: failed, and is not tried again by itself",
-    "Read the failed step in the run's page. A bad file is the publisher's; a process that was killed or a full disk: "
-    "make room, then launch the same weeks again (complete ones are left alone).",
+    "{subject} failed",
+    "Dagster will not retry the run. Open it and read the failed step. If the file is bad, wait for the publisher to "
+    "correct it. If the process was killed or the disk is full, free memory or disk space, then launch the same weeks "
+    "again. Complete weeks are skipped.",
 )
-_CHECK: Final = Advice("check failed: {subject}", "Open the check's page: its metadata has the numbers.")
+_CHECK: Final = Advice("check failed: {subject}", "Open the check in the UI. Its metadata has the numbers.")
 _TICKS: Final = Advice(
-    "{subject}: its ticks fail",
-    "Open its page and read the last tick. Until it works again nothing it asks for is made.",
+    "{subject} fails on every tick",
+    "Open its page and read the error of the last tick. Until it succeeds, it requests no runs.",
 )
 
 _BY_CHECK: Final = {
     "newest_week_landed": Advice(
-        "freshness missed: the newest week is not in the lake",
-        "Look at the runs of that week, and whether the sensors and the daemon are on; then materialize the week.",
+        "data is late: the newest week is not in the lake",
+        "Check the runs of that week, and that the daemon and the sensors are on. Then materialize the week.",
     ),
     "no_week_left_out": Advice(
-        "freshness missed: weeks are missing or failed",
-        "The check lists them with their reasons; launch those that are missing, and wait for the publisher's "
-        "correction of those whose file is bad.",
+        "data is incomplete: weeks are missing or failed",
+        "The check lists the weeks with their reasons. Launch the missing weeks. If a file is bad, wait for the "
+        "publisher to correct it.",
     ),
     "reachable": Advice(
-        "the feed is out of reach",
-        "If it is down, wait: it is asked again by itself. If it refuses, correct MTA_FEED.",
+        "the feed is unreachable",
+        "If the feed is down, wait: the sensor retries automatically. If it refuses access, correct MTA_FEED or the "
+        "credentials.",
     ),
     "week_as_usual": Advice(
         "a week is unusual",
-        "Compare it with the news (storms, strikes, a pandemic) and with its rejects and coverage: if fewer turnstiles "
-        "or readings came in, the file may be incomplete. It blocks nothing.",
+        "Check for an external cause (storm, strike, pandemic), then the rejects and the coverage of the week. With "
+        "fewer turnstiles or readings than usual, the file may be incomplete. This check blocks nothing.",
     ),
     "complexes_as_usual": Advice(
-        "station complexes have fallen silent, or doubled",
-        "Look whether the station was closed or an event was on; otherwise at its turnstiles in the week's traffic.",
+        "station complexes with almost no riders, or about twice as many as usual",
+        "Check whether the station was closed or had an event. If not, look at its turnstiles in the week's traffic.",
     ),
     "complexes_read_in_time": Advice(
-        "station complexes whose turnstiles were all read late",
-        "Their riders come as one long interval, in no day's total. Nothing to do, unless it lasts.",
+        "station complexes without readings for two days",
+        "Their riders are in one long interval, which counts in no day's total. Act only if this repeats.",
     ),
     "booths_known": Advice(
-        "booths that nobody knows", "Add them to control_areas; until then their traffic has no complex."
+        "unknown booths", "Add the booths to control_areas. Until then, their traffic belongs to no station complex."
     ),
 }
 
 
 class Message(BaseModel):
-    """A message as receivers get it."""
+    """A message as it is sent to receivers."""
 
     tone: Literal["failure", "warning", "success"]
     title: str
     body: str
 
 
-def message(news: Notice, ui: str) -> Message:
-    """The message about a fault.
+def message(notice: Notice, ui: str) -> Message:
+    """The message for a notice.
 
     Args:
-        news: what to tell.
+        notice: the incident and the reason for the notice.
         ui: the address of Dagster's UI.
     """
-    fault = news.fault
-    advice = {Kind.RUNS: _RUNS, Kind.TICKS: _TICKS, Kind.CHECK: _CHECK}[fault.kind]
-    if fault.kind is Kind.CHECK:
-        advice = _BY_CHECK.get(fault.subject.rpartition(": ")[2], advice)
-    what = advice.what.format(subject=fault.subject)
+    incident = notice.incident
+    advice = {Kind.RUNS: _RUNS, Kind.TICKS: _TICKS, Kind.CHECK: _CHECK}[incident.kind]
+    if incident.kind is Kind.CHECK:
+        advice = _BY_CHECK.get(incident.subject.rpartition(": ")[2], advice)
+    subject = _REQUESTED.sub(r"runs requested by \1", incident.subject)
+    what = advice.what.format(subject=subject)
     what = {
         Occasion.STARTED: what,
         Occasion.MORE: f"{what}; more weeks",
-        Occasion.STILL: f"{what}; still so",
-        Occasion.RESOLVED: f"well again: {what}",
-    }[news.occasion]
-    lines = [f"What: {what} ({fault.subject})" if fault.subject not in what else f"What: {what}"]
-    if news.weeks:
-        lines.append(f"Weeks: {_named(news.weeks)}")
-    lines.append(f"Since: {fault.since:%Y-%m-%d %H:%M} UTC")
-    if news.occasion is Occasion.RESOLVED:
-        lines += [f"Until: {news.at:%Y-%m-%d %H:%M} UTC", f"Look: {ui}{fault.link}", "To do: nothing"]
+        Occasion.STILL: f"{what}; still unresolved",
+        Occasion.RESOLVED: f"resolved: {what}",
+    }[notice.occasion]
+    lines = [f"What: {what} ({subject})" if subject not in what else f"What: {what}"]
+    if notice.weeks:
+        lines.append(f"Weeks: {_list_ranges(notice.weeks)}")
+    lines.append(f"Since: {incident.since:%Y-%m-%d %H:%M} UTC")
+    if notice.occasion is Occasion.RESOLVED:
+        lines += [f"Until: {notice.at:%Y-%m-%d %H:%M} UTC", f"Link: {ui}{incident.link}", "To do: nothing"]
     else:
-        lines += [f"Likely cause: {without_credentials(fault.cause)}", f"Look: {ui}{fault.link}"]
+        lines += [f"Likely cause: {without_credentials(incident.cause)}", f"Link: {ui}{incident.link}"]
         lines.append(f"To do: {advice.to_do}")
-    tone: Literal["failure", "warning", "success"] = "failure" if fault.lasting else "warning"
+    tone: Literal["failure", "warning", "success"] = "failure" if incident.lasting else "warning"
     return Message(
-        tone="success" if news.occasion is Occasion.RESOLVED else tone,
+        tone="success" if notice.occasion is Occasion.RESOLVED else tone,
         title=f"mta_pipeline: {what}",
         body="\n".join(lines),
     )
 
 
 def trial(ui: str) -> Message:
-    """A message that says nothing but that messages arrive."""
+    """A test message, which shows that messages arrive."""
     return Message(
         tone="success",
-        title="mta_pipeline: a trial",
-        body=f"This is what it looks like when something is wrong; nothing is.\nLook: {ui}",
+        title="mta_pipeline: test message",
+        body=f"This is a test message. Nothing is wrong.\nLink: {ui}",
     )
 
 
 def without_credentials(text: str) -> str:
-    """The text with users and passwords of URLs hidden: what others' libraries say may hold them."""
+    """The text with the credentials in URLs masked, because error messages of libraries may contain them."""
     return _CREDENTIALS.sub("***@", text)
 
 
-def _named(weeks: tuple[str, ...]) -> str:
-    found = contiguous_ranges(weeks)
-    named = [first if first == last else f"{first} to {last}" for first, last in found[:RANGES_NAMED]]
-    rest = f" and {len(found) - RANGES_NAMED} more contiguous_ranges" if len(found) > RANGES_NAMED else ""
+def _list_ranges(weeks: tuple[str, ...]) -> str:
+    ranges = contiguous_ranges(weeks)
+    named = [first if first == last else f"{first} to {last}" for first, last in ranges[:RANGES_NAMED]]
+    rest = f" and {len(ranges) - RANGES_NAMED} more ranges" if len(ranges) > RANGES_NAMED else ""
     return f"{', '.join(named)}{rest}{f' ({len(weeks)} weeks)' if len(weeks) > 1 else ''}"

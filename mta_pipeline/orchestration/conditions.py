@@ -1,6 +1,6 @@
-"""When an asset or a check is due: automation conditions, each clause argued. Sensors and schedules are elsewhere.
+"""Automation conditions: when an asset or a check is due, with the reason for each clause.
 
-They are asked at every tick, for each asset and for all of its weeks at once.
+Dagster evaluates them at every tick, for all weeks of an asset at once.
 """
 
 from typing import Any
@@ -13,35 +13,35 @@ Condition = dg.AutomationCondition
 
 
 def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg.AutomationCondition[Any]:
-    """For a table with weeks: due for whichever weeks of the calendar have an input that was renewed.
+    """For a table with weeks: a week is due when one of its inputs was updated, in any week of the calendar.
 
-    It is Dagster's `eager` with changes, clause by clause:
+    It is Dagster's `eager` with changes:
 
-    - `any_deps_match(newly_updated)`: a week is due when one of its inputs was renewed,
-    - `since newly_updated`: unless the table was made after that. Eager leaves this to the tick, and forgets an input
-      that was renewed between two ticks, just after the table was made,
-    - `since newly_requested`: and unless it was asked for after that, even if the run failed: a fault that stays would
-      fail runs for ever. A failed week is taken up by the schedule's next sweep, or by hand.
-    - `any_deps_match(will_be_requested)`: a table and its inputs are made in one run.
-    - `missing & newly_missing`: so is one that is not there; new weeks of the calendar become missing, and at the very
-      first tick all that are missing do: whoever turns the automation on after weeks have landed gets what hangs on
-      them. One that another run has made meanwhile is missing no more.
-    - no `in_latest_time_window`, which eager has: files come late, are published again, and fourteen years of them are
-      loaded after the fact.
-    - `not any_deps_missing`, but for those it `can_do_without`: a week waits for its inputs. Traffic can do without
-      readings of the week before, which may never have been published; when they come, it is renewed.
-    - `not any_deps_in_progress`: it would read what is about to be replaced, and be due again at once.
-    - `not in_progress`: two runs over the same week at once help nobody.
-    - no failed blocking check on an input, which eager does not ask: a week whose lines do not add up must not become
-      ridership in another run either. A check that never ran does not count: weeks from before it was written, or that
-      were found complete in a lake, would never be renewed.
+    - `any_deps_match(newly_updated)`: a week is due when one of its inputs was updated.
+    - `since newly_updated`: it is not due if the table was materialized after the update. `eager` compares ticks only,
+      and misses an input that was updated between two ticks, just after the table.
+    - `since newly_requested`: it is not due if it was requested after the update, even if that run failed. Otherwise a
+      persistent failure would cause failing runs forever. The weekly schedule or a user retries a failed week.
+    - `any_deps_match(will_be_requested)`: a table is materialized in the same run as its inputs.
+    - `missing & newly_missing`: a missing week is due. New weeks of the calendar become missing, and at the first tick
+      all missing weeks do. Weeks that landed before automation was turned on are therefore processed. A week that
+      another run materialized meanwhile is no longer missing.
+    - no `in_latest_time_window`, unlike `eager`: files arrive late, are published again, and years of them are
+      backfilled.
+    - `not any_deps_missing`, except for `can_do_without`: a week waits for its inputs. Traffic does not wait for the
+      readings of the week before, which may never be published. If they arrive, traffic is rebuilt.
+    - `not any_deps_in_progress`: the week would read input that is about to be replaced, and be due again at once.
+    - `not in_progress`: two runs over the same week at once are useless.
+    - no failed blocking check on an input, unlike `eager`: a week whose lines do not add up must not become ridership
+      in a later run either. A check that never ran does not count as failed. Otherwise weeks from before the check
+      existed, or that were found complete in the lake, would never be rebuilt.
 
     Args:
         can_do_without: inputs that may be missing.
     """
     missing = Condition.any_deps_missing()
     return (
-        _renewed_input()
+        _updated_input()
         & ~(missing if can_do_without is None else missing.ignore(can_do_without))
         & _nothing_in_progress()
         & ~Condition.any_deps_match(Condition.any_checks_match(Condition.check_failed(), blocking_only=True))
@@ -49,32 +49,32 @@ def follows_its_inputs(*, can_do_without: dg.AssetSelection | None = None) -> dg
 
 
 def once_its_inputs_are_done(*, can_do_without: dg.AssetSelection | None = None) -> dg.AutomationCondition[Any]:
-    """For a table without weeks: due when weeks of its inputs were renewed and no more of them are under way.
+    """For a table without weeks: due when inputs were updated and no week of an input is in progress.
 
-    - a renewed input, since the table was last asked for: as above; any week of an input counts.
-    - `not any_deps_in_progress`: not while any week of an input is in a run: one run after a backfill, not one a week.
-    - `all_deps_match(not missing)`: each input has something, be it one week, but for those it `can_do_without`. Not
-      `any_deps_missing`: weeks that were never published are missing for good.
+    - an updated input since the last request, as in `follows_its_inputs`. Any week of an input counts.
+    - `not any_deps_in_progress`: a backfill leads to one run at its end, not to one run per week.
+    - `all_deps_match(not missing)`: each input has at least one week, except for `can_do_without`. `any_deps_missing`
+      does not fit, because weeks that were never published stay missing.
 
     Args:
-        can_do_without: inputs of which there may be nothing at all.
+        can_do_without: inputs that may have no data at all.
     """
-    something = Condition.all_deps_match(~Condition.missing())
+    has_inputs = Condition.all_deps_match(~Condition.missing())
     if can_do_without is not None:
-        something = something.ignore(can_do_without)
-    return _renewed_input() & _nothing_in_progress() & something
+        has_inputs = has_inputs.ignore(can_do_without)
+    return _updated_input() & _nothing_in_progress() & has_inputs
 
 
 def when_missing() -> dg.AutomationCondition[Any]:
-    """For a table that is made from nothing but the project itself: due while there is none, asked for once."""
+    """For a table that comes with the project: due while it is missing. It is requested only once."""
     return _is_missing() & ~Condition.in_progress()
 
 
-def _renewed_input() -> dg.AutomationCondition[Any]:
-    # Bare, for `since` to know the moments: of what happened between two ticks it takes the later one.
-    renewed = Condition.any_deps_match(Condition.newly_updated())
-    unanswered = renewed.since(Condition.newly_updated()) & renewed.since(Condition.newly_requested())
-    return _is_missing() | unanswered | Condition.any_deps_match(Condition.will_be_requested())
+def _updated_input() -> dg.AutomationCondition[Any]:
+    # Each `since` gets a plain condition: of two events between the same ticks, it then uses the later one.
+    updated = Condition.any_deps_match(Condition.newly_updated())
+    outdated = updated.since(Condition.newly_updated()) & updated.since(Condition.newly_requested())
+    return _is_missing() | outdated | Condition.any_deps_match(Condition.will_be_requested())
 
 
 def _is_missing() -> dg.AutomationCondition[Any]:
@@ -86,8 +86,8 @@ def _nothing_in_progress() -> dg.AutomationCondition[Any]:
 
 
 def several_times_a_day() -> dg.AutomationCondition[Any]:
-    """For a standing check, whose answer changes with time alone: at 3, 9, 15 and 21 o'clock in New York.
+    """For a standing check, whose result changes with time alone: at 03:00, 09:00, 15:00 and 21:00 in New York.
 
-    - `not in_progress`: one that takes long must not be asked for twice.
+    - `not in_progress`: a slow check must not be requested twice.
     """
     return Condition.cron_tick_passed("0 3,9,15,21 * * *", NEW_YORK) & ~Condition.in_progress()

@@ -1,24 +1,26 @@
-"""Dagster's event log in SQLite with connections that stay open, for a process that does runs itself.
+"""Dagster's SQLite event log with connections that stay open, for a process that executes runs itself.
 
-Dagster's own opens several for each event, which over the history's weeks costs more than their ridership does. Files
-and rows are the same: any other process, such as the UI, reads and writes them as ever. What is logged does not belong
-here.
+Dagster's own event log opens several connections per event. Over all weeks, that costs more than computing their
+ridership. Files and rows are the same, so other processes, such as the UI, can read and write them as usual.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
+from mta_pipeline.orchestration.dagster_internals import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
+    SqliteEventLogStorage,
+)
+
 
 def with_open_connections(instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    """The same records, their event log's connections kept open; the instance itself if it is not of SQLite files."""
+    """The same instance with persistent event log connections. Unchanged if it does not use SQLite files."""
     storage = instance.get_ref().storage_data if instance.is_persistent else None
     if storage is None or storage.class_name != DagsterSqliteStorage.__name__:
         return instance
@@ -27,7 +29,7 @@ def with_open_connections(instance: dg.DagsterInstance) -> dg.DagsterInstance:
 
 
 class OpenSqliteStorage(DagsterSqliteStorage):
-    """Dagster's records in SQLite, with an event log whose connections stay open."""
+    """Dagster's SQLite storage with an event log whose connections stay open."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
@@ -37,12 +39,12 @@ class OpenSqliteStorage(DagsterSqliteStorage):
     def from_config_value(  # type: ignore[override]  # as Dagster itself does
         cls, inst_data: ConfigurableClassData, config_value: dict[str, str]
     ) -> "OpenSqliteStorage":
-        """What Dagster makes it with."""
+        """Create the storage from its configuration, as Dagster requires."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
 class OpenSqliteEventLog(SqliteEventLogStorage):
-    """The event log: one connection per file, which a lock gives to one thread at a time."""
+    """The event log with one connection per file. A lock gives it to one thread at a time."""
 
     def __init__(self, base_dir: str) -> None:
         self._engines: dict[str, Engine] = {}
@@ -64,7 +66,7 @@ class OpenSqliteEventLog(SqliteEventLogStorage):
                 yield connection
 
     def has_table(self, table_name: str) -> bool:
-        """Whether the log has the table; one that it has once it keeps."""
+        """Whether the log has the table. Positive answers are cached."""
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables

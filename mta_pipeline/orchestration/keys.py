@@ -1,44 +1,37 @@
-"""Names that Dagster and its users know things by: assets, checks, jobs, tags and pools.
+"""Names of assets, checks, jobs, tags and pools.
 
-They are stored in records and configuration, so none of them may change.
+They are stored in Dagster's records and in users' configuration, so they must not change.
 """
 
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from mta_pipeline.lake.raw import RAW
 from mta_pipeline.lake.raw_files import RAW_TABLE
-from mta_pipeline.lake.raw_pages import RAW
 from mta_pipeline.schema import Table
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    TURNSTILE_READINGS,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-)
+from mta_pipeline.tables import RIDERSHIP, STAGED
 
 if TYPE_CHECKING:
     from mta_pipeline.sources.socrata.dataset import SodaDataSet
 
 
 def asset_key(table: Table) -> dg.AssetKey:
-    """The asset of a table: its layer and name."""
+    """The asset key of a table: its layer and name."""
     return dg.AssetKey([table.layer, table.name])
 
 
 def raw_key(data_set: "SodaDataSet") -> dg.AssetKey:
-    """The asset of a data set's pages."""
+    """The asset key of the pages of a data set."""
     return dg.AssetKey([RAW, data_set.table])
 
 
 FEED_KEY: Final = dg.AssetKey(["feed", "turnstile_file"])
 RAW_KEY: Final = dg.AssetKey(RAW_TABLE)
 REPORT_KEY: Final = dg.AssetKey(["report", "ridership_report"])
-WEEKLY_KEYS: Final = (
-    RAW_KEY,
-    *map(asset_key, (TURNSTILE_READINGS, TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)),
-)
+WEEKLY_KEYS: Final = (RAW_KEY, *map(asset_key, (*STAGED, *RIDERSHIP)))
+"""The assets that one weekly file becomes."""
+
 # --- jobs ---
 
 REFERENCE_JOB: Final = "reference_tables"
@@ -53,7 +46,7 @@ REACHABLE: Final = "reachable"
 NO_WEEK_LEFT_OUT: Final = "no_week_left_out"
 NEWEST_WEEK_LANDED: Final = "newest_week_landed"
 CARRY_IN_PRESENT: Final = "carry_in_present"
-"""It fails in the first week of every lake, too: nobody is told of it. NO_WEEK_LEFT_OUT tells of gaps."""
+"""It also fails in the first week of every lake, so there are no notifications. NO_WEEK_LEFT_OUT reports gaps."""
 WEEK_AS_USUAL: Final = "week_as_usual"
 COMPLEXES_AS_USUAL: Final = "complexes_as_usual"
 COMPLEXES_READ_IN_TIME: Final = "complexes_read_in_time"
@@ -61,17 +54,17 @@ COMPLEXES_READ_IN_TIME: Final = "complexes_read_in_time"
 # --- tags, pools and metadata ---
 
 COMPLETE_WEEKS: Final = "mta_pipeline/complete_weeks"
-"""The tag of a run that selects how to treat complete weeks: SKIP them, or REDO them (the default)."""
+"""Run tag that selects how to treat complete weeks: SKIP them, or REDO them (the default)."""
 SKIP: Final = "leave"
 REDO: Final = "redo"
 FAILED_WEEKS: Final = "failed_weeks"
-"""Metadata of a failed step: its bad weeks and why, so that a runner can go on without them."""
+"""Metadata of a failed step: the failed weeks with reasons. The terminal command continues without these weeks."""
 WEEKS_POOL: Final = "weeks"
-"""Of the runs that go through weeks, one at a time: of two over the same weeks, one might be refused half-way. See
+"""Only one run at a time processes weeks, because one of two runs over the same weeks could be refused halfway. See
 dagster.yaml."""
 WAREHOUSE_POOL: Final = "warehouse"
-"""One run at a time brings the warehouse up to date: two would load a week twice, in whatever order."""
+"""Only one run at a time updates the warehouse, because two could load the same week twice, in any order."""
 MEMORY_TAG: Final = "run-container/memory"
-"""Memory a run's container may use before it is killed: a number and m or g, as in 1500m or 2g."""
+"""Memory limit of a run's container, above which it is killed: a number and m or g, as in 1500m or 2g."""
 CPUS_TAG: Final = "run-container/cpus"
-"""Processors a run's container may keep busy, as in 2 or 0.5."""
+"""CPU limit of a run's container, as in 2 or 0.5."""

@@ -1,7 +1,6 @@
-"""Working ahead: what comes next is computed in threads while its predecessor is written and recorded.
+"""Prefetching: the next items are computed in threads while the current one is written and recorded.
 
-Polars, hashing and unpacking leave the interpreter to others, so a run over many weeks keeps two cores busy. What is
-computed does not belong here.
+Polars, hashing and unpacking release the GIL, so a run over many weeks keeps two cores busy.
 """
 
 from collections import deque
@@ -14,17 +13,17 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 AT_MOST: Final = 2
-"""How many are under way beside the one in hand: memory grows with each, and two keep two cores busy."""
+"""Maximum number of items in progress besides the current one. Each takes memory; two keep two cores busy."""
 
 
 def prefetch(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[Future[_Result]]:
-    """Work on the items: a future for each, in order, while those after the one in hand are begun already.
+    """Apply `work` to the items in threads. Yields a future per item, in order.
 
-    Items are taken in the caller's thread, at most `AT_MOST` before their turn, and context variables are as there.
-    Whoever stops listening waits for what is under way.
+    Items are taken in the caller's thread, at most `AT_MOST` ahead of the current one. Each call runs in a copy of the
+    caller's context. If the caller stops iterating, calls in progress are awaited and the others are cancelled.
     """
     in_progress: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(AT_MOST, thread_name_prefix="ahead") as pool:
+    with ThreadPoolExecutor(AT_MOST, thread_name_prefix="prefetch") as pool:
         try:
             for item in items:
                 in_progress.append(pool.submit(copy_context().run, work, item))

@@ -1,6 +1,6 @@
-"""What Dagster's records say of weeks: which are on their way into the lake, which attempts ended, and how.
+"""Reads Dagster's records about weeks: which are in progress, and how the last attempts ended.
 
-Whether a week is in the lake is asked of the lake, not here.
+The lake itself says which weeks it holds, see `lake.completeness`.
 """
 
 import datetime as dt
@@ -8,16 +8,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
-from dagster._core.storage.tags import (
+
+from mta_pipeline.lake.discovery import Attempt
+from mta_pipeline.orchestration.dagster_internals import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
+    CheckedMaterialization,
 )
-
-from mta_pipeline.lake.discovery import Attempt
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.weeks import weeks_between
 
@@ -28,20 +26,20 @@ _IN_PROGRESS: Final = (
     dg.DagsterRunStatus.STARTED,
 )
 _ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-_RUNS_LOOKED_BACK: Final = 200
-_FIRST_OF_ALL: Final = dt.datetime.fromtimestamp(0, dt.UTC)
+_MAX_RUNS: Final = 200
+_EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
-def range_tags(stretch: tuple[str, str]) -> dict[str, str]:
-    """The tags that make a run cover the weeks from the first to the last."""
-    first, last = stretch
+def range_tags(weeks: tuple[str, str]) -> dict[str, str]:
+    """The tags that make a run cover the weeks from the first to the last, both included."""
+    first, last = weeks
     if first == last:
         return {PARTITION_NAME_TAG: first}
     return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
 
 
 def weeks_of(run: dg.DagsterRun) -> list[str]:
-    """The weeks that a run covers, by its tags."""
+    """The weeks that a run covers, according to its tags."""
     if PARTITION_NAME_TAG in run.tags:
         return [run.tags[PARTITION_NAME_TAG]]
     if ASSET_PARTITION_RANGE_START_TAG in run.tags:
@@ -50,7 +48,7 @@ def weeks_of(run: dg.DagsterRun) -> list[str]:
 
 
 def in_progress(instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str]) -> set[str]:
-    """The weeks that runs in the queue or in progress will materialize of an asset, which these jobs contain."""
+    """The weeks of an asset that queued or started runs will materialize. `jobs` are the jobs with this asset."""
     runs = instance.get_runs(dg.RunsFilter(statuses=list(_IN_PROGRESS)))
     return {week for run in runs if _materializes(run, key, jobs) for week in weeks_of(run)}
 
@@ -58,22 +56,22 @@ def in_progress(instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection
 def last_attempts(
     instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str], weeks: Collection[str]
 ) -> dict[str, Attempt]:
-    """How the last ended run over each of these weeks ended; those that no recent run covered are left out."""
-    records = instance.get_run_records(dg.RunsFilter(statuses=list(_ENDED)), limit=_RUNS_LOOKED_BACK)
+    """The result of the last ended run for each of these weeks. Weeks without a recent run are left out."""
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(_ENDED)), limit=_MAX_RUNS)
     found: dict[str, Attempt] = {}
     for record in records:
         run = record.dagster_run
         ours = [week for week in weeks_of(run) if week in weeks and week not in found]
         if ours and _materializes(run, key, jobs):
             refused = _refused(instance, run)
-            ended = _FIRST_OF_ALL if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC)
+            ended = _EPOCH if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC)
             found |= {week: Attempt(ended, refused.get(week)) for week in ours}
     return found
 
 
 def refusals(instance: dg.DagsterInstance, weeks: Collection[str]) -> dict[str, str]:
-    """Why the file of each of these weeks could not be used, by the last run that said so."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=_RUNS_LOOKED_BACK)
+    """Why the file of each of these weeks could not be used, from the last failed run that gave a reason."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=_MAX_RUNS)
     found: dict[str, str] = {}
     for run in runs if weeks else ():
         if any(week in weeks for week in weeks_of(run)):
@@ -83,15 +81,15 @@ def refusals(instance: dg.DagsterInstance, weeks: Collection[str]) -> dict[str, 
 
 def latest_materializations(
     instance: dg.DagsterInstance, key: dg.AssetKey, weeks: Collection[str]
-) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
-    """What a check's result of these weeks is about: one that does not say so counts as outdated."""
+) -> dict[str, CheckedMaterialization]:
+    """The latest materialization by week, for check results. Dagster shows results without it as outdated."""
     storage = instance.event_log_storage
     ids = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(weeks))
     if not ids:
         return {}
     wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(ids.values()))
     return {
-        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+        record.partition_key: CheckedMaterialization(
             storage_id=record.storage_id, run_id=record.event_log_entry.run_id, timestamp=record.timestamp
         )
         for record in instance.fetch_materializations(wanted, limit=len(ids)).records
@@ -104,7 +102,7 @@ def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -
 
 
 def _refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[str, str]:
-    """The weeks whose file a run could not use, with the reasons it gave."""
+    """The weeks whose file a run could not use, with reasons."""
     reasons: dict[str, str] = {}
     if run.status == dg.DagsterRunStatus.FAILURE:
         for metadata in _failures(instance, run.run_id):

@@ -1,6 +1,6 @@
-"""The weeks of one run: go through all of them, keep what is good, and fail at the end for what is not.
+"""Outcomes of the weeks of one run: process all weeks, keep the good ones, and fail at the end if one failed.
 
-One bad file must not keep the other weeks of a range from landing, nor may it pass in silence.
+One bad file must not keep the other weeks of a range from landing, and the run must still fail.
 """
 
 from dataclasses import dataclass, field
@@ -10,36 +10,35 @@ import dagster as dg
 
 from mta_pipeline.lake.completeness import is_made_from
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
 
-UP_TO_DATE: Final = "complete, left as it is"
+UP_TO_DATE: Final = "complete, skipped"
 
 
 def skips_complete_weeks(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run goes on where another stopped. Materializing a week by hand does it anew."""
+    """Whether the run skips complete weeks. A manual materialization rebuilds them."""
     return context.run.tags.get(COMPLETE_WEEKS) == SKIP
 
 
-def is_up_to_date(
-    context: dg.AssetExecutionContext, lake_root: str, week: str, origin: str | None, *tables: Table
-) -> bool:
-    """Whether the run leaves these tables of a week as they are, since they are made from what they would be now."""
-    return skips_complete_weeks(context) and origin is not None and is_made_from(lake_root, week, origin, *tables)
+def is_up_to_date(context: dg.AssetExecutionContext, lake: Lake, week: str, origin: str | None, *tables: Table) -> bool:
+    """Whether the run skips these tables of a week, because they are made from the current input already."""
+    return skips_complete_weeks(context) and origin is not None and is_made_from(lake.lake_root, week, origin, *tables)
 
 
 @dataclass
 class FailedWeeks:
-    """Weeks whose file cannot be used, gathered while the others go on."""
+    """Collects weeks whose file cannot be used, while the run processes the others."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, context: dg.AssetExecutionContext, week: str, error: Exception) -> None:
-        """Note a week that failed for good: trying again without a change would not help."""
+        """Record and log a week that failed with an error that a retry cannot solve."""
         self.reasons[week] = str(error)
         context.log.error(f"week {week} failed: {error}")
 
     def raise_if_any(self) -> None:
-        """Fail the step, not to be retried, naming every week with its file and reason."""
+        """Fail the step without retries if a week failed. The message names every week with file and reason."""
         if self.reasons:
             raise dg.Failure(
                 description="\n".join(f"week {week}: {reason}" for week, reason in self.reasons.items()),

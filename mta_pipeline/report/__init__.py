@@ -1,5 +1,6 @@
-"""The report: one HTML page over the marts, for people, and its main charts as small pictures.
+"""The report: one HTML page over the marts, and its main charts as small pictures.
 
-`figures` takes what is shown from the marts, `charts` draws it, `page` puts it together. Nothing is read or written
-here, and dagster is never imported; jinja2 and vl_convert are slow to import and imported when a page is made.
+`figures` computes the numbers from the marts, `charts` draws them, and `page` assembles the page. The package reads
+and writes no tables and never imports dagster. It imports jinja2 and vl_convert, which are slow to import, only where
+it renders a page.
 """

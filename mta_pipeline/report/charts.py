@@ -1,7 +1,7 @@
-"""The report's charts: a Vega-Lite specification each, drawn as SVG for the page, and that as PNG for the catalogue.
+"""The report's charts: Vega-Lite specifications, rendered as SVG for the page and as PNG for Dagster's catalogue.
 
-What is shown comes from figures; nothing is computed here but labels. Colours are Okabe and Ito's, which colour-blind
-people tell apart: blue is exits and orange entries, everywhere.
+`figures` provides the data; only labels are made here. The colours are by Okabe and Ito and suit colour-blind people:
+exits are always blue, entries always orange.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ Chart = Mapping[str, Any]
 """A Vega-Lite specification."""
 
 WIDE, NARROW = 760, 340
-"""Widths, in pixels, of a chart on a desk and on a phone."""
+"""Widths of a chart in pixels on a desktop screen and on a phone."""
 
 NAMES: Final = {"exits": "exits", "entries": "entries, without OMNY taps"}
 COLOURS: Final = {"exits": "#0072b2", "entries": "#e69f00"}
@@ -43,25 +43,25 @@ _CONFIG: Final = {
     },
     "legend": {"labelColor": _INK, "labelFontSize": 13, "orient": "top", "title": None, "titleColor": _INK},
 }
-_HOVERED: Final = {"field": "said"}
-"""The words of a mark: what a screen reader reads and the page shows on a touch."""
+_DESCRIPTION: Final = {"field": "description"}
+"""The text of a mark, for screen readers and for the tooltip."""
 
 _PICTURE_WIDTH, _PICTURE_BYTES, _PICTURE_COLOURS = 740, 30_000, 48
 
 
 def svg(chart: Chart, prefix: str) -> str:
-    """The chart as an SVG element; its ids are the prefix and a number, so that charts can share a page."""
+    """Render the chart as an SVG element. The prefix makes its ids unique on the page."""
     import vl_convert  # noqa: PLC0415  # slow to start
 
     drawn = vl_convert.vegalite_to_svg({"$schema": _SCHEMA, "config": _CONFIG, **chart}, vl_version=_VEGA_LITE)
-    # Vega counts ids through the life of a process: the same chart shall give the same words each time.
+    # Vega numbers ids per process. Renumber them, so that the same chart always gives the same text.
     for n, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', drawn))):
         drawn = re.sub(rf'(\bid="|url\(#){re.escape(name)}(["\)])', rf"\g<1>{prefix}-{n}\g<2>", drawn)
     return drawn
 
 
 def png(drawn: str) -> bytes:
-    """A chart's SVG as a picture for Dagster's catalogue: at most 740 pixels wide and 30 KB."""
+    """Convert a chart's SVG to a PNG for Dagster's catalogue: at most 740 pixels wide and 30 KB."""
     import vl_convert  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
 
@@ -77,7 +77,7 @@ def png(drawn: str) -> bytes:
 
 
 def ridership(riders: Ridership, span: Span, width: int) -> Chart:
-    """Entries and exits over time; what is not known is a gap in the line, missing weeks are marked."""
+    """Draw entries and exits over time. Unknown values are gaps in the line, and missing weeks are marked."""
     step = dt.timedelta(days=7 if riders.is_weekly else 1)
     points, moments = [], []
     for row in riders.points.iter_rows(named=True):
@@ -86,7 +86,7 @@ def ridership(riders: Ridership, span: Span, width: int) -> Chart:
         points += [{**on, "register": NAMES[register], "people": row[register]} for register in REGISTERS]
         known = [f"{row[register]:,.0f} {NAMES[register]}" for register in REGISTERS if row[register] is not None]
         when = f"{start:week of %a %-d %b %Y}" if riders.is_weekly else f"{start:%a %-d %b %Y}"
-        moments.append({**on, "said": f"{when}: {'; '.join(known) or 'not known'}"})
+        moments.append({**on, "description": f"{when}: {'; '.join(known) or 'not known'}"})
     time = {"type": "temporal", "scale": {"type": "utc"}, "title": None}
     x = {**time, "field": "start", "axis": {"grid": False, "tickCount": max(2, width // 110), "labelOverlap": True}}
     people = {
@@ -109,14 +109,14 @@ def ridership(riders: Ridership, span: Span, width: int) -> Chart:
             {
                 "data": {"values": moments},
                 "mark": {"type": "rect", "color": "transparent"},
-                "encoding": {"x": x, "x2": {"field": "end"}, "description": _HOVERED},
+                "encoding": {"x": x, "x2": {"field": "end"}, "description": _DESCRIPTION},
             },
         ],
     }
 
 
 def _series(width: int) -> Chart:
-    """Colour by register, with a legend that fits."""
+    """Colour by register, with a legend that fits the width."""
     return {
         "field": "register",
         "scale": {"domain": list(NAMES.values()), "range": [COLOURS[register] for register in NAMES]},
@@ -125,14 +125,14 @@ def _series(width: int) -> Chart:
 
 
 def _gaps(span: Span, time: Mapping[str, Any]) -> list[Chart]:
-    """Bands over contiguous ranges of missing weeks."""
+    """Bands over the contiguous ranges of missing weeks."""
     if not span.missing:
         return []
     bands = [
         {
             "start": first.isoformat(),
             "end": (last + dt.timedelta(days=1)).isoformat(),
-            "said": f"{first:%-d %b %Y} to {last:%-d %b %Y}: not in the lake",
+            "description": f"{first:%-d %b %Y} to {last:%-d %b %Y}: not in the lake",
         }
         for first, last in span.missing
     ]
@@ -143,20 +143,20 @@ def _gaps(span: Span, time: Mapping[str, Any]) -> list[Chart]:
             "encoding": {
                 "x": {**time, "field": "start"},
                 "x2": {"field": "end"},
-                "description": _HOVERED,
+                "description": _DESCRIPTION,
             },
         }
     ]
 
 
 def hours(of_week: pl.DataFrame, register: str, width: int) -> Chart:
-    """People through the subway in each hour of an average week, Monday on top; hours that are not known are grey."""
+    """Draw people in the subway in each hour of an average week, with Monday on top. Unknown hours are grey."""
     cells = [
         {
             "weekday": WEEKDAYS[row["weekday"] - 1],
             "hour": row["hour"],
             "people": row[register],
-            "said": f"{WEEKDAYS[row['weekday'] - 1]} {row['hour']}:00 to {row['hour'] + 1}:00: "
+            "description": f"{WEEKDAYS[row['weekday'] - 1]} {row['hour']}:00 to {row['hour'] + 1}:00: "
             + ("not known" if row[register] is None else f"{row[register]:,.0f} {NAMES[register]}"),
         }
         for row in of_week.iter_rows(named=True)
@@ -186,28 +186,28 @@ def hours(of_week: pl.DataFrame, register: str, width: int) -> Chart:
                     "direction": "horizontal",
                     "format": "~s",
                     "gradientLength": min(width - 80, 300),
-                    "title": f"{NAMES[register]}, people per hour",
+                    "title": f"{NAMES[register]} (people per hour)",
                     "titleFontWeight": "normal",
                     "titleLimit": 320,
                 },
             },
-            "description": _HOVERED,
+            "description": _DESCRIPTION,
         },
     }
 
 
 def radius(width: int) -> float:
-    """The radius, in pixels, of the circle of the busiest place of all hours, on a map of that width."""
+    """Return the radius in pixels of the largest circle (over all hours) on a map of this width."""
     return width / 18
 
 
 def most_people(places: Places, register: str) -> int:
-    """The most people that any place has in any hour, at least 1."""
+    """Return the largest number of people of any place in any hour, at least 1."""
     return max((n or 0 for day in places.people[register] for hour in day for n in hour), default=0) or 1
 
 
 def place_map(places: Places, station_complexes: pl.DataFrame, register: str, at: tuple[int, int], width: int) -> Chart:
-    """People at each place in one hour as circles, area by number, over all of those boroughs' stations as dots."""
+    """Draw the people at each place in one hour as circles, with area by number, over all stations of the boroughs."""
     weekday, hour = at
     people = places.people[register][weekday][hour]
     stations = places.stations.with_columns(people=pl.Series(people, dtype=pl.Int64))
@@ -217,7 +217,8 @@ def place_map(places: Places, station_complexes: pl.DataFrame, register: str, at
             "longitude": row["longitude"],
             "latitude": row["latitude"],
             "people": row["people"] or 0,
-            "said": f"{row['label']}: " + ("not known" if row["people"] is None else f"{row['people']:,} {register}"),
+            "description": f"{row['label']}: "
+            + ("not known" if row["people"] is None else f"{row['people']:,} {register}"),
         }
         for row in shown.iter_rows(named=True)
     ]
@@ -257,14 +258,14 @@ def place_map(places: Places, station_complexes: pl.DataFrame, register: str, at
                 "encoding": {
                     **point,
                     "size": {"field": "people", "type": "quantitative", "scale": size, "legend": None},
-                    "description": _HOVERED,
+                    "description": _DESCRIPTION,
                 },
             },
         ],
     }
 
 
-# Where there is room beside the stations.
+# The labels are where the stations leave room.
 _BOROUGHS: Final = [
     {"name": "Manhattan", "latitude": 40.8, "longitude": -74.012},
     {"name": "Bronx", "latitude": 40.882, "longitude": -73.845},
@@ -274,13 +275,13 @@ _BOROUGHS: Final = [
 
 
 def movers(moved: Movers, width: int) -> Chart:
-    """Change of exits by complex as bars, and of entries as ticks beside them."""
+    """Draw the change of exits by complex as bars, and the change of entries as diamonds."""
     rows = [
         {
             "label": row["label"],
             "register": NAMES[register],
             "change": row[f"{register}_change"],
-            "said": f"{row['label']}: {row[f'{register}_change']:+.1%} {NAMES[register]}",
+            "description": f"{row['label']}: {row[f'{register}_change']:+.1%} {NAMES[register]}",
         }
         for row in moved.rows.iter_rows(named=True)
         for register in REGISTERS
@@ -294,7 +295,7 @@ def movers(moved: Movers, width: int) -> Chart:
         "title": None,
         "axis": {"labelLimit": 130 if narrow else 270, "ticks": False, "labelPadding": 8},
     }
-    x: dict[str, Any] = {"field": "change", "type": "quantitative", "title": "change against the week before"}
+    x: dict[str, Any] = {"field": "change", "type": "quantitative", "title": "change from the week before"}
     x["axis"] = {"format": "+.0%", "tickCount": 4 if narrow else 6, "labelOverlap": True}
 
     def only(register: str) -> list[Mapping[str, Any]]:
@@ -308,23 +309,23 @@ def movers(moved: Movers, width: int) -> Chart:
             {
                 "transform": only("exits"),
                 "mark": {"type": "bar", "height": 13},
-                "encoding": {"y": y, "x": x, "color": _series(width), "description": _HOVERED},
+                "encoding": {"y": y, "x": x, "color": _series(width), "description": _DESCRIPTION},
             },
             {
                 "transform": only("entries"),
                 "mark": {"type": "point", "shape": "diamond", "filled": True, "size": 110, "opacity": 1},
-                "encoding": {"y": y, "x": x, "color": _series(width), "description": _HOVERED},
+                "encoding": {"y": y, "x": x, "color": _series(width), "description": _DESCRIPTION},
             },
         ],
     }
 
 
 def agreement(points: pl.DataFrame, width: int) -> Chart:
-    """Each complex by what the MTA publishes and by what turnstiles with OMNY added give: on the line both agree."""
+    """Plot each complex by published ridership and by the estimate. On the line, both agree."""
     complexes = [
         {
             **row,
-            "said": f"{row['label']}: {row['ridership_estimate']:,.0f} by turnstiles, {row['published']:,} published",
+            "description": f"{row['label']}: estimate {row['ridership_estimate']:,.0f}, published {row['published']:,}",
         }
         for row in points.iter_rows(named=True)
     ]
@@ -339,7 +340,7 @@ def agreement(points: pl.DataFrame, width: int) -> Chart:
     def position(field: str, title: str) -> Mapping[str, Any]:
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, "title": title}
 
-    x, y = position("published", "as published"), position("ridership_estimate", "by turnstiles, with OMNY added")
+    x, y = position("published", "published by the MTA"), position("ridership_estimate", "estimate from turnstiles")
     return {
         "width": width,
         "height": min(width, 360),
@@ -352,22 +353,22 @@ def agreement(points: pl.DataFrame, width: int) -> Chart:
             {
                 "data": {"values": complexes},
                 "mark": {"type": "point", "color": COLOURS["entries"], "filled": True, "size": 24, "opacity": 0.7},
-                "encoding": {"x": x, "y": y, "description": _HOVERED},
+                "encoding": {"x": x, "y": y, "description": _DESCRIPTION},
             },
         ],
     }
 
 
 def coverage(by_week: pl.DataFrame, span: Span, width: int) -> Chart:
-    """The share of the turnstiles' time that counts, by week; missing weeks are gaps."""
+    """Draw the coverage by week. Missing weeks are gaps."""
     week = dt.timedelta(days=7)
     weeks = [
         {
             "start": row["week"].isoformat(),
             "end": (row["week"] + week).isoformat(),
             "coverage": row["coverage"],
-            "said": f"week of {row['week']:%-d %b %Y}: "
-            + ("not in the lake" if row["coverage"] is None else f"{row['coverage']:.2%} of the time counts"),
+            "description": f"week of {row['week']:%-d %b %Y}: "
+            + ("not in the lake" if row["coverage"] is None else f"coverage {row['coverage']:.2%}"),
         }
         for row in by_week.iter_rows(named=True)
     ]
@@ -390,7 +391,7 @@ def coverage(by_week: pl.DataFrame, span: Span, width: int) -> Chart:
                         "title": None,
                         "axis": {"format": ".0%", "tickCount": 3},
                     },
-                    "description": _HOVERED,
+                    "description": _DESCRIPTION,
                 },
             },
         ],

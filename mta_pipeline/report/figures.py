@@ -1,6 +1,6 @@
-"""What the report shows, taken from the marts: frames and a few facts. How they are drawn is said in charts and page.
+"""The data of the report: frames and facts taken from the marts. `charts` and `page` present them.
 
-What is not in the lake is null here, or not there at all, and never zero.
+Values that are not in the lake are null or absent, and never zero.
 """
 
 import datetime as dt
@@ -15,21 +15,21 @@ from mta_pipeline.turnstile.contract import RejectReason, Status
 from mta_pipeline.weeks import ONE_WEEK
 
 REGISTERS: Final = ("exits", "entries")
-"""Exits first: they count riders however they paid."""
+"""Exits first, because they count all riders, however they paid."""
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 ENOUGH_COVERAGE: Final = 0.9
-"""Days and weeks of which less of the turnstiles' time is known are gaps: their sums would look like quiet days."""
+"""Days and weeks with less coverage are shown as gaps, because their sums would look like quiet days."""
 
 COVERAGE: Final = (pl.col("ok_seconds").sum() / pl.col("turnstile_seconds").sum()).fill_nan(None)
-"""The share of the turnstiles' time that counts, over any rows of system_daily; null without any time."""
+"""Coverage of any rows of system_daily, 0 to 1; null if turnstile_seconds is 0."""
 
 DAYS_SHOWN_ONE_BY_ONE: Final = 26 * 7
-"""A longer span is shown week by week."""
+"""A longer span is shown by week."""
 
 LEAST_TO_MOVE: Final = 1_000
-"""Exits in the week before that a complex needs to be among the movers: of few riders, a few are many per cent."""
+"""Minimum exits in the week before for a complex in `movers`. With few riders, a small change is a large percentage."""
 
 _SAME_TURNSTILES: Final = 0.1
 _FURTHEST_OFF: Final = 5
@@ -38,26 +38,26 @@ _ONE_DAY: Final = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Span:
-    """The weeks of a lake: the first and last day, how many there are, and the contiguous ranges that are missing."""
+    """The weeks of a lake: first and last day, number of weeks, and the missing ranges."""
 
     first_day: dt.date
     last_day: dt.date
     weeks: int
     missing: Sequence[tuple[dt.date, dt.date]]
-    """First and last day of each stretch of weeks that are not in the lake."""
+    """First and last day of each contiguous range of weeks that are not in the lake."""
 
     @property
     def weeks_in_span(self) -> int:
-        """Weeks from the first to the last, whether or not they are in the lake."""
+        """The number of weeks from the first to the last, including missing ones."""
         return (self.last_day - self.first_day + _ONE_DAY) // ONE_WEEK
 
 
 @dataclass(frozen=True)
 class Ridership:
-    """The subway's riders over time.
+    """Riders of the subway over time.
 
-    `points` has start (date), entries and exits (people per day; null where they are not known), one row per day, or
-    per week if `is_weekly`, without holes.
+    `points` has start (date), entries and exits (people per day; null if unknown), with one row for every day, or every
+    week if `is_weekly`.
     """
 
     points: pl.DataFrame
@@ -66,28 +66,28 @@ class Ridership:
 
 @dataclass(frozen=True)
 class Places:
-    """Riders of an average hour by place.
+    """Average riders per hour and station complex.
 
-    `stations` has label, borough, latitude, longitude, those without coordinates last. `people` has, by register, for
-    each weekday from Monday and each clock hour a whole number for each station, or None.
+    `stations` has label, borough, latitude, longitude; stations without coordinates come last. `people` has an integer
+    or None for each register, weekday (from Monday), clock hour and station.
     """
 
     stations: pl.DataFrame
     people: Mapping[str, Sequence[Sequence[Sequence[int | None]]]]
     busiest: tuple[int, int]
-    """Weekday, 0 for Monday, and hour with the most exits of all."""
+    """Weekday (0 is Monday) and hour with the most exits in total."""
 
 
 @dataclass(frozen=True)
 class Movers:
-    """Complexes that gained and lost most in a week: label, exits, exits_change and entries_change (0.1: +10 %)."""
+    """The complexes with the largest changes in a week: label, exits, exits_change, entries_change (0.1 is +10 %)."""
 
     week: dt.date
     rows: pl.DataFrame
 
 
 def span(data_quality_weekly: pl.DataFrame) -> Span | None:
-    """What weeks the marts are made from; None if there are none."""
+    """Return the span of weeks from which the marts are made; None if there are no weeks."""
     if data_quality_weekly.is_empty():
         return None
     weeks = data_quality_weekly.sort("week")
@@ -103,7 +103,10 @@ def span(data_quality_weekly: pl.DataFrame) -> Span | None:
 
 
 def days(system_daily: pl.DataFrame, whole: Span) -> pl.DataFrame:
-    """Every date of the span with entries, exits, coverage of the subway; riders are null unless the day is whole."""
+    """Return all dates of the span with the subway's entries, exits and coverage.
+
+    Riders are null unless the day is whole and has at least `ENOUGH_COVERAGE`.
+    """
     calendar = pl.select(date=pl.date_range(whole.first_day, whole.last_day))
     sums = system_daily.group_by(date="service_date").agg(
         pl.col(REGISTERS).sum(), coverage=COVERAGE, is_whole=pl.col("is_whole_day").all()
@@ -115,7 +118,7 @@ def days(system_daily: pl.DataFrame, whole: Span) -> pl.DataFrame:
 
 
 def ridership(by_day: pl.DataFrame) -> Ridership:
-    """The days as they are, or a long span's weeks as their average day; a week of which a day is unknown is a gap."""
+    """Return riders by day, or for a long span the average day per week. A week with an unknown day is null."""
     if by_day.height <= DAYS_SHOWN_ONE_BY_ONE:
         return Ridership(by_day.select("date", *REGISTERS).rename({"date": "start"}), is_weekly=False)
     # The span starts on a Saturday, as weeks do.
@@ -127,9 +130,9 @@ def ridership(by_day: pl.DataFrame) -> Ridership:
 
 
 def hours_of_the_week(busiest_places: pl.DataFrame) -> pl.DataFrame:
-    """All 168 hours of a week: weekday (1 is Monday), hour, entries, exits of an average one; null if unknown.
+    """Return the 168 hours of an average week: weekday (1 is Monday), hour, entries, exits; null if unknown.
 
-    All riders over all days: a complex that is not there on some of them counts for less in the average.
+    Totals are divided by the largest number of days of any complex, so a complex with fewer days counts for less.
     """
     of_week = pl.DataFrame({"weekday": range(1, 8)}, schema={"weekday": pl.Int32}).join(
         pl.DataFrame({"hour": range(24)}, schema={"hour": pl.Int32}), how="cross"
@@ -142,7 +145,7 @@ def hours_of_the_week(busiest_places: pl.DataFrame) -> pl.DataFrame:
 
 
 def labels(stations: pl.DataFrame, station_complexes: pl.DataFrame) -> pl.DataFrame:
-    """A label for each complex_id and name: the name, with what tells it from others of that name (23 St has five)."""
+    """Return a unique label for each complex_id: the name, plus routes or number if several complexes share it."""
     routes = station_complexes.select("complex_id", routes="daytime_routes")
     named = stations.select("complex_id", "name").unique().join(routes, on="complex_id", how="left")
     number = pl.format("complex {}", "complex_id")
@@ -153,7 +156,7 @@ def labels(stations: pl.DataFrame, station_complexes: pl.DataFrame) -> pl.DataFr
 
 
 def places(busiest_places: pl.DataFrame, station_complexes: pl.DataFrame) -> Places | None:
-    """Riders by place, weekday and hour; None if there are none."""
+    """Return riders by place, weekday and hour; None if there are none."""
     if busiest_places.is_empty():
         return None
     stations = (
@@ -177,10 +180,10 @@ def places(busiest_places: pl.DataFrame, station_complexes: pl.DataFrame) -> Pla
 
 
 def peaks(station_peak_hours: pl.DataFrame, station_complexes: pl.DataFrame, top: int = 15) -> pl.DataFrame:
-    """The busiest complexes on weekdays, and the four hours in which most people leave and enter.
+    """Return the busiest complexes on weekdays, with their busiest four hours for exits and entries.
 
     Columns: label, borough, and for each register {register} (people on an average weekday), {register}_from (the hour
-    the busiest block starts) and {register}_share (the block's share of the day).
+    in which the busiest block starts) and {register}_share (the block's share of the day).
     """
     blocks = station_peak_hours.filter(pl.col("day_kind") == "weekday")
     made = blocks.select("complex_id", "borough").unique()
@@ -197,9 +200,9 @@ def peaks(station_peak_hours: pl.DataFrame, station_complexes: pl.DataFrame, top
 
 
 def movers(station_week_over_week: pl.DataFrame, station_complexes: pl.DataFrame, each: int = 8) -> Movers | None:
-    """Who gained and lost most exits in the newest week that has one before it; None if no two weeks are neighbours.
+    """Return the largest gains and losses of exits in the newest week that has a week before; None without such a week.
 
-    Complexes with few riders, or at which more or fewer turnstiles were counted than in the week before, are left out.
+    Complexes with few riders, low coverage, or a changed number of counted turnstiles are left out.
     """
     turnstiles = pl.col("turnstile_days") / pl.col("turnstile_days_week_before") - 1
     comparable = station_week_over_week.filter(
@@ -229,8 +232,11 @@ def movers(station_week_over_week: pl.DataFrame, station_complexes: pl.DataFrame
 
 @dataclass(frozen=True)
 class Agreement:
-    """Estimates beside what the MTA publishes: `weeks` as `hourly.agreement.by_week`, `off` as its `worst`, and
-    `points` over all weeks: label, ridership_estimate, published."""
+    """The estimates and the ridership that the MTA publishes.
+
+    `weeks` has the columns of `agreement.by_week`, `off` those of `agreement.worst`, plus label. `points` has label,
+    ridership_estimate and published, summed over all weeks.
+    """
 
     weeks: pl.DataFrame
     off: pl.DataFrame
@@ -238,7 +244,7 @@ class Agreement:
 
 
 def agreement(ridership_reconciliation: pl.DataFrame, station_complexes: pl.DataFrame) -> Agreement | None:
-    """How ridership by turnstiles agrees with what is published; None if there is nothing to compare."""
+    """Compare the estimates with published ridership; None if there is nothing to compare."""
     if ridership_reconciliation.is_empty():
         return None
     named = labels(ridership_reconciliation, station_complexes)
@@ -249,7 +255,7 @@ def agreement(ridership_reconciliation: pl.DataFrame, station_complexes: pl.Data
 
 
 def quality(data_quality_weekly: pl.DataFrame) -> pl.DataFrame:
-    """Every week of the span: week, in_lake, coverage, readings, turnstiles, rejects, and exits by status."""
+    """Return every week of the span: week, in_lake, coverage, readings, turnstiles, rejects, and exits by status."""
     rejects = pl.sum_horizontal(*(f"rejects_{reason}" for reason in RejectReason.ALL), ignore_nulls=False)
     return data_quality_weekly.sort("week").select(
         "week",

@@ -1,6 +1,6 @@
-"""The page: figures and charts put into one HTML file that needs nothing else, and the charts as pictures.
+"""Renders the page: one HTML file without external resources, and the charts as pictures.
 
-Every text is escaped by the template, the script is allowed by its hash alone, and no address is ever fetched.
+The template escapes every text. The page's content security policy allows its script by hash, and no requests.
 """
 
 import base64
@@ -16,7 +16,7 @@ import polars as pl
 from mta_pipeline.report import charts, figures
 
 MAP_WIDE: Final = 460
-"""Width, in pixels, of the map on a desk, where the list of places is beside it."""
+"""Width in pixels of the map on a desktop screen, where the list of places is beside it."""
 
 _PLACES_LISTED: Final = 12
 _WEEKS_LISTED: Final = 12
@@ -25,7 +25,7 @@ _GAPS_LISTED: Final = 6
 
 @dataclass(frozen=True)
 class Sources:
-    """The tables a report is made from: marts as the contract has them, and the station complexes of the lake."""
+    """The tables of a report: marts as in the contract, and station_complexes of the lake."""
 
     system_daily: pl.DataFrame
     busiest_places: pl.DataFrame
@@ -38,7 +38,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart as a PNG of at most 740 pixels and 30 KB, and what it shows in words."""
+    """A chart as a PNG of at most 740 pixels and 30 KB, with a caption."""
 
     caption: str
     png: bytes
@@ -53,12 +53,12 @@ class Report:
 
 
 def render(sources: Sources, made_at: dt.datetime, *, is_sample: bool) -> Report:
-    """Make the report. The same tables and moment give the same page.
+    """Render the report. The same tables and the same time give the same page.
 
     Args:
-        sources: what to show. Tables without rows give a page that says so.
-        made_at: the moment the page bears, with its zone.
-        is_sample: whether the riders are made up; then the page says that, too.
+        sources: the tables. If they have no rows, the page says so.
+        made_at: the time shown on the page, with its zone.
+        is_sample: whether the data are synthetic, which the page then says.
     """
     span = figures.span(sources.data_quality_weekly)
     drawn, facts = _Drawings(), {}
@@ -106,7 +106,7 @@ def _head(by_day: pl.DataFrame, sources: Sources, span: figures.Span) -> dict[st
 
 
 class _Drawings:
-    """Charts as the page takes them, for a desk and for a phone, and as pictures."""
+    """The charts for the page, in a wide and a narrow version, and as pictures."""
 
     def __init__(self) -> None:
         self.on_page: dict[str, dict[str, str]] = {}
@@ -145,7 +145,9 @@ def _draw(drawn: _Drawings, facts: dict[str, Any], by_day: pl.DataFrame, sources
         facts["places"] = _places(places)
         facts["listed"] = _busiest(places)
     if moved := figures.movers(sources.station_week_over_week, sources.station_complexes):
-        caption = f"Week of {moved.week} against the week before: exits (bars), entries without OMNY taps (diamonds)"
+        caption = (
+            f"Week of {moved.week}, change from the week before: exits (bars), entries without OMNY taps (diamonds)"
+        )
         drawn.add("movers", caption, lambda width: charts.movers(moved, width))
         facts["moved_week"] = moved.week
     agreed = figures.agreement(sources.ridership_reconciliation, sources.station_complexes)
@@ -154,15 +156,15 @@ def _draw(drawn: _Drawings, facts: dict[str, Any], by_day: pl.DataFrame, sources
         "off": agreed.off.to_dicts(),
     }
     if agreed and agreed.points.height:
-        caption = "Riders by turnstiles with OMNY added, against riders as published, per station complex"
+        caption = "Ridership per station complex: estimate from turnstiles and published by the MTA"
         drawn.add("agreement", caption, lambda width: charts.agreement(agreed.points, width))
     weeks = figures.quality(sources.data_quality_weekly)
-    caption = "Share of the turnstiles' time in intervals whose exits are plausible and known"
+    caption = "Coverage per week: share of the turnstiles' time in intervals whose exits are ok"
     drawn.add("coverage", caption, lambda width: charts.coverage(weeks, span, width))
 
 
 def _places(places: figures.Places) -> dict[str, Any]:
-    """What the page's script needs to show any hour of the week."""
+    """The data that the page's script needs to show any hour of the week."""
     return {
         "labels": places.stations["label"].to_list(),
         "people": places.people,
@@ -177,7 +179,7 @@ def _places(places: figures.Places) -> dict[str, Any]:
 
 
 def _busiest(places: figures.Places) -> list[tuple[str, int]]:
-    """The list beside the map, as it is before anybody turns the clock."""
+    """The list beside the map, before the reader selects another hour."""
     weekday, hour = places.busiest
     riders = places.people["exits"][weekday][hour]
     known = [(label, n) for label, n in zip(places.stations["label"], riders, strict=True) if n is not None]

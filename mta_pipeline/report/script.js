@@ -1,8 +1,8 @@
 "use strict";
-// The page is whole without this: it adds words to what is pointed at, and a clock to the map.
+// The page works without this script. It adds tooltips, and the choice of weekday and hour for the map.
 (() => {
   const tip = document.getElementById("tip");
-  const say = (event) => {
+  const showTip = (event) => {
     const mark = event.target.closest?.(".chart [role='graphics-symbol'][aria-label]");
     tip.hidden = !mark;
     if (!mark) return;
@@ -12,8 +12,8 @@
     tip.style.left = `${Math.max(8, Math.min(event.clientX + 12, right))}px`;
     tip.style.top = `${event.clientY > height + 20 ? event.clientY - height - 12 : event.clientY + 16}px`;
   };
-  document.addEventListener("pointermove", say);
-  document.addEventListener("pointerdown", say);
+  document.addEventListener("pointermove", showTip);
+  document.addEventListener("pointerdown", showTip);
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
   const given = document.getElementById("places");
@@ -31,14 +31,14 @@
     const hour = Number(clock.hour.value);
     const people = places.people[register][clock.weekday.value][hour];
     const name = places.names[register];
-    const said = (n) => (n === null ? "not known" : `${number.format(n)} ${name}`);
+    const text = (n) => (n === null ? "not known" : `${number.format(n)} ${name}`);
     for (const { marks, radius } of maps) {
       marks.forEach((mark, place) => {
         const n = people[place];
         const r = radius * Math.sqrt((n ?? 0) / places.most[register]);
         mark.setAttribute("d", `M${r},0A${r},${r},0,1,1,${-r},0A${r},${r},0,1,1,${r},0`);
         mark.setAttribute("fill", places.colours[register]);
-        mark.setAttribute("aria-label", `${places.labels[place]}: ${said(n)}`);
+        mark.setAttribute("aria-label", `${places.labels[place]}: ${text(n)}`);
       });
     }
     const title = name.charAt(0).toUpperCase() + name.slice(1);

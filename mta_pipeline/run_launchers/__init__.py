@@ -1,5 +1,4 @@
-"""One container per run: what it may take, how it is launched, and what becomes of it.
+"""Run launchers: runs in containers with limits and cleanup, and local runs whose dead processes are detected.
 
-Only a deployment with Docker uses this; it needs the extra `docker`, apart from `limits`, which assets use. What a
-run does does not belong here.
+`docker` and `reaper` need the extra `docker`. Only a deployment with Docker uses them.
 """

@@ -1,6 +1,6 @@
-"""What a run's container may take, as tags of assets and of runs say it.
+"""Memory and CPU limits of a run's container, from the tags of assets and runs.
 
-Dagster's launcher for Docker has one limit for all runs. How a container is launched does not belong here.
+Dagster's own launcher for Docker has the same limits for all runs.
 """
 
 import re
@@ -15,33 +15,33 @@ _BYTES: Final = {"m": 2**20, "g": 2**30}
 
 
 class LimitError(ValueError):
-    """A tag that is no limit; the message names it and what it takes."""
+    """A tag has an invalid limit. The message names the tag and its format."""
 
 
 def largest(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Of the limits that the assets of one run ask for, the largest of each kind, as tags of the run.
+    """The largest limit of each kind among the tags of a run's assets, as tags for the run.
 
     Raises:
-        LimitError: a tag is no limit.
+        LimitError: a tag has an invalid limit.
     """
     found: dict[str, str] = {}
     for of_asset in tags:
         for tag, amount in ((MEMORY_TAG, _bytes), (CPUS_TAG, _nano_cpus)):
-            asked = of_asset.get(tag)
-            if asked is not None and (tag not in found or amount(asked) > amount(found[tag])):
-                found[tag] = asked
+            limit = of_asset.get(tag)
+            if limit is not None and (tag not in found or amount(limit) > amount(found[tag])):
+                found[tag] = limit
     return found
 
 
 def container_arguments(tags: Mapping[str, str]) -> dict[str, Any]:
-    """The limits in a run's tags as arguments of Docker's `containers.create`; empty if it has none.
+    """The limits in a run's tags as arguments of Docker's `containers.create`; empty without such tags.
 
     Raises:
-        LimitError: a tag is no limit.
+        LimitError: a tag has an invalid limit.
     """
     arguments: dict[str, Any] = {}
     if MEMORY_TAG in tags:
-        # Swap would only put the end off, and slow down all others until then.
+        # No swap: it would only delay the end of the run, and slow down all other runs until then.
         arguments["mem_limit"] = arguments["memswap_limit"] = _bytes(tags[MEMORY_TAG])
     if CPUS_TAG in tags:
         arguments["nano_cpus"] = _nano_cpus(tags[CPUS_TAG])
@@ -51,11 +51,11 @@ def container_arguments(tags: Mapping[str, str]) -> dict[str, Any]:
 def _bytes(text: str) -> int:
     match = _MEMORY.fullmatch(text)
     if match is None:
-        raise LimitError(f"{MEMORY_TAG}: {text!r} is no amount of memory; it takes a number and m or g, as in 2g")
+        raise LimitError(f"{MEMORY_TAG}: {text!r} is not an amount of memory. Use a number and m or g, as in 2g")
     return int(match[1]) * _BYTES[match[2]]
 
 
 def _nano_cpus(text: str) -> int:
     if not _CPUS.fullmatch(text) or float(text) <= 0:
-        raise LimitError(f"{CPUS_TAG}: {text!r} is no number of processors; it takes one above 0, as in 0.5")
+        raise LimitError(f"{CPUS_TAG}: {text!r} is not a number of CPUs. Use a number above 0, as in 0.5")
     return round(float(text) * 1e9)

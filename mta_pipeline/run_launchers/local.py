@@ -1,32 +1,35 @@
-"""Whether the process that does a run still lives, and the end of runs whose process does not.
+"""Detects local runs whose process has died, and marks them as failed.
 
-A killed process cannot say so, and Dagster's own launcher does not look: after a power cut such a run would hold its
-place in the queue, and its weeks would count as in progress, for good. What is done about an ended run (it is tried
-again, or launched again) does not belong here.
+A killed process cannot report its own end, and Dagster's default launcher does not check it. Without this module, such
+a run would keep its place in the queue, and its weeks would count as in progress forever. Dagster's run retries or the
+user launch the run again.
 """
 
 from typing import Final
 
 import dagster as dg
-from dagster._core.events import DagsterEventType, EngineEventData
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
-from dagster._utils import process_is_alive
 
+from mta_pipeline.orchestration.dagster_internals import (
+    CheckRunHealthResult,
+    EngineEventData,
+    WorkerStatus,
+    process_is_alive,
+)
 from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 
-_GONE: Final = "Its process is gone: killed, or the machine went down. Weeks that were done stay; launch it again."
+_GONE: Final = "Its process is gone: killed, or the machine stopped. Finished weeks are kept. Launch the run again."
 
 
 class MonitoredRunLauncher(dg.DefaultRunLauncher):
-    """Dagster's launcher for runs on this machine, whose run monitoring sees when a run's process has died."""
+    """Dagster's launcher for runs on this machine, with support for run monitoring to detect dead processes."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Run monitoring may ask for the health of a run."""
+        """Tell run monitoring that it can check the health of a run."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the run's process lives; who started it does not matter."""
+        """Check whether the run's process is alive, whichever process started it."""
         if _is_gone(self._instance, run):
             tell_of_dead_run(self._instance, run, _GONE)
             return CheckRunHealthResult(WorkerStatus.FAILED, _GONE)
@@ -34,7 +37,7 @@ class MonitoredRunLauncher(dg.DefaultRunLauncher):
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Record as failed what still counts as running and has no process any more; returns the ids of those runs."""
+    """Mark started runs whose process has died as failed. Returns the ids of these runs."""
     running = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     dead = [run for run in running if _is_gone(instance, run)]
     for run in dead:
@@ -44,10 +47,10 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the process that the run's log names is no more; a run that names none counts as alive."""
+    """Whether the process that the run's log names has ended. A run without a process id counts as alive."""
     pids = [
         int(str(event.dagster_event.event_specific_data.metadata["pid"].value))
-        for event in instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+        for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
         if event.dagster_event
         and isinstance(event.dagster_event.event_specific_data, EngineEventData)
         and "pid" in event.dagster_event.event_specific_data.metadata

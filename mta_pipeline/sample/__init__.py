@@ -1,7 +1,6 @@
-"""The sample feed: made-up weekly turnstile files whose true ridership is known.
+"""The sample feed: synthetic weekly turnstile files with known true ridership.
 
-Everything here makes input and its truth. Reading, judging or storing it as the pipeline does not belong here,
-nor does Dagster.
+The package makes input files and their truth. It does not process them, and does not depend on Dagster.
 """
 
 from mta_pipeline.sample.faults import Faults

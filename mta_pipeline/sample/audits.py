@@ -1,7 +1,6 @@
-"""One week's file: when turnstiles are audited, which readings are lost, doubled or spoilt, and what is written.
+"""Makes the file of one week: schedules audits, loses, duplicates and spoils readings, and writes the lines.
 
-Every fault says here what it does. Who passes is known to `people`, how a line looks to `layout`; what the kept
-readings are worth is written down by `truth`.
+`people` knows who passes, `layout` formats the lines, and `truth` records the true traffic of the kept readings.
 """
 
 import datetime as dt
@@ -33,14 +32,14 @@ _WEEK_BITS, _ROW_BITS = 20, 22
 
 @dataclass(frozen=True)
 class Readings:
-    """Readings as arrays: turnstile (its number in the roster), moment (seconds since the epoch), people by then."""
+    """Readings as arrays: turnstile (number in the roster), moment (seconds since the epoch), people passed by then."""
 
     turnstile: Ints
     at: Ints
     passed: dict[str, Ints]
 
     def take(self, rows: Ints) -> "Readings":
-        """Some of them, in the order given."""
+        """Return the readings of these rows, in this order."""
         passed = {register: people[rows] for register, people in self.passed.items()}
         return Readings(self.turnstile[rows], self.at[rows], passed)
 
@@ -55,13 +54,13 @@ class WeekFile:
 
 
 def wall_clock(at: Ints) -> pl.Series:
-    """Moments as New York wall-clock time."""
+    """Convert seconds since the epoch to New York wall-clock time."""
     since_1970 = (EPOCH - dt.date(1970, 1, 1)).days * 24 * HOUR
     return pl.Series("at", (at + since_1970) * 1_000_000).cast(WALL_CLOCK)
 
 
 class Auditor:
-    """Writes the files of one feed, week by week, in any order."""
+    """Makes the files of one feed, week by week, in any order."""
 
     def __init__(self, roster: Turnstiles, people: People, seed: int, faults: Faults) -> None:
         self._roster = roster
@@ -77,7 +76,7 @@ class Auditor:
         }
 
     def week(self, number: int, layout: Layout) -> WeekFile:
-        """The file of a week, counted from the epoch."""
+        """Return the file of a week, by its number since the epoch."""
         start = number * WEEK
         turnstile, at, desc = self._schedule(start, layout)
         passed = {register: self._people.passed(register, turnstile, at) for register in REGISTERS}
@@ -121,11 +120,11 @@ class Auditor:
         return Chance(self._seed, purpose)
 
     def _schedule(self, start: int, layout: Layout) -> tuple[Ints, Ints, Ints]:
-        """Turnstile, moment and desc of all readings that reach the file, in its order."""
+        """Turnstile, moment and DESC of all readings in the file, in file order."""
         faults, number = self._faults, start // WEEK
         n = np.arange(self._roster.count)
         present = self._chance("absent").uniform(n, number) >= faults.absent
-        present[number % n.size] = True  # no file is empty
+        present[number % n.size] = True  # keep at least one turnstile, so that no file is empty
         there = n[present]
         step, offset = self._roster.audit_step[there], self._roster.audit_start[there]
         first = -((offset - start) // step)
@@ -151,7 +150,7 @@ class Auditor:
 
         gone = self._chance("long gap").uniform(n, number) < faults.long_gaps
         length = 26 * HOUR + self._chance("long gap length").below(34 * HOUR, n, number)
-        # A third of the gaps begin or end with the week, so that they reach over its edge.
+        # A third of the gaps begin or end with the week, so that they can extend beyond it.
         place = np.clip(1.5 * self._chance("long gap place").uniform(n, number) - 0.25, 0.0, 1.0)
         begin = start + np.floor(place * (WEEK - length)).astype(np.int64)
         begin, end = begin[turnstile], (begin + length)[turnstile]
@@ -159,7 +158,7 @@ class Auditor:
         turnstile, at, desc = turnstile[seen], at[seen], desc[seen]
 
         backwards = self._chance("disordered").uniform(n, number) < faults.disordered
-        # The last one stays in order, so that the line a file is cut in is its last reading.
+        # Keep the last turnstile in order, so that a cut file is cut in the turnstile's last reading.
         backwards[turnstile[-1:]] = False
         order = np.arange(turnstile.size)
         head, tail = (np.searchsorted(turnstile, turnstile, side=side) for side in ("left", "right"))
@@ -167,7 +166,7 @@ class Auditor:
         return turnstile[order], at[order], desc[order]
 
     def _extras(self, opened: Ints, start: int, layout: Layout) -> tuple[Ints, Ints, Ints]:
-        """Three readings within ten minutes, at odd seconds, of each turnstile that was opened."""
+        """Three extra readings within ten minutes, at odd seconds, of each turnstile that was opened."""
         number = start // WEEK
         minute = self._chance("extra minute").below(WEEK // 60 - 10, opened, number)
         kind = self._chance("extra kind").below(len(_DESCS) - _FIRST_EXTRA, opened, number) + _FIRST_EXTRA
@@ -178,10 +177,10 @@ class Auditor:
         return np.repeat(opened, times), at.ravel(), np.repeat(kind, times)
 
     def _copy(self, readings: Readings, regular: Bools, layout: Layout) -> tuple[Ints, Bools, Bools]:
-        """Double some readings: for each line its reading, whether it is a RECOVR AUD twin, and whether the registers
-        of this second line differ.
+        """Duplicate some readings.
 
-        In legacy files they never do: where DESC is out of step, nobody could tell which of the two counts.
+        Returns, for each line, its reading, whether it is a RECOVR AUD twin, and whether its registers are altered.
+        Legacy files have no altered registers: where DESC is out of step, nobody could tell which of two lines counts.
         """
         u = self._chance("copies").uniform(readings.turnstile, readings.at)
         duplicated = u < self._faults.duplicates
@@ -192,13 +191,13 @@ class Auditor:
         second[1:] = row[1:] == row[:-1]
         of, at = readings.turnstile[row], readings.at[row]
         twin = twinned[row] & (second ^ (self._chance("twin first").uniform(of, at) < 0.3))
-        # Of a doubled pair the copy is the twin, or else the second line; only those beside another line have one.
+        # The copy in a pair is the twin, or the second line of a duplicate. Lines without a pair have none.
         copy = twin | (duplicated[row] & second)
         altered = copy & (self._chance("altered").uniform(of, at) < 0.5) & (layout == "modern")
         return row, twin, altered
 
     def _spoil(self, row: Ints, number: int) -> dict[str, Ints]:
-        """Choose the lines to spoil, by reason: spread over the file, and none of a pair, nor the last."""
+        """Choose the lines to spoil, by reason. They are spread over the file, and exclude pairs and the last line."""
         wanted = {
             RejectReason.BAD_REGISTER: self._faults.bad_registers,
             RejectReason.OUTSIDE_WINDOW: self._faults.outside_window,
@@ -212,7 +211,7 @@ class Auditor:
         lines = np.flatnonzero(alone)
         reasons = np.repeat(np.arange(len(wanted)), list(wanted.values()))
         reasons = reasons[np.argsort(self._chance("spoilt reason").uniform(number, np.arange(reasons.size)))]
-        # Half of the file at most, so that most of each turnstile's readings stay.
+        # Spoil at most half of the file, so that most readings of each turnstile remain.
         reasons = reasons[: lines.size // 2]
         nth = np.arange(reasons.size)
         stride = lines.size // max(nth.size, 1)
@@ -222,7 +221,7 @@ class Auditor:
     def _fields(
         self, lines: Readings, twin: Bools, altered: Bools, spoilt: dict[str, Ints], layout: Layout
     ) -> dict[str, pl.Series]:
-        """Moment and registers as text, per line, spoilt where they are to be."""
+        """Moment and registers as text, per line, with the chosen lines spoilt."""
         printed = lines.at.copy()
         outside = spoilt[RejectReason.OUTSIDE_WINDOW]
         printed[outside] += np.where(np.arange(outside.size) % 2, WEEK, -WEEK)
@@ -240,19 +239,19 @@ class Auditor:
             register = REGISTERS[nth // len(_BAD_REGISTERS) % 2]
             texts[register][line] = _BAD_REGISTERS[nth % len(_BAD_REGISTERS)]
         for nth, line in enumerate(spoilt[RejectReason.FIELD_COUNT].tolist()):
-            # In a legacy line a field too many would be the beginning of another group.
+            # In a legacy line, an extra field would start another group.
             one_more = layout == "modern" and nth % 2 == 1
             texts["exits"][line] = texts["exits"][line] + ",0" if one_more else None
         return texts
 
     def _write(self, rows: pl.DataFrame, layout: Layout, *, cut: bool) -> bytes:
-        """The file's bytes, of its readings as text."""
+        """The bytes of the file."""
         on_top = list(layouts.JUNK_ON_TOP) if self._faults.junk_header else []
         if layout == "modern":
             on_top.append(layouts.header())
         lines = layouts.lines(rows, self._identity[layout], layout)
         if cut:
-            # The whole last field and some digits of the one before.
+            # Cut the last field and some digits of the field before.
             lines[-1] = lines[-1].rstrip().rpartition(",")[0][:-4]
         at_end = [layouts.JUNK_AT_END] if self._faults.trailing_junk else []
         parts = (pl.Series(on_top, dtype=pl.String), lines, pl.Series(at_end, dtype=pl.String))
@@ -261,13 +260,13 @@ class Auditor:
 
 
 def _one_per_moment(turnstile: Ints, second: Ints, regular: Bools, sound: Ints) -> tuple[Ints, int, int]:
-    """Rule 2: the lines that stay, by turnstile and time, and how many are superseded and duplicates.
+    """Apply rule 2: return the kept lines, by turnstile and time, and the numbers of superseded and duplicate lines.
 
     Args:
-        turnstile: per line.
-        second: of the week, per line.
-        regular: per line, whether its DESC is REGULAR.
-        sound: the lines that are not rejected for something else.
+        turnstile: the turnstile of each line.
+        second: the second of the week of each line.
+        regular: whether the DESC of each line is REGULAR.
+        sound: the lines that are not rejected for other reasons.
     """
     moment = (turnstile[sound] << _WEEK_BITS) | second[sound]
     ranked = np.sort((((moment << 1) | ~regular[sound]) << _ROW_BITS) | sound)
@@ -276,6 +275,6 @@ def _one_per_moment(turnstile: Ints, second: Ints, regular: Bools, sound: Ints) 
     best = np.ones(line.size, dtype=np.bool_)
     best[1:] = moment[1:] != moment[:-1]
     others = ~best
-    beaten = regular[line[best][np.cumsum(best) - 1]] & ~regular[line]
-    superseded = int(np.count_nonzero(others & beaten))
+    lost_to_regular = regular[line[best][np.cumsum(best) - 1]] & ~regular[line]
+    superseded = int(np.count_nonzero(others & lost_to_regular))
     return line[best], superseded, int(np.count_nonzero(others)) - superseded

@@ -1,12 +1,12 @@
-"""What can be wrong with a sample feed, and how often.
+"""The faults of a sample feed, and their frequencies.
 
-How a fault looks in a file is decided where the file is made, in `generator` and `layout`.
+`audits` and `layout` define how a fault looks in a file.
 """
 
 from dataclasses import dataclass, fields
 from typing import Final, Self
 
-# Beyond these, rules 4 and 5 could misjudge a register, and the truth would not be what they find.
+# Above these limits, rules 4 and 5 could misjudge a register and would not find the truth.
 _MOST: Final = {
     "resets": 0.125,
     "jumps": 0.125,
@@ -19,64 +19,65 @@ _MOST: Final = {
 
 @dataclass(frozen=True)
 class Faults:
-    """How often each fault occurs; by default none does.
+    """The frequency of each fault. By default there are no faults.
 
-    Floats are shares in [0, 1]: of turnstiles (per week, where not permanent), or of readings where it says so.
-    Integers are counts per week (fewer where a file is too short for them).
+    Floats are shares in [0, 1]: of turnstiles per week unless described otherwise. Integers are counts per week,
+    or fewer if a file is too short for them.
     """
 
     count_down: float = 0.0
-    """Registers that count down; permanent, drawn for entries and exits apart."""
+    """Share of registers that count down; permanent, and independent for entries and exits."""
     resets: float = 0.0
-    """Registers set back to their start; at most 1/8."""
+    """Share of registers that are reset to their start; at most 1/8."""
     jumps: float = 0.0
-    """Registers that leap by millions; at most 1/8."""
+    """Share of registers that jump by millions; at most 1/8."""
     absent: float = 0.0
-    """Turnstiles that are not in the file at all; at most 1/2."""
+    """Share of turnstiles that are missing in the file; at most 1/2."""
     long_gaps: float = 0.0
-    """Turnstiles without readings for 26 to 60 hours."""
+    """Share of turnstiles without readings for 26 to 60 hours."""
     missed_audits: float = 0.0
-    """Share of readings that are missing one by one; at most 1/4."""
+    """Share of readings that are missing individually; at most 1/4."""
     recovered: float = 0.0
-    """Turnstiles whose audits are RECOVR AUD instead of REGULAR for a day."""
+    """Share of turnstiles whose audits are RECOVR AUD instead of REGULAR for a day."""
     extra_audits: float = 0.0
-    """Turnstiles with three more readings at odd moments (legacy: DOOR OPEN and the like)."""
+    """Share of turnstiles with three extra readings at odd moments (legacy: DOOR OPEN and similar)."""
     quarter_hour: float = 0.0
-    """Booths that audit every 15 minutes; permanent."""
+    """Share of booths that audit every 15 minutes; permanent."""
     duplicates: float = 0.0
-    """Share of readings that stand twice; in modern files the second may have other registers; at most 1/4."""
+    """Share of readings that occur twice; at most 1/4. In modern files the second can have other registers."""
     superseded: float = 0.0
-    """Share of REGULAR readings with a RECOVR AUD twin; in modern files it may have strange registers; at most 1/4."""
+    """Share of REGULAR readings with a RECOVR AUD twin; at most 1/4. In modern files it can have strange registers."""
     disordered: float = 0.0
-    """Turnstiles whose readings run backwards in the file."""
+    """Share of turnstiles whose readings are in reverse order in the file."""
     bad_registers: int = 0
-    """Readings with a register that is none: in turn a hyphen, nothing, letters, a number beyond int64."""
+    """Readings with an invalid register: in turn a hyphen, nothing, letters, and a number beyond int64."""
     outside_window: int = 0
-    """Readings dated a week too early or too late."""
+    """Readings with a date one week too early or too late."""
     bad_timestamps: int = 0
-    """Readings at a moment that does not exist: in turn 31 February and 25 o'clock."""
+    """Readings at a moment that does not exist: in turn 31 February and 25:00."""
     field_counts: int = 0
-    """Readings with a field too few, in modern files in turn also one too many."""
+    """Readings with one field too few; in modern files every second one has one too many."""
     junk_header: bool = False
-    """Ten lines of prose on top, as in the file 120714."""
+    """Ten lines of text above the data, as in the file 120714."""
     trailing_junk: bool = False
     """A last line `USE`, as in the file 120825."""
     cut_last_line: bool = False
-    """The last reading is cut within its entry register."""
+    """The last reading is cut off within its entry register."""
     split_desc: bool = False
-    """Legacy: the words of a DESC stand in successive groups (DOOR, then OPEN), out of step with their readings."""
+    """Legacy: the words of a DESC are in successive groups (DOOR, then OPEN), out of step with their readings."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(field.default, float) and not 0.0 <= value <= _MOST.get(field.name, 1.0):
-                raise ValueError(f"Faults.{field.name} is a share from 0 to {_MOST.get(field.name, 1.0)}, not {value}")
+                limit = _MOST.get(field.name, 1.0)
+                raise ValueError(f"Faults.{field.name} must be a share from 0 to {limit}, not {value}")
             if value < 0:
-                raise ValueError(f"Faults.{field.name} is a count, not {value}")
+                raise ValueError(f"Faults.{field.name} must be a count of at least 0, not {value}")
 
     @classmethod
     def typical(cls) -> Self:
-        """About what real weeks show."""
+        """Return faults about as frequent as in real weeks."""
         return cls(
             count_down=0.01,
             resets=0.005,
@@ -94,7 +95,7 @@ class Faults:
 
     @classmethod
     def all(cls) -> Self:
-        """Every fault, often enough to be seen in a week of sixteen turnstiles or more."""
+        """Return all faults, frequent enough to occur in a week of sixteen turnstiles or more."""
         return cls(
             count_down=0.25,
             resets=0.125,

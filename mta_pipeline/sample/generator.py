@@ -1,8 +1,8 @@
-"""The sample feed: made-up weekly files whose true ridership is known, from a seed.
+"""The sample feed: synthetic weekly files with known true ridership, from a seed.
 
-Random access, by closed formulas: how many people have passed a turnstile by any moment (`people`), and every choice of
-chance, depend on the seed and on where one asks, not on what was made before. So each week can be made alone, in any
-order, at the same cost and in the same memory; its truth looks back one week, as the contract's rule 3 does.
+Any week can be made alone, in any order, at the same cost and memory. This works because the number of people who have
+passed (`people`) and every random choice follow from closed formulas of the seed and the position. The truth of a week
+also needs the week before (rule 3).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,30 +24,30 @@ from mta_pipeline.sample.turnstiles import Turnstiles, choose
 from mta_pipeline.weeks import FIRST_WEEK, week_before, week_start
 
 RECIPE = 1
-"""Counts up when the same values begin to make other bytes, so that samples on disk are made again."""
+"""Increase it when the same values give different bytes, so that samples on disk are made again."""
 
 
 @dataclass(frozen=True, eq=False)
 class SampleFeed:
-    """A made-up feed: the same values make the same bytes.
+    """A synthetic feed. The same values give the same bytes.
 
     Raises:
-        ValueError: a week that is none.
+        ValueError: a week is not a valid week of a sample feed.
     """
 
     seed: int
     turnstiles: int
     first_week: str
-    """The first week ever published: in it, each turnstile's first interval has status `first`."""
+    """The first published week. In it, each turnstile's first interval has status `first`."""
     faults: Faults = field(default_factory=Faults.typical)
     layout: Layout | None = None
-    """The layout of all weeks; by default each week's own: modern from the file 141018 on, legacy before."""
+    """The layout of all weeks. By default it depends on the week: modern from the file 141018 on, legacy before."""
     unpublished: frozenset[str] = frozenset()
-    """Weeks never published: in the week after, each turnstile's first interval has status `first` again."""
+    """Weeks that are never published. In the week after, each turnstile's first interval has status `first`."""
     republished: frozenset[str] = frozenset()
-    """Weeks published again, with other registers; see `after_republishing`."""
+    """Weeks that were published again, with other registers; see `after_republishing`."""
     booths: pl.DataFrame | None = None
-    """Where turnstiles may stand, in the contract's control_areas schema; by default all known booths."""
+    """The possible booths, with the columns of control_areas. By default all known booths."""
 
     def __post_init__(self) -> None:
         for week in (self.first_week, *self.unpublished, *self.republished):
@@ -68,10 +68,9 @@ class SampleFeed:
         return next(self.stream([week]))
 
     def stream(self, weeks: Iterable[str]) -> Iterator[SampleWeek]:
-        """Make weeks one by one, those left out that the feed does not have.
+        """Make weeks one by one. Weeks that the feed does not have are left out.
 
-        Each is equal to what `week` makes; where one follows the other it costs less, since what it looks back to is
-        at hand.
+        Each result equals that of `week`. Consecutive weeks cost less, because the week before is available.
         """
         before: tuple[str, Readings] | None = None
         for week in weeks:
@@ -82,15 +81,15 @@ class SampleFeed:
             before = (week, file.kept)
 
     def hourly(self, weeks: Iterable[str]) -> pl.DataFrame:
-        """What the portal publishes of the riders of weeks; see `hourly.published_hours`."""
+        """Return the rows that the portal publishes for the riders of these weeks; see `hourly.published_hours`."""
         numbered = {week: _number(week) for week in weeks}
         return pl.concat(published_hours(week, self._roster, self._people, self.seed) for week in numbered)
 
     def after_republishing(self, week: str) -> Self:
-        """The feed after the MTA has published a week again, with corrected registers.
+        """Return the feed after the MTA has published a week again, with corrected registers.
 
-        Of the files, only that week's is another; of the truths, that week's, and the first intervals of the week
-        after, since they start from corrected readings.
+        Only the file of that week changes. The truth changes for that week and for the first intervals of the next
+        week, which start from the corrected readings.
         """
         return replace(self, republished=self.republished | {week})
 
@@ -102,12 +101,12 @@ class SampleFeed:
         compression: Compression = "none",
         progress: Callable[[str, int, int], None] | None = None,
     ) -> pl.DataFrame:
-        """Publish weeks into a directory, with their truth in its folder `truth`; see `publish.publish`.
+        """Write weeks to a directory, with their truth in the subdirectory `truth`; see `publish.publish`.
 
-        Weeks that are there already are kept; weeks the feed does not have are left out.
+        Existing weeks are kept. Weeks that the feed does not have are left out.
 
         Returns:
-            `truth/weeks.csv`: a row for every week in the directory.
+            `truth/weeks.csv`: one row for every week in the directory.
 
         Raises:
             FileExistsError: the directory holds weekly files that are not known to be a sample.
@@ -123,7 +122,7 @@ class SampleFeed:
 
     @property
     def _about(self) -> str:
-        """All that the bytes depend on."""
+        """Everything that determines the bytes."""
         booths = fingerprint(self._known_booths.write_csv())
         return (
             f"Seed {self.seed}, {self.turnstiles} turnstiles, first week {self.first_week}, "
@@ -167,8 +166,11 @@ class SampleFeed:
 
 
 def _number(week: str) -> int:
-    """A week as its number from the epoch."""
+    """The number of a week since the epoch."""
     number, days = divmod((week_start(week) - EPOCH).days, 7)
     if days or week < FIRST_WEEK or number >= HORIZON:
-        raise ValueError(f"{week} is no week of a sample feed: they start on Saturdays, from {FIRST_WEEK} on")
+        raise ValueError(
+            f"{week} is not a week of a sample feed: weeks start on Saturdays, from {FIRST_WEEK} to "
+            f"{HORIZON - 1} weeks after {EPOCH}"
+        )
     return number

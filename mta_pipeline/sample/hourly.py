@@ -1,7 +1,7 @@
-"""The hourly feed of a sample: what the MTA would publish of the very people who pass the sample's turnstiles.
+"""The hourly ridership of a sample: what the MTA would publish for the people who pass the sample's turnstiles.
 
-Entry registers count those with a MetroCard; to them come riders who tap OMNY, a share of their own per complex and
-month. So an estimate from the registers and that share agrees with what is published here, by construction.
+Entry registers count riders with a MetroCard. Riders who tap OMNY are added, with a share per complex and month.
+Therefore an estimate from the registers and that share agrees with the published ridership by construction.
 """
 
 import datetime as dt
@@ -26,8 +26,11 @@ _LEAST, _MOST = 0.2, 0.7
 
 
 def published_hours(week: str, roster: Turnstiles, people: People, seed: int) -> pl.DataFrame:
-    """The rows the portal has of a week: transit_timestamp, transit_mode, station_complex_id, payment_method,
-    fare_class_category, ridership, transfers; sorted. An hour in which nobody paid in some way has no row."""
+    """Return the portal's rows of a week, sorted. An hour without riders of a payment method and fare class has no row.
+
+    Columns: transit_timestamp, transit_mode, station_complex_id, payment_method, fare_class_category, ridership,
+    transfers.
+    """
     start = (week_start(week) - EPOCH).days * 24 * HOUR
     counted = roster.frame.with_row_index("turnstile").filter(
         pl.col("division").is_in(SUBWAY_DIVISIONS)
@@ -48,7 +51,7 @@ def published_hours(week: str, roster: Turnstiles, people: People, seed: int) ->
                 METROCARD: entries.ravel(),
             }
         )
-        # Whoever passes in the hour that spring skips, passes in the next.
+        # Move people from the hour that is skipped in spring to the next hour.
         .with_columns(
             hour=pl.when(pl.col("hour").is_in(real.implode())).then("hour").otherwise(pl.col("hour").dt.offset_by("1h"))
         )
@@ -87,8 +90,11 @@ def published_hours(week: str, roster: Turnstiles, people: People, seed: int) ->
 
 
 def data_sets(hours: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
-    """What a portal has, by data set: the rows of `published_hours` where the real one has them, and beside them the
-    days' riders and the stations, as far as the sample knows of either."""
+    """Return the portal's data sets by id.
+
+    They are the rows of `published_hours`, split as at the real portal; daily ridership; and the stations. Columns that
+    the sample does not know are null.
+    """
     day = pl.col("transit_timestamp").dt.date()
     daily = hours.group_by(date=day).agg(subways_total_estimated_ridership=pl.col("ridership").sum()).sort("date")
     unknown = (
@@ -120,7 +126,7 @@ def data_sets(hours: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
 
 
 def omny_share_of(complex_id: pl.Series, month: pl.Series, seed: int) -> pl.Series:
-    """The share of OMNY that the sample has for complexes and months; 0 before there was any."""
+    """Return the sample's OMNY share of complexes and months; 0 before OMNY started."""
     number = month.dt.year().cast(pl.Int64) * 12 + month.dt.month()
     drawn = Chance(seed, "omny share").uniform(complex_id.to_numpy(), number.to_numpy())
     share = pl.Series(_LEAST + (_MOST - _LEAST) * drawn)
@@ -129,7 +135,10 @@ def omny_share_of(complex_id: pl.Series, month: pl.Series, seed: int) -> pl.Seri
 
 
 def _taps(by_card: pl.DataFrame, seed: int) -> Ints:
-    """Riders who tap beside those with a card, rounded by chance, so that a month's share is what it should be."""
+    """The riders who tap OMNY, besides those with a MetroCard.
+
+    Rounded at random, so that the share of a month is right on average.
+    """
     share = omny_share_of(by_card["complex_id"], by_card["hour"].dt.date(), seed).to_numpy()
     wanted = by_card[METROCARD].to_numpy() * share / (1 - share)
     hour = by_card["hour"].dt.epoch("s").to_numpy() // HOUR

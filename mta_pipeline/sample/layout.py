@@ -1,6 +1,6 @@
-"""The two layouts in which the MTA published weekly files, written from columns of text.
+"""Writes the lines of weekly files in the MTA's two layouts, from columns of text.
 
-What stands in the columns, faults included, is decided in `generator`.
+`audits` decides the contents of the columns, including the faults.
 """
 
 from typing import Final, Literal
@@ -37,20 +37,20 @@ JUNK_AT_END: Final = "USE"
 
 
 def lines(rows: pl.DataFrame, identity: pl.Series, layout: Layout) -> pl.Series:
-    """The lines of a file, without header and line ends.
+    """Return the lines of a file, without header and line ends.
 
     Args:
-        rows: per reading turnstile (a row of `identity`), moment (date and time), desc, entries, exits as text, in the
-            legacy layout also its `line`; a field that is null is left out.
-        identity: what lines of a turnstile begin with: `C/A,UNIT,SCP`, in the modern layout with station, lines and
+        rows: one row per reading with turnstile (a row number in `identity`), moment (date and time), desc, entries and
+            exits as text, and in the legacy layout `line`. Fields that are null are left out.
+        identity: the beginning of a turnstile's lines: `C/A,UNIT,SCP`, in the modern layout also station, lines and
             division.
-        layout: which of the two.
+        layout: the layout.
     """
     return _modern_lines(rows, identity) if layout == "modern" else _legacy_lines(rows, identity)
 
 
 def _modern_lines(rows: pl.DataFrame, identity: pl.Series) -> pl.Series:
-    """A padded line per reading."""
+    """One padded line per reading."""
     line = pl.concat_str("identity", "moment", "desc", "entries", "exits", separator=",", ignore_nulls=True)
     return (
         rows.with_columns(identity=identity.gather(rows["turnstile"]))
@@ -60,12 +60,12 @@ def _modern_lines(rows: pl.DataFrame, identity: pl.Series) -> pl.Series:
 
 
 def header() -> str:
-    """The modern layout's first line, padded as all its lines are."""
+    """Return the header of the modern layout, padded like all its lines."""
     return HEADER.ljust(ROW_WIDTH)
 
 
 def _legacy_lines(rows: pl.DataFrame, identity: pl.Series) -> pl.Series:
-    """A line per up to eight readings (groups) of one turnstile."""
+    """One line per up to eight readings (groups) of one turnstile."""
     group = pl.concat_str("moment", "desc", "entries", "exits", separator=",", ignore_nulls=True)
     lines = rows.group_by("line", maintain_order=True).agg(
         pl.col("turnstile").first(), group.str.join(",").alias("groups")
@@ -74,11 +74,11 @@ def _legacy_lines(rows: pl.DataFrame, identity: pl.Series) -> pl.Series:
 
 
 def line_numbers(turnstile: pl.Series, ends: Bools) -> pl.Series:
-    """The number of the legacy line each reading stands on: eight to a line, of one turnstile.
+    """Return the legacy line number of each reading: up to eight readings of one turnstile per line.
 
     Args:
-        turnstile: per reading, each one's readings together.
-        ends: whether the line ends with a reading, though it has room; a group that lacks a field must be the last.
+        turnstile: the turnstile of each reading, grouped.
+        ends: whether a reading ends its line early. A group that lacks a field must be the last.
     """
     fresh = np.ones(turnstile.len(), dtype=np.bool_)
     fresh[1:] = ends[:-1] | (turnstile != turnstile.shift()).to_numpy()[1:]
@@ -88,7 +88,7 @@ def line_numbers(turnstile: pl.Series, ends: Bools) -> pl.Series:
 
 
 def split_words(desc: pl.Series, line: pl.Series) -> pl.Series:
-    """DESC as some legacy files have it: a line's words in a row, one per group, whatever does not fit lost."""
+    """Return DESC as in some legacy files: the words of a line in a row, one per group. Surplus words are lost."""
     if not desc.str.contains(" ", literal=True).any():
         return desc
     return (

@@ -1,9 +1,10 @@
-"""How many people have passed a turnstile by any moment, in closed form, and what its registers show then.
+"""The number of people who have passed a turnstile by any moment, in closed form, and the resulting register values.
 
-A turnstile's count is its weekly number times one curve of the week (weekday peaks, quieter weekends), read at a time
-that is bent a little, each four hours anew, by chance. The bend is gentle enough that time never runs backwards, so
-counts only grow, and no past is needed to know one. Events (resets, jumps) are rare and known for all weeks at once:
-a register is the count, plus or minus what the last event before left behind. Files do not belong here.
+A turnstile's count is its people per week times a weekly curve (peaks on weekdays, quieter weekends). The curve is
+read at a slightly distorted time, with a random distortion every four hours. The distortion is small enough that
+time never runs backwards, so counts never fall, and no earlier state is needed. Events (resets, jumps) are rare and
+drawn for all weeks at once: a register shows the count plus or minus the offset from the last event. Files are made
+elsewhere.
 """
 
 import datetime as dt
@@ -20,7 +21,7 @@ EPOCH: Final = dt.date(2010, 1, 2)
 """The Saturday from which seconds and weeks are counted, some months before the first file."""
 WEEK: Final = 7 * 24 * HOUR
 HORIZON: Final = 1200
-"""Weeks that a feed can have, from the epoch."""
+"""Maximum number of weeks from the epoch."""
 
 _KNOT: Final = 4 * HOUR
 _BEND: Final = 1.2 * HOUR
@@ -29,14 +30,14 @@ _RESET_TURN, _JUMP_TURN = 0, 4
 _OTHER_EDITION: Final = 1 << 40
 _NONE, _RESET, _JUMP = 0, 1, 2
 
-# Relative numbers by hour of the day, made up: how a residential booth's entries go, a weekday and a weekend day.
+# Synthetic relative numbers by hour: weekday entries of a residential and of a business booth, and a weekend day.
 _MORNING: Final = (2, 1, 1, 1, 3, 10, 28, 62, 70, 40, 24, 20, 20, 20, 22, 26, 28, 30, 26, 18, 12, 9, 7, 4)
 _EVENING: Final = (5, 2, 1, 1, 1, 3, 8, 18, 26, 20, 18, 20, 24, 25, 30, 42, 58, 76, 60, 36, 22, 18, 14, 9)
 _WEEKEND: Final = (7, 4, 2, 1, 1, 3, 6, 9, 13, 17, 20, 22, 24, 25, 25, 25, 25, 24, 22, 18, 14, 12, 11, 9)
 
 
 def _week_curve(weekday: tuple[int, ...]) -> Floats:
-    """The share of a week's people who have passed by each full hour: 169 numbers from 0 to 1, Saturday first."""
+    """The share of a week's people who have passed by each full hour: 169 numbers from 0 to 1, starting on Saturday."""
     # A file's week runs Saturday, Sunday, Monday ... Friday.
     hours = np.array((*_WEEKEND, *_WEEKEND, *weekday * 5), dtype=np.float64)
     passed = np.concatenate(([0.0], np.cumsum(hours)))
@@ -48,7 +49,7 @@ _CURVES: Final = {"residential": _week_curve(_MORNING), "business": _week_curve(
 
 @dataclass(frozen=True)
 class _Events:
-    """A register's events by turnstile and time; `offset` is what it shows beyond its count from then on."""
+    """A register's events by turnstile and time. `offset` is register minus count after the event."""
 
     turnstile: Ints
     at: Ints
@@ -56,29 +57,29 @@ class _Events:
     offset: Ints
 
     def last_before(self, turnstile: Ints, at: Ints) -> Ints:
-        """Index of each turnstile's last event up to and including a moment; without one, that of another, or -1."""
+        """Index of each turnstile's last event up to a moment; without one, that of another turnstile, or -1."""
         horizon = HORIZON * WEEK
         return np.searchsorted(self.turnstile * horizon + self.at, turnstile * horizon + at, side="right") - 1
 
 
 class People:
-    """Everyone who passes, and what the registers make of it.
+    """Simulates the people who pass, and the registers that count them.
 
-    Turnstiles are numbers in the roster, moments are whole seconds since the epoch, a Saturday's first.
+    Turnstiles are numbers in the roster. Moments are whole seconds since the start of the epoch.
     """
 
     def __init__(self, turnstiles: Turnstiles, seed: int, faults: Faults, republished: frozenset[int]) -> None:
         self._turnstiles = turnstiles
         self._republished = np.array(sorted(republished), dtype=np.int64)
         self._bend = {register: Chance(seed, f"{register} bend") for register in REGISTERS}
-        week = np.arange(HORIZON + 1)  # a moment in the last week may bend into the one after
+        week = np.arange(HORIZON + 1)  # a distorted moment of the last week can be in the week after
         season = np.abs((week % 52) - 26) / 26.0
         self._level = 1.02 - 0.06 * season + 0.04 * (Chance(seed, "level").uniform(week) - 0.5)
         self._levels_before = np.concatenate(([0.0], np.cumsum(self._level)))
         self._events = self._draw_events(seed, faults)
 
     def passed(self, register: str, turnstile: Ints, at: Ints) -> Ints:
-        """How many people have passed by a moment, since the epoch."""
+        """Return how many people have passed by a moment, since the epoch."""
         knot = at // _KNOT
         into = (at - knot * _KNOT) / _KNOT
         bent = at + _BEND * (
@@ -97,7 +98,7 @@ class People:
         return np.asarray(np.floor(self._turnstiles.per_week[register][turnstile] * done)).astype(np.int64)
 
     def shown(self, register: str, turnstile: Ints, at: Ints, passed: Ints) -> Ints:
-        """What a register shows at a moment by which so many people have passed."""
+        """Return the value of a register at a moment, given the number of people who have passed."""
         offset = self._turnstiles.first_value[register][turnstile]
         events = self._events[register]
         if events.at.size:
@@ -107,7 +108,10 @@ class People:
         return offset + self._turnstiles.direction[register][turnstile] * passed
 
     def happened(self, register: str, turnstile: Ints, after: Ints, until: Ints) -> tuple[Bools, Bools]:
-        """Whether a reset, and whether a jump, fell into (after, until]; of at most two weeks, so never both."""
+        """Return whether a reset, and whether a jump, occurred in (after, until].
+
+        The interval is at most two weeks long, so both never occur.
+        """
         events = self._events[register]
         if not events.at.size:
             none = np.zeros(turnstile.shape, dtype=np.bool_)
@@ -118,10 +122,10 @@ class People:
         return kind == _RESET, kind == _JUMP
 
     def _bend_at(self, register: str, turnstile: Ints, knot: Ints) -> Floats:
-        """How far time is bent at a knot, in bends: -0.5 to 0.5.
+        """The distortion of time at a knot, from -0.5 to 0.5.
 
-        Within a republished week the bends are others, and so all readings but the week's first moment; turnstiles with
-        an event in the week are left as they were, for registers carry it on into all later weeks.
+        Within a republished week the distortions differ, and so do all readings except at the week's first moment.
+        Turnstiles with an event in that week are unchanged, because registers carry an event into all later weeks.
         """
         if self._republished.size:
             per_week = WEEK // _KNOT
@@ -134,8 +138,8 @@ class People:
     def _draw_events(self, seed: int, faults: Faults) -> dict[str, _Events]:
         """All events of all weeks, per register.
 
-        A turnstile can reset only each eighth week and jump only each eighth, four weeks apart: so no two events meet
-        in one interval, and after a reset a register has weeks of people to lose before the next.
+        A turnstile can reset in every eighth week, and jump in every eighth week, four weeks apart. So no interval has
+        two events, and before each reset a register has counted for weeks, so that the reset makes it fall.
         """
         roster = np.arange(self._turnstiles.count)
         cycle = np.arange(HORIZON // _CYCLE)
@@ -160,7 +164,7 @@ class People:
         }
 
     def _chain(self, seed: int, register: str, who: Ints, at: Ints, what: Ints) -> _Events:
-        """Add up what each event leaves behind, from a turnstile's start or its last reset on."""
+        """Add up the offsets of events, starting at a turnstile's start or its last reset."""
         direction = self._turnstiles.direction[register][who]
         reset = what == _RESET
         leap = np.where(reset, 0, 1_000_000 + Chance(seed, f"{register} leap").below(3_000_000, who, at))

@@ -1,7 +1,7 @@
-"""A small portal that speaks SODA 2, on 127.0.0.1, with data sets that are held in memory: the sample's.
+"""A small portal that speaks SODA 2 on 127.0.0.1, with the sample's data sets in memory.
 
-It does what the real one does to whoever asks: pages of a limited size, rows in another order each time unless an order
-is asked for, too many requests, and rows that are corrected after the fact. What the rows are is made in `hourly`.
+It imitates the real portal: pages of limited size, rows in a different order each time unless an order is requested,
+429 responses, and rows that are corrected later. `hourly` makes the rows.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _COUNT: Final = f"count(*) as rows, max({UPDATED_AT}) as updated_at"
 
 
 class Answer(NamedTuple):
-    """An answer to one request."""
+    """A response to one request."""
 
     status: int
     kind: str
@@ -38,13 +38,13 @@ class Answer(NamedTuple):
 
 
 class Portal(ThreadingHTTPServer):
-    """The portal; use it through `serve`.
+    """The portal. Use it through `serve`.
 
     Args:
-        data_sets: by id, frames of any types, whose values are shown as the real portal shows them.
-        too_many: the share of requests, 0 to 1, that are answered by 429.
-        seed: of chance.
-        port: 0 for any that is free.
+        data_sets: frames by data set id. The values are formatted as at the real portal.
+        too_many: the share of requests, 0 to 1, that get a 429 response.
+        seed: the seed of the random numbers.
+        port: 0 for any free port.
     """
 
     daemon_threads = True
@@ -58,7 +58,7 @@ class Portal(ThreadingHTTPServer):
         self.too_many = too_many
         self._chance = Chance(seed, "portal")
         self.asked: list[str] = []
-        """The paths with queries that were asked for, in order."""
+        """The requested paths with their queries, in order."""
 
     @property
     def url(self) -> str:
@@ -66,7 +66,7 @@ class Portal(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def correct(self, data_set: str, row: int, **values: str) -> None:
-        """Change a row of a data set, as is done months later, and say so in its own columns."""
+        """Change a row of a data set, as the MTA does months later, and update its time of the last change."""
         rows, changes = self._data_sets[data_set], self._changes[data_set] + 1
         for column, value in {**values, UPDATED_AT: _moment(changes)}.items():
             rows = rows.with_columns(
@@ -74,8 +74,8 @@ class Portal(ThreadingHTTPServer):
             )
         self._data_sets[data_set], self._changes[data_set] = rows, changes
 
-    def answer(self, url: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # whoever tests tokens needs them
-        """The answer to a request."""
+    def answer(self, url: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # subclasses in tests use them
+        """Return the response to a request."""
         nth = len(self.asked)
         self.asked.append(url)
         if self._chance.uniform(nth)[0] < self.too_many:
@@ -114,13 +114,13 @@ class Portal(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what the portal says."""
+    """Sends the portal's responses."""
 
     protocol_version = "HTTP/1.1"
     server: Portal
 
     def do_GET(self) -> None:
-        """Answer, packed for the way if that is wanted."""
+        """Send the response, compressed if the client accepts gzip."""
         status, kind, body = self.server.answer(self.path, dict(self.headers))
         packs = "gzip" in self.headers.get("Accept-Encoding", "")
         body = gzip.compress(body, 1) if packs else body
@@ -133,12 +133,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing: `asked` has it."""
+        """Log nothing. `Portal.asked` has the requests."""
 
 
 @contextlib.contextmanager
 def serve(portal: Portal) -> Iterator[Portal]:
-    """A portal that answers as long as the block lasts."""
+    """Run the portal until the block ends."""
     with portal:
         thread = threading.Thread(target=portal.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
@@ -150,7 +150,7 @@ def serve(portal: Portal) -> Iterator[Portal]:
 
 
 def _as_text(rows: pl.DataFrame, data_set: str) -> pl.DataFrame:
-    """Rows as the portal shows them, with columns of its own: ids that follow no order."""
+    """Rows as text, with the portal's own columns. The ids are not in row order."""
     n = rows.height
     ids = np.sort(Chance(0, data_set).below(1 << 48, np.arange(n)))[
         np.argsort(Chance(1, data_set).uniform(np.arange(n)))

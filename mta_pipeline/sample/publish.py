@@ -1,11 +1,11 @@
-"""A sample feed on disk: weekly files, the truth beside them, and the index page of a web server.
+"""A sample feed on disk: weekly files, their truth, and the index page of a web server.
 
-    turnstile_YYMMDD.txt            as the MTA named them; also .gz or .zip
-    SAMPLE.txt                      says that all of this is made up, and from what
-    truth/week=YYYY-MM-DD.parquet   what really happened, per reading
-    truth/weeks.csv                 the same, summed per week
+    turnstile_YYMMDD.txt            named as by the MTA; also .gz or .zip
+    SAMPLE.txt                      says that the data are synthetic, and how they were made
+    truth/week=YYYY-MM-DD.parquet   the true traffic per reading
+    truth/weeks.csv                 the true traffic per week
 
-What stands in the files is made in `generator`.
+`generator` makes the contents.
 """
 
 import gzip
@@ -37,24 +37,24 @@ def publish(
     compression: Compression = "none",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> pl.DataFrame:
-    """Write weeks and their truth into a directory, each file whole or not at all.
+    """Write weeks and their truth to a directory. Each file is written atomically.
 
-    Weeks that are there already are kept, if the directory's note says they were made from the same; a sample made from
-    anything else is replaced.
+    Existing weeks are kept if the directory's note says that they are from the same sample. Any other sample in the
+    directory is replaced.
 
     Args:
-        directory: made if need be.
-        weeks: their keys.
-        make: gives the weeks asked for, one by one.
-        about: what the feed is made from, in words; with `compression`, it tells one sample from another.
-        compression: how the weekly files are packed.
-        progress: called after each week with its key, how many are done and how many there are.
+        directory: created if necessary.
+        weeks: the keys of the weeks.
+        make: yields the requested weeks one by one.
+        about: describes the sample; together with `compression`, it distinguishes samples.
+        compression: the compression of the weekly files.
+        progress: called after each week with its key, the number of finished weeks and the number of all weeks.
 
     Returns:
-        `truth/weeks.csv`: a row for every week in the directory, with the columns of `WEEKS_SCHEMA`.
+        `truth/weeks.csv`: one row for every week in the directory, with the columns of `WEEKS_SCHEMA`.
 
     Raises:
-        FileExistsError: the directory holds weekly files and no note: they may be real.
+        FileExistsError: the directory holds weekly files but no note, so they may be real.
     """
     ledger = _Ledger(directory, _note(about, compression))
     ledger.open()
@@ -80,7 +80,7 @@ def publish(
 
 
 def index_page(weeks: Iterable[str]) -> str:
-    """The MTA's index page of these weeks, newest first."""
+    """Return an index page of these weeks like the MTA's, newest first."""
     links = (
         f'<a href="data/nyct/turnstile/{file_name(week)}">{day:%A, %B} {day.day}, {day.year}</a><br />'
         for week, day in ((week, week_start(week) + ONE_WEEK) for week in sorted(weeks, reverse=True))
@@ -89,7 +89,7 @@ def index_page(weeks: Iterable[str]) -> str:
 
 
 class _Ledger:
-    """What a directory holds, by its note and `truth/weeks.csv`."""
+    """The contents of a directory, according to its note and `truth/weeks.csv`."""
 
     def __init__(self, directory: Path, note: str) -> None:
         self._directory = directory
@@ -98,13 +98,14 @@ class _Ledger:
         self.weeks = pl.DataFrame(schema=WEEKS_SCHEMA)
 
     def open(self) -> None:
-        """Make the directory ready for this sample: read what it has of it, remove what is left of another."""
+        """Prepare the directory: read the weeks of this sample, or remove those of another."""
         (self._directory / "truth").mkdir(parents=True, exist_ok=True)
         note = self._directory / NOTE
         files = list(self._directory.glob("turnstile_*.txt*"))
         if not note.exists() and files:
             raise FileExistsError(
-                f"{self._directory} holds {files[0].name} and no {NOTE}: no sample goes over real files"
+                f"{self._directory} holds {files[0].name} and no {NOTE}, so its files may be real. The sample does not "
+                "overwrite them; choose another directory"
             )
         if note.exists() and note.read_text() == self._note:
             if self._csv.exists():
@@ -140,12 +141,12 @@ def _note(about: str, compression: Compression) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """A short name for a text too long to write down."""
+    """Return a short hash of a long text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _pack(text: bytes, name: str, compression: Compression) -> bytes:
-    """The file's bytes as they are published: the same for the same text."""
+    """The bytes of the published file. The same text gives the same bytes."""
     if compression == "gz":
         return gzip.compress(text, compresslevel=4, mtime=0)
     if compression == "zip":
@@ -163,7 +164,7 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.write_bytes(content)

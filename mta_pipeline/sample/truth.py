@@ -1,6 +1,6 @@
-"""What really happened in a sample week, and what the contract's rules must make of it.
+"""The true traffic of a sample week, and the statuses that the rules of the data contract must give.
 
-It is written down from what was done (who passed, which event struck), not judged from registers.
+It follows from the simulated people and events, and not from the registers.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ TRUTH_SCHEMA: Final = {
     "entries_status": pl.String(),
     "exits_status": pl.String(),
 }
-"""The columns of a week's truth. Where the status is `first`, started_at and the true counts are null."""
+"""The columns of a week's truth. With status `first`, started_at and the true counts are null."""
 
 WEEKS_SCHEMA: Final = {
     "week": pl.String(),
@@ -41,7 +41,7 @@ WEEKS_SCHEMA: Final = {
     "recoverable_entries": pl.Int64(),
     "recoverable_exits": pl.Int64(),
 }
-"""The columns of `truth/weeks.csv`: people count in subway divisions only, rejects by their reason."""
+"""The columns of `truth/weeks.csv`. People count only subway turnstiles. Rejects are counted by reason."""
 
 _NONE: Final = -1
 
@@ -50,9 +50,9 @@ _NONE: Final = -1
 class SampleWeek:
     """One week of a sample feed.
 
-    `text` is the file's bytes, unpacked. `truth` has a row per reading that the contract's rules keep, by turnstile and
-    time, with the columns of `TRUTH_SCHEMA`. `rejects` counts the other lines (legacy: groups) by reason; reasons that
-    do not occur are left out.
+    `text` holds the unpacked bytes of the file. `truth` has one row per reading that the data contract keeps, by
+    turnstile and time, with the columns of `TRUTH_SCHEMA`. `rejects` counts the other lines (legacy layout: groups) by
+    reason. Reasons that do not occur are absent.
     """
 
     week: str
@@ -61,7 +61,7 @@ class SampleWeek:
     rejects: dict[str, int]
 
     def summary(self) -> pl.DataFrame:
-        """The week's row of `truth/weeks.csv`."""
+        """Return the week's row of `truth/weeks.csv`."""
         subway = pl.col("division").is_in(SUBWAY_DIVISIONS) & (pl.col("control_area") != BUS_CONTROL_AREA)
         recoverable = {r: subway & pl.col(f"{r}_status").is_in(Status.IN_TOTALS) for r in REGISTERS}
         return self.truth.select(
@@ -75,11 +75,13 @@ class SampleWeek:
 
 
 def truth(kept: Readings, before: Readings | None, roster: Turnstiles, people: People) -> pl.DataFrame:
-    """The truth of a week, with the columns of `TRUTH_SCHEMA`.
+    """Return the truth of a week, with the columns of `TRUTH_SCHEMA`.
 
     Args:
-        kept: the week's readings that count, by turnstile and time.
+        kept: the readings that count, by turnstile and time.
         before: those of the week before, or None if it was never published.
+        roster: the turnstiles.
+        people: the simulated people.
     """
     starts = np.ones(kept.at.size, dtype=np.bool_)
     starts[1:] = kept.turnstile[1:] != kept.turnstile[:-1]

@@ -1,6 +1,6 @@
-"""The turnstiles of a sample feed: who they are, how busy, when they are audited, and how their registers begin.
+"""The turnstiles of a sample feed: their identity, ridership, audit times and initial registers.
 
-Identities of booths are real, everything else is made up. What happens over the weeks belongs to `people`.
+Booths are real, everything else is synthetic. `people` simulates the weeks.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from mta_pipeline.turnstile.contract import SUBWAY_DIVISIONS
 HOUR: Final = 3600
 REGISTERS: Final = ("entries", "exits")
 TOP: Final = 999_999_999
-"""Where a register that counts down starts: the most that nine digits hold."""
+"""Initial value of a register that counts down: the largest number with nine digits."""
 
 WELL_KNOWN: Final = (611, 610, 602, 607, 164, 318, 614, 628, 617, 616, 447, 604)
-"""Complexes a reader knows, Times Sq and Grand Central first; they are busy, and in small feeds too."""
+"""Well-known complexes, Times Sq and Grand Central first. They are busy, and small feeds have them too."""
 
 _SHARES: Final = {"well-known": 0.45, "other carriers": 0.08, "others": 0.47}
 _AUDIT_STARTS: Final = (3 * HOUR, 0, HOUR, 2 * HOUR, 3 * HOUR + 22 * 60, HOUR + 30 * 60)
@@ -30,11 +30,12 @@ _ARRAYS: Final = ("00", "03", "05", "06")
 
 @dataclass(frozen=True)
 class Turnstiles:
-    """The roster; all arrays have one element per turnstile, in file order (control area, unit, scp).
+    """The roster. Arrays have one element per turnstile, in file order (control area, unit, SCP).
 
-    `frame` holds control_area, unit, scp, station, line_name, division, complex_id. The rest: people per week and the
-    share of them who come as business does (entries in the evening), per register; seconds between audits and seconds
-    from a week's start to the first; +1 or -1 and the first value, per register.
+    `frame` holds control_area, unit, scp, station, line_name, division, complex_id. `per_week`: people per week.
+    `business`: share of the people who follow business hours (entries in the evening). `audit_step`: seconds between
+    audits. `audit_start`: seconds from the start of a week to its first audit. `direction`: +1 or -1. `first_value`:
+    initial value. All except the audit times are per register.
     """
 
     frame: pl.DataFrame
@@ -47,15 +48,15 @@ class Turnstiles:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of turnstiles."""
         return self.frame.height
 
 
 def choose(booths: pl.DataFrame, turnstiles: int, seed: int, faults: Faults) -> Turnstiles:
-    """Draw a roster of so many turnstiles from `booths` (the contract's control_areas; incomplete ones are left out).
+    """Draw a roster of this many turnstiles from `booths` (columns of control_areas). Incomplete booths are left out.
 
     Raises:
-        ValueError: there is no booth to choose from, or too many turnstiles for them.
+        ValueError: there are no complete booths, or too few for this many turnstiles.
     """
     named = booths.drop_nulls(["station", "line_name", "division"])
     if named.is_empty() or not 1 <= turnstiles <= 100 * named.height:
@@ -81,7 +82,7 @@ def choose(booths: pl.DataFrame, turnstiles: int, seed: int, faults: Faults) -> 
     step = np.where(quick, HOUR // 4, np.where(path, _PATH_STEP, 4 * HOUR))
     phase = np.searchsorted(np.cumsum(_AUDIT_SHARES), Chance(seed, "audit phase").uniform(booth), side="right")
     start = np.array(_AUDIT_STARTS)[np.minimum(phase, len(_AUDIT_STARTS) - 1)]
-    # PATH's turnstiles are audited each at its own second.
+    # Each turnstile of PATH is audited at its own second.
     start = np.where(path, Chance(seed, "path phase").below(_PATH_STEP, n), start) % step
 
     idle = Chance(seed, "idle").uniform(n) < 0.02
@@ -107,10 +108,10 @@ def choose(booths: pl.DataFrame, turnstiles: int, seed: int, faults: Faults) -> 
 
 
 def _booths(named: pl.DataFrame, turnstiles: int, seed: int) -> pl.DataFrame:
-    """The booths that are in the feed, with their number of turnstiles and how busy each of these is (people a week).
+    """The booths of the feed, with their numbers of turnstiles and the people per week at each turnstile.
 
-    Well-known complexes, other carriers and the rest are dealt in turn, by their shares, so that a small feed has some
-    of each.
+    Booths of well-known complexes, other carriers and the rest are taken in turn, by their shares, so that small feeds
+    have some of each.
     """
     index = np.arange(named.height)
     complexes = named["complex_id"].fill_null(0).to_numpy().astype(np.int64)
@@ -137,12 +138,12 @@ def _booths(named: pl.DataFrame, turnstiles: int, seed: int) -> pl.DataFrame:
         .sort("turn", "booth")
     )
     total = int(dealt["wanted"].sum())
-    # Where the booths are too few for the feed, all of them grow.
+    # If there are too few booths for the feed, enlarge all of them.
     so_far = (pl.col("wanted").cum_sum() * max(turnstiles, total) // total).clip(upper_bound=turnstiles)
     return dealt.with_columns(turnstiles=so_far - so_far.shift(fill_value=0)).filter(pl.col("turnstiles") > 0)
 
 
 def _heavy_tail(u: Floats) -> Floats:
-    """Uniform numbers made log-logistic: median 1, a few six times that."""
+    """Convert uniform numbers to a log-logistic distribution: the median is 1, and a few values are about 6."""
     u = 0.03 + 0.94 * u
     return np.asarray(np.sqrt(u / (1.0 - u)))

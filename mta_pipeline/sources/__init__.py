@@ -1,1 +1,1 @@
-"""Where data come from: one package for each kind of source, and what all of them share."""
+"""Data sources: one package for each kind, and modules that all kinds share."""

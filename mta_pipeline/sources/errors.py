@@ -1,28 +1,28 @@
-"""The outcomes of asking a source. Every kind of source raises these, and nothing else."""
+"""The errors of data sources. All kinds of sources raise these errors and no others."""
 
 from typing import ClassVar
 
 
 class FeedError(Exception):
-    """A feed did not give what was asked. The message names the week, the address, the cause and what to do."""
+    """A feed could not deliver. The message names the week, the address, the cause and what to do."""
 
     retryable: ClassVar[bool] = False
-    """Whether the same call may succeed later with nothing changed on our side."""
+    """Whether the same call can succeed later without a change on our side."""
 
 
-class NotPublished(FeedError):  # an outcome, not a fault
-    """The feed answers, and has no such week."""
+class NotPublished(FeedError):  # an expected outcome, so its name does not end in Error
+    """The feed answers, but does not have this week."""
 
 
 class FeedUnavailable(FeedError):
-    """The feed cannot be reached, or broke off; trying again later may help."""
+    """The feed cannot be reached, or the transfer broke off. A later attempt can succeed."""
 
     retryable = True
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """Seconds the feed asked us to wait, if it said."""
+        """Seconds to wait, if the feed requested a delay."""
 
 
 class FeedSlow(FeedUnavailable):
@@ -30,8 +30,8 @@ class FeedSlow(FeedUnavailable):
 
 
 class FeedRefused(FeedError):
-    """The feed will not serve us as we ask: credentials, rights or an address must change first."""
+    """The feed refuses the request. Credentials, permissions or an address must change first."""
 
 
 class BadFile(FeedError):
-    """What the feed gave is not a weekly file, or is damaged at its source."""
+    """The feed delivered something that is not a weekly file, or a file that is damaged at the source."""

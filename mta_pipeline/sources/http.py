@@ -1,6 +1,6 @@
-"""Asking a web site: one session, patience and limits, and what goes wrong as the outcomes that feeds know.
+"""HTTP requests: one session with retries and limits. Failures become the errors of feeds.
 
-What is asked for, and what the answers mean, does not belong here.
+Callers build the requests and interpret the responses.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ CHUNK_BYTES: Final = 2**18
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
-"""Seconds without a byte, not seconds for the whole answer."""
+"""Maximum seconds without a byte, not for the whole response."""
 
 ATTEMPTS: Final = 5
 RETRY_WINDOW: Final = 300.0
@@ -32,10 +32,10 @@ FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 30.0
 JITTER: Final = 1.0
 LONGEST_RETRY_AFTER: Final = 60.0
-"""A site that asks for more seconds than this is left alone; the orchestrator may come back."""
+"""If a site requests a longer delay, in seconds, there is no further attempt. The orchestrator may try later."""
 
 FAIL_FAST_TIMEOUT: Final = 15.0
-"""Seconds that a caller with `fail_fast` waits for an answer, or for a whole file."""
+"""Seconds that a caller with `fail_fast` waits for a response, or for a whole file."""
 
 MAX_REDIRECTS: Final = 5
 MAX_MESSAGE_BYTES: Final = 4_096
@@ -50,15 +50,16 @@ T = TypeVar("T")
 
 
 class Site:
-    """A web site to ask, as the settings name it.
+    """A web site that a setting names.
 
     Args:
-        setting: the setting that says where it is, for messages.
-        credentials: what to check where it refuses, for messages.
-        headers: sent with every request. Those of a site that has any go to no other: redirects elsewhere are refused.
-        fail_fast: ask once, and give up soon: for those who come back.
-        attempts: how often to ask, if the site may answer later.
-        window: seconds after which it is not asked again.
+        setting: the setting with the address, for messages.
+        credentials: the credentials to check if the site refuses access, for messages.
+        headers: sent with every request. If there are any, redirects to other sites are refused, so that the headers
+            reach no other site.
+        fail_fast: make one short attempt, for callers that try again later anyway.
+        attempts: maximum number of attempts if the site may answer later.
+        window: seconds after which there are no further attempts.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class Site:
         self._credentials = credentials
         self._fail_fast = fail_fast
         self._session = _Session(headers or {})
-        self.check_address: Final = f"Look at {setting}"
-        self.try_later: Final = f"Try again later; if it stays so, look at the feed and at {setting}"
+        self.check_address: Final = f"Check {setting}"
+        self.try_later: Final = f"Try again later. If the error persists, check the feed and {setting}"
         self._retry = stamina.RetryingCaller(
             attempts=1 if fail_fast else attempts,
             timeout=window,
@@ -85,7 +86,7 @@ class Site:
         )
 
     def with_retries(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that asks, again while it says that the site may answer later."""
+        """Call a function that sends requests. Repeat it while its error says that the site may answer later."""
         return self._retry(_wait_before_retry, call, *args, **kwargs)
 
     def request(
@@ -97,13 +98,13 @@ class Site:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> requests.Response | None:
-        """The answer to one request, its body still to be read; None if there is nothing at the address.
+        """Send one request and return the response, with its body unread; None if nothing exists at the address.
 
-        With a condition among the headers, the answer may be that nothing was modified.
+        If `headers` contain a condition, the response can be 304 (not modified).
 
         Raises:
-            FeedUnavailable: no answer, or one that says to come back.
-            FeedRefused: any other answer but 200.
+            FeedUnavailable: there is no response, or one that says to try later.
+            FeedRefused: any other response except 200.
         """
         timeout = (CONNECT_TIMEOUT, FAIL_FAST_TIMEOUT if self._fail_fast else READ_TIMEOUT)
         try:
@@ -117,48 +118,49 @@ class Site:
         status = response.status_code
         if status == 200 or (headers and status == NOT_MODIFIED):
             return response
-        said = _message(response)
+        detail = _message(response)
         response.close()
         if status in _ABSENT:
             return None
         if method == "HEAD" and status in _NO_HEAD:
             return self.request("GET", url, subject, params=params)
-        answer = f"{subject}: the server answers {status} {response.reason}{said and f' ({said})'}"
+        answer = f"{subject}: the server answers {status} {response.reason}{detail and f' ({detail})'}"
         if status in _REFUSED:
-            raise FeedRefused(f"{answer}. Check {self._credentials}, and whether they may read there.")
+            raise FeedRefused(f"{answer}. Check {self._credentials}, and their permission to read this address.")
         if status in (408, 425, 429) or status >= 500:
             raise FeedUnavailable(f"{answer}. {self.try_later}.", _retry_after(response))
-        raise FeedRefused(f"{answer}, which is no file. {self.check_address}.")
+        raise FeedRefused(f"{answer}, without a file. {self.check_address}.")
 
     def body(self, response: requests.Response, subject: str, *, decode: bool) -> Iterator[bytes]:
-        """The bytes of an answer, unpacked if they were packed for the way and `decode` says so."""
+        """Yield the bytes of a response. With `decode`, undo the Content-Encoding."""
         started = time.monotonic()
         try:
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=decode):
                 yield chunk
                 if self._fail_fast and time.monotonic() - started > FAIL_FAST_TIMEOUT:
-                    raise FeedSlow(f"{subject}: not whole within {FAIL_FAST_TIMEOUT:g} s. {self.try_later}.")
+                    raise FeedSlow(f"{subject}: incomplete after {FAIL_FAST_TIMEOUT:g} s. {self.try_later}.")
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error, subject) from None
 
     def _unreachable(self, error: Exception, subject: str) -> FeedUnavailable | FeedRefused:
-        """The outcome for a broken exchange. Of its causes the innermost is told: others quote whole addresses."""
+        """The error for a failed exchange. The message names the innermost cause; outer ones quote whole addresses."""
         cause: BaseException = error
         while (inner := cause.__cause__ or cause.__context__) is not None:
             cause = inner
         if isinstance(cause, ssl.SSLCertVerificationError):
             return FeedRefused(
-                f"{subject}: its certificate is not trusted ({cause.verify_message}). {self.check_address}."
+                f"{subject}: the certificate of the server is not trusted ({cause.verify_message}). "
+                f"{self.check_address}."
             )
         if isinstance(cause, TimeoutError):
-            told = "no answer in time"
+            reason = "no answer in time"
         else:
-            told = f"the connection failed ({type(cause).__name__}: {cause})"
-        return FeedUnavailable(f"{subject}: {told}. {self.try_later}.")
+            reason = f"the connection failed ({type(cause).__name__}: {cause})"
+        return FeedUnavailable(f"{subject}: {reason}. {self.try_later}.")
 
 
 def moment(text: str | None) -> dt.datetime | None:
-    """The moment a header names, in UTC; None if it is no date."""
+    """Parse the date of a header, in UTC; None if it is not a date."""
     try:
         return parsedate_to_datetime(text).astimezone(dt.UTC) if text else None
     except ValueError:
@@ -166,21 +168,24 @@ def moment(text: str | None) -> dt.datetime | None:
 
 
 def origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """What tells one site from another."""
+    """Return scheme, host and port, which identify a site."""
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 class _BadRedirectError(requests.RequestException):
-    """A redirect we do not follow."""
+    """A redirect that must not be followed."""
 
 
 class _Session(requests.Session):
-    """Asks for bytes as they are stored, says who asks, and follows no redirect that leaves the web or gives up TLS."""
+    """Requests bytes as stored, with a User-Agent, and refuses redirects to other protocols or from https to http.
+
+    If it has headers of its own, it also refuses redirects to other sites.
+    """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__()
         self.max_redirects = MAX_REDIRECTS
-        self._stays = bool(headers)
+        self._same_site_only = bool(headers)
         self.headers.update(
             {
                 "User-Agent": f"mta_pipeline/{version('mta-pipeline')}",
@@ -193,27 +198,27 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target is not None:
-            came, goes = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
-            scheme = goes.scheme.lower()
-            if scheme not in ("http", "https") or (came.scheme, scheme) == ("https", "http"):
-                raise _BadRedirectError(f"redirected from {came.scheme} to {scheme}, which is not followed")
-            if self._stays and origin(came) != origin(goes):
-                raise _BadRedirectError(f"redirected to another site, {goes.hostname}, which is not followed")
+            source, destination = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
+            scheme = destination.scheme.lower()
+            if scheme not in ("http", "https") or (source.scheme, scheme) == ("https", "http"):
+                raise _BadRedirectError(f"redirected from {source.scheme} to {scheme}, which is not followed")
+            if self._same_site_only and origin(source) != origin(destination):
+                raise _BadRedirectError(f"redirected to another site, {destination.hostname}, which is not followed")
         return target
 
 
 def _message(response: requests.Response) -> str:
-    """What an API says of its refusal, if it does, in JSON."""
-    said: Any = None
+    """The error message in a JSON response, if there is one."""
+    answer: Any = None
     if "json" in response.headers.get("Content-Type", ""):
         with suppress(ValueError, urllib3.exceptions.HTTPError):
-            said = json.loads(response.raw.read(MAX_MESSAGE_BYTES, decode_content=True))
-    text = said.get("message") if isinstance(said, dict) else None
+            answer = json.loads(response.raw.read(MAX_MESSAGE_BYTES, decode_content=True))
+    text = answer.get("message") if isinstance(answer, dict) else None
     return " ".join(text.split())[:300] if isinstance(text, str) else ""
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds to wait by the Retry-After header, which is a number or a date."""
+    """Seconds to wait according to the Retry-After header, which holds a number or a date."""
     text = response.headers.get("Retry-After", "")
     if text.isdecimal():
         return float(text)

@@ -1,1 +1,1 @@
-"""What working code calls to tell what it does: spans and progress. Nothing is read back here."""
+"""Spans and progress lines that working code emits. Reading Dagster's records back belongs in `monitoring`."""

@@ -1,6 +1,6 @@
-"""OpenTelemetry's SDK, put together: how spans are made, and sent by OTLP over HTTP. Needs the extra `telemetry`.
+"""Creates spans with OpenTelemetry's SDK and exports them by OTLP over HTTP. Needs the extra `telemetry`.
 
-A collector that does not answer costs a process a second a minute at most, and the spans of that minute.
+A collector that does not answer delays a process by at most one second per minute. The spans of that minute are lost.
 """
 
 import time
@@ -18,71 +18,71 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, Trace
 
 from mta_pipeline.telemetry.span_ids import SpanIds
 
-_PATIENCE: Final = 1.0
-"""Seconds that an export may take."""
+_TIMEOUT: Final = 1.0
+"""Seconds after which an export fails."""
 _PAUSE: Final = 60.0
-"""Seconds without exports after one that failed."""
+"""Seconds without exports after a failed one."""
 _DELAY: Final = 1_000
-"""Milliseconds that a span which has ended waits for others. What a killed process has not sent is lost."""
+"""Milliseconds between exports of ended spans. A killed process loses the spans that it has not exported yet."""
 
 
 class Sender:
-    """Makes spans, and sends them once they have ended."""
+    """Starts spans and exports them after they have ended."""
 
     def __init__(self) -> None:
-        self._chosen = _ChosenIds()
-        self._processor = BatchSpanProcessor(_PatientOnce(timeout=_PATIENCE), schedule_delay_millis=_DELAY)
-        about = Resource.create({"service.name": "mta_pipeline", "service.version": version("mta-pipeline")})
-        provider = TracerProvider(resource=about, id_generator=self._chosen)
+        self._ids = _PresetIds()
+        self._processor = BatchSpanProcessor(_PausingExporter(timeout=_TIMEOUT), schedule_delay_millis=_DELAY)
+        attributes = Resource.create({"service.name": "mta_pipeline", "service.version": version("mta-pipeline")})
+        provider = TracerProvider(resource=attributes, id_generator=self._ids)
         provider.add_span_processor(self._processor)
         self._tracer = provider.get_tracer("mta_pipeline")
 
     def start(
         self, name: str, parent: SpanIds | None, ids: SpanIds | None, started_at: float | None, links: Sequence[SpanIds]
     ) -> Span:
-        """Start a span; see tracing.begin."""
-        context = set_span_in_context(NonRecordingSpan(_elsewhere(parent)), Context()) if parent else Context()
-        self._chosen.ids = ids
+        """Start a span. The arguments are those of `tracing.begin`."""
+        context = set_span_in_context(NonRecordingSpan(_remote_context(parent)), Context()) if parent else Context()
+        self._ids.preset = ids
         try:
             return self._tracer.start_span(
                 name,
                 context,
                 start_time=None if started_at is None else int(started_at * 1e9),
-                links=[Link(_elsewhere(link)) for link in links],
+                links=[Link(_remote_context(link)) for link in links],
             )
         finally:
-            self._chosen.ids = None
+            self._ids.preset = None
 
     def flush(self) -> None:
-        """Send what has ended."""
+        """Export all spans that have ended."""
         self._processor.force_flush()
 
 
-class _ChosenIds(RandomIdGenerator):
-    """Chance chooses ids, unless somebody has."""
+class _PresetIds(RandomIdGenerator):
+    """Gives a span the preset ids if there are any, otherwise random ids."""
 
-    ids: SpanIds | None = None
+    preset: SpanIds | None = None
 
     def generate_trace_id(self) -> int:
-        return self.ids.trace if self.ids else super().generate_trace_id()
+        return self.preset.trace if self.preset else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        return self.ids.span if self.ids else super().generate_span_id()
+        return self.preset.span if self.preset else super().generate_span_id()
 
 
-class _PatientOnce(OTLPSpanExporter, SpanExporter):
-    """An exporter that does not ask again for a while after it got no answer."""
+class _PausingExporter(OTLPSpanExporter, SpanExporter):
+    """An exporter that sends nothing for a while after a failed export."""
 
-    _silent_until = 0.0
+    _paused_until = 0.0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        if time.monotonic() < self._silent_until:
+        if time.monotonic() < self._paused_until:
             return SpanExportResult.FAILURE
         result = super().export(spans)
         if result is not SpanExportResult.SUCCESS:
-            self._silent_until = time.monotonic() + _PAUSE
+            self._paused_until = time.monotonic() + _PAUSE
         return result
 
 
-def _elsewhere(ids: SpanIds) -> SpanContext:
+def _remote_context(ids: SpanIds) -> SpanContext:
     return SpanContext(ids.trace, ids.span, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))

@@ -1,4 +1,4 @@
-"""One line per week done: written into a run's log, and read from there to show progress on a terminal."""
+"""One line per finished week. It is written to a run's log, and read from there to show progress in the terminal."""
 
 import re
 import time
@@ -10,7 +10,7 @@ _LINE: Final = re.compile(r"(?P<table>\w+): week (?P<week>\d{4}-\d\d-\d\d) \((?P
 
 
 class WeekDone(NamedTuple):
-    """A progress line, read back."""
+    """A parsed progress line."""
 
     table: str
     week: str
@@ -20,7 +20,7 @@ class WeekDone(NamedTuple):
 
 @dataclass
 class Progress:
-    """Tells a log of each week that is done, with an estimate of the time left once there is ground for one."""
+    """Logs each finished week. From the third week on, the line includes an estimate of the remaining time."""
 
     table: str
     total: int
@@ -29,7 +29,7 @@ class Progress:
     _started: float = field(default_factory=time.monotonic)
 
     def week(self, week: str, outcome: str) -> None:
-        """Log that a week is done, and with what outcome."""
+        """Log that a week is finished, with its outcome."""
         self.done += 1
         self.log(f"{self.table}: week {week} ({self.done} of {self.total}) {outcome}{self._time_left()}")
 
@@ -43,6 +43,6 @@ class Progress:
 
 
 def read_progress(message: str) -> WeekDone | None:
-    """The week that a line of a run's log says is done, if it is a progress line."""
+    """Parse a line of a run's log. Returns None if it is not a progress line."""
     match = _LINE.match(message)
     return match and WeekDone(match["table"], match["week"], int(match["done"]), int(match["total"]))

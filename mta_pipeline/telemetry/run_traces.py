@@ -1,8 +1,8 @@
-"""The trace of a run: a span for the run, one for each of its steps, and inside of these whatever the work tells.
+"""The trace of a run: a span for the run, one for each step, and below these the spans that the code starts.
 
-Its id is the run's, and the id of the run's own span follows from it, so that processes of one run need not talk to
-each other. Dagster's events say when a run or a step begins and ends: RunTraces is a handler of its log, named in
-`dagster.yaml`, which every process of a run writes to. How spans are made and sent is tracing's.
+The trace id is the run id, and the id of the run's span is derived from it, so the processes of a run need not
+exchange ids. Dagster's events say when a run or step starts and ends. `RunTraces` receives them as a log handler, which
+`dagster.yaml` configures for every process of a run. `tracing` creates and exports the spans.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 TRACEPARENT: Final = "traceparent"
-"""The tag of a run that says which span of another trace has asked for it, as W3C's header of that name has it."""
+"""Run tag: the span of another trace that requested the run, in the format of the W3C header `traceparent`."""
 
 _PARENT_RUN: Final = "dagster/parent_run_id"
 _PARTITION: Final = "dagster/partition"
@@ -31,43 +31,43 @@ _RANGE: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition
 
 _HANDLER: Final = {"class": "mta_pipeline.telemetry.run_traces.RunTraces"}
 LOG_SETTINGS: Final = {"python_logs": {"dagster_handler_config": {"handlers": {"traces": _HANDLER}}}}
-"""What an instance without a dagster.yaml is told in its place."""
+"""Settings of an instance without a `dagster.yaml`: they configure the same handler."""
 
 
 def run_ids(run_id: str) -> SpanIds:
-    """The ids of a run's span."""
+    """The trace id and span id of a run's span, both derived from the run id."""
     return SpanIds(uuid.UUID(run_id).int, int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8]))
 
 
 class RunTraces(logging.Handler):
-    """A handler of Dagster's log that tells of runs and steps as they begin and end in this process."""
+    """A handler of Dagster's log that starts and ends the spans of runs and steps in this process."""
 
-    # Dagster makes a handler for each part of a run.
+    # Class variables, because Dagster creates several handlers per run.
     _runs: ClassVar[dict[str, Span]] = {}
     _steps: ClassVar[dict[tuple[str, str], Span]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of an event."""
+        """Handle a record of Dagster's log. Records without an event are ignored."""
         event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
         if event is None or not tracing.is_wanted():
             return
         try:
-            self._take(event, record.dagster_meta)  # type: ignore[attr-defined]  # Dagster's records have it
+            self._handle(event, record.dagster_meta)  # type: ignore[attr-defined]  # Dagster's records have it
         except Exception:
             self.handleError(record)
 
-    def _take(self, event: "dg.DagsterEvent", meta: Mapping[str, Any]) -> None:
+    def _handle(self, event: "dg.DagsterEvent", meta: Mapping[str, Any]) -> None:
         run_id, step = meta["run_id"], (meta["run_id"], event.step_key or "")
         match event.event_type_value:
             case "PIPELINE_START":
                 self._runs[run_id] = _run_span(run_id, meta["job_name"], meta["job_tags"])
             case "STEP_START":
-                about = _about(run_id, meta["job_tags"])
-                begun = tracing.begin(event.step_key or "", inside_of=run_ids(run_id), about=about)
-                self._steps[step] = begun
-                tracing.set_current(begun)
-                # For programs that the step may start.
-                os.environ["TRACEPARENT"] = begun.ids.traceparent
+                attributes = _attributes(run_id, meta["job_tags"])
+                started = tracing.begin(event.step_key or "", inside_of=run_ids(run_id), about=attributes)
+                self._steps[step] = started
+                tracing.set_current(started)
+                # For child processes of the step.
+                os.environ["TRACEPARENT"] = started.ids.traceparent
             case "ASSET_MATERIALIZATION" if step in self._steps:
                 self._steps[step].collect("assets", event.asset_key.to_user_string() if event.asset_key else "")
             case "STEP_SUCCESS" | "STEP_SKIPPED":
@@ -102,31 +102,31 @@ class RunTraces(logging.Handler):
 
 
 def tell_of_dead_run(instance: "dg.DagsterInstance", run: "dg.DagsterRun", reason: str) -> None:
-    """Send the span of a run whose process has died and cannot; whoever finds out does."""
+    """Export the span of a run whose process died. The process that detects this calls it."""
     record = instance.get_run_record_by_id(run.run_id)
     if record is None or record.start_time is None or not tracing.is_wanted():
         return
     dead = _run_span(run.run_id, run.job_name, run.tags, started_at=record.start_time)
     dead.fail("ProcessDied", reason)
-    dead.otel.end()  # What its process took, nobody knows.
+    dead.otel.end()  # The CPU time and memory of the dead process are unknown.
     tracing.flush()
 
 
 def _run_span(run_id: str, job: str, tags: Mapping[str, str], started_at: float | None = None) -> Span:
     links = [run_ids(tags[_PARENT_RUN])] if _PARENT_RUN in tags else []
-    if asked_by := _read_traceparent(tags.get(TRACEPARENT, "")):
-        links.append(asked_by)
-    about = _about(run_id, tags)
-    return tracing.begin(job, ids=run_ids(run_id), links=links, started_at=started_at, about=about)
+    if requested_by := _read_traceparent(tags.get(TRACEPARENT, "")):
+        links.append(requested_by)
+    attributes = _attributes(run_id, tags)
+    return tracing.begin(job, ids=run_ids(run_id), links=links, started_at=started_at, about=attributes)
 
 
-def _about(run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
-    about = {"run_id": run_id}
+def _attributes(run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
+    attributes = {"run_id": run_id}
     if _PARTITION in tags:
-        about["partition"] = tags[_PARTITION]
+        attributes["partition"] = tags[_PARTITION]
     elif _RANGE[0] in tags:
-        about["partition"] = "...".join(tags[end] for end in _RANGE)
-    return about
+        attributes["partition"] = "...".join(tags[end] for end in _RANGE)
+    return attributes
 
 
 def _read_traceparent(header: str) -> SpanIds | None:
@@ -135,7 +135,7 @@ def _read_traceparent(header: str) -> SpanIds | None:
 
 
 def _root_cause(error: "SerializableErrorInfo") -> "SerializableErrorInfo":
-    """What has failed, below Dagster's own words that a step has."""
+    """The innermost cause of an error. The outer errors only say that a step failed."""
     while error.cause is not None:
         error = error.cause
     return error

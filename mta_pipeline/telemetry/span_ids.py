@@ -1,15 +1,15 @@
-"""The ids by which processes of one run know each other's spans."""
+"""Ids that identify spans across the processes of a run."""
 
 from typing import NamedTuple
 
 
 class SpanIds(NamedTuple):
-    """What a span is known by in other processes, perhaps before it has begun."""
+    """The trace id and span id of a span. They can be known before the span starts."""
 
     trace: int
     span: int
 
     @property
     def traceparent(self) -> str:
-        """The same as W3C's header of that name has it."""
+        """The ids in the format of the W3C header `traceparent`."""
         return f"00-{self.trace:032x}-{self.span:016x}-01"

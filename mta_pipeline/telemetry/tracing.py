@@ -1,7 +1,7 @@
-"""Spans: what a piece of work took, and of what. They are sent if an endpoint is set, else they cost nothing.
+"""Spans: name, attributes and cost of a piece of work. Without a configured endpoint they do nothing.
 
-Knows neither Dagster nor OpenTelemetry: which spans a run and its steps have is said in run_traces, how they are made
-and sent in otlp.
+This module depends neither on Dagster nor, at import, on OpenTelemetry. `run_traces` defines the spans of runs and
+steps. `otlp` creates and exports spans.
 """
 
 import logging
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from mta_pipeline.telemetry.otlp import Sender
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-_one_at_a_time: Final = Lock()
+_sums_lock: Final = Lock()
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class Span:
-    """A piece of work under way. What is added to it, rows and bytes, counts for the spans around it, too."""
+    """A span in progress. Amounts added to it (rows, bytes) are also added to its parent spans."""
 
     otel: "OtelSpan"
     above: "Span | None" = None
@@ -41,41 +41,41 @@ class Span:
 
     @property
     def ids(self) -> SpanIds:
-        """What it is known by in other processes."""
+        """The ids that identify the span in other processes."""
         context = self.otel.get_span_context()
         return SpanIds(context.trace_id, context.span_id)
 
     def add(self, **amounts: int) -> None:
-        """Add to what the work has taken in or given: rows_in, rows_out, bytes."""
-        with _one_at_a_time:
+        """Add to the amounts that the work read or wrote: rows_in, rows_out, bytes."""
+        with _sums_lock:
             for name, amount in amounts.items():
                 self._sums[name] = self._sums.get(name, 0) + amount
         if self.above:
             self.above.add(**amounts)
 
     def collect(self, name: str, value: str) -> None:
-        """Add to a list of what the work is about."""
+        """Add a value to a list attribute. Duplicates are ignored."""
         self._lists.setdefault(name, {})[value] = None
 
     def note(self, **attributes: str | int | Sequence[str]) -> None:
-        """Say of what the work is."""
+        """Set attributes of the span. Their names get the prefix `mta.`."""
         self.otel.set_attributes({f"mta.{key}": value for key, value in attributes.items()})
 
     def fail(self, kind: str, message: str, stack: str = "") -> None:
-        """Say that the work has failed, and of what."""
+        """Mark the span as failed, with the error as an exception event."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
-        facts = {"exception.type": kind, "exception.message": message, "exception.stacktrace": stack}
-        self.otel.add_event("exception", {key: fact for key, fact in facts.items() if fact})
+        attributes = {"exception.type": kind, "exception.message": message, "exception.stacktrace": stack}
+        self.otel.add_event("exception", {key: value for key, value in attributes.items() if value})
         self.otel.set_status(Status(StatusCode.ERROR, f"{kind}: {message}"))
 
     def end(self) -> None:
-        """The work is over: note what it took."""
+        """End the span and set its amounts, CPU seconds and peak memory."""
         self.note(**self._sums, **{name: list(values) for name, values in self._lists.items()})
         self.otel.set_attributes(
             {
                 "process.cpu.seconds": round(time.process_time() - self._processor_seconds, 6),
-                # Of the process up to now, whatever made it so.
+                # The peak of the whole process so far, not only of this span.
                 "process.memory.peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             }
         )
@@ -83,7 +83,7 @@ class Span:
 
 
 class _Off(Span):
-    """What there is instead of a span where none is wanted."""
+    """A span that does nothing. It replaces real spans where tracing is off."""
 
     def __init__(self) -> None: ...
 
@@ -99,34 +99,39 @@ _current: ContextVar[Span | None] = ContextVar("span", default=None)
 
 
 def current_span() -> Span:
-    """The span that is under way; one that tells nothing where none is, as outside of a run."""
+    """The span in progress. Outside of a run, a span that does nothing."""
     return _current.get() or _OFF
 
 
 @contextmanager
 def span(name: str, *, inside_of: Span | None = None, **about: str) -> Iterator[Span]:
-    """A span inside of another, or of the one that is under way; where none is, there is nothing to tell.
+    """A child span of `inside_of`, or of the current span. Without a current span it does nothing.
 
-    Threads do not know what is under way where they were begun, unless they are given a copy of its context.
+    A new thread has no current span unless it runs in a copy of the context of the thread that started it.
+
+    Args:
+        name: the name of the span.
+        inside_of: the parent; the current span if not given.
+        **about: attributes of the span.
     """
-    above = inside_of or current_span()
-    if above is _OFF:
+    parent = inside_of or current_span()
+    if parent is _OFF:
         yield _OFF
         return
-    inside = begin(name, inside_of=above, about=about)
-    token = _current.set(inside)
+    child = begin(name, inside_of=parent, about=about)
+    token = _current.set(child)
     try:
-        yield inside
+        yield child
     except Exception as error:
-        inside.fail(type(error).__qualname__, str(error))
+        child.fail(type(error).__qualname__, str(error))
         raise
     finally:
         _current.reset(token)
-        inside.end()
+        child.end()
 
 
 def set_current(step: Span | None) -> None:
-    """From now on, spans begin inside of this one."""
+    """Make this span the parent of spans that start from now on; None for no parent."""
     _current.set(step)
 
 
@@ -139,40 +144,40 @@ def begin(
     links: Sequence[SpanIds] = (),
     about: Mapping[str, str] = _NOTHING,
 ) -> Span:
-    """Begin a span; whoever does so ends it. To be asked for only if spans are wanted.
+    """Start a span. The caller must end it, and must call this only if `is_wanted()`.
 
     Args:
-        name: what the work is.
-        inside_of: the span around it, perhaps of another process; without one it is the first of its trace.
-        ids: what it shall be known by; without them, chance chooses.
-        started_at: when the work began, in seconds since 1970; now if not given.
-        links: spans of other traces that have to do with it.
-        about: of what the work is.
+        name: the name of the span.
+        inside_of: the parent, possibly of another process. Without a parent, the span is the root of its trace.
+        ids: the trace id and span id; random if not given.
+        started_at: the start, in seconds since 1970; now if not given.
+        links: related spans of other traces.
+        about: attributes of the span.
     """
     above, parent = (inside_of, inside_of.ids) if isinstance(inside_of, Span) else (None, inside_of)
-    begun = Span(_sender().start(name, parent, ids, started_at, links), above)
-    begun.note(**about)
-    return begun
+    started = Span(_sender().start(name, parent, ids, started_at, links), above)
+    started.note(**about)
+    return started
 
 
 def flush() -> None:
-    """Send what has ended, as before the process does."""
+    """Export all ended spans now, for example before the process exits."""
     if is_wanted():
         _sender().flush()
 
 
 @cache
 def is_wanted() -> bool:
-    """Whether spans are sent: an endpoint is set, and what sends to it is installed."""
+    """Whether spans are exported: an endpoint is set and the extra `telemetry` is installed."""
     try:
         if read_telemetry().endpoint is None:
             return False
         _sender()
     except SettingsError as error:
-        _log.warning("There are no traces: %s", error)
+        _log.warning("Traces are off: %s", error)
         return False
     except ImportError:
-        _log.warning("There are no traces: what sends them is not installed, mta-pipeline[telemetry]")
+        _log.warning("Traces are off: the OTLP exporter is missing. Install mta-pipeline[telemetry].")
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""What the data means: parsing, readings, traffic, complexes and the contract of every table.
+"""The meaning of turnstile data: parsing, readings, traffic, complexes and the contract of each table.
 
-Pure functions on Polars frames. Dagster, storage and settings are not known here.
+The functions are pure: Polars frames in, Polars frames out. They do not depend on Dagster, storage or settings.
 """

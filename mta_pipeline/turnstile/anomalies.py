@@ -1,7 +1,7 @@
-"""What is unusual about a week: its figures against those of the weeks before and of the same season in earlier years.
+"""Finds what is unusual about a week, compared with the weeks before it and the same season of earlier years.
 
-Medians and median absolute deviations throughout: an odd week among those before hardly moves them. Only earlier weeks
-count, so that a week's judgement does not depend on what comes after. Where the figures lie does not belong here.
+All comparisons use medians and median absolute deviations, because one odd week hardly changes them. Only earlier
+weeks count, so later weeks never change the result for a week. The caller loads the figures.
 """
 
 import datetime as dt
@@ -18,27 +18,27 @@ from mta_pipeline.turnstile.ridership import is_subway
 from mta_pipeline.weeks import ONE_WEEK, week_start
 
 WEEKS_BEFORE: Final = 8
-"""Weeks before that a week is compared with, the newest of the last LOOK_BACK."""
+"""Number of earlier weeks to compare with: the newest ones among the last LOOK_BACK."""
 LOOK_BACK: Final = 13
 LEAST_WEEKS: Final = 3
-"""With fewer weeks before, nothing is judged."""
+"""With fewer earlier weeks, the detector judges nothing."""
 EARLIER_YEARS: Final = 5
 LEAST_OF_SEASON: Final = 3
-"""With fewer weeks of the same season in earlier years, no season is assumed."""
+"""With fewer weeks of the same season in earlier years, the detector assumes no seasonal effect."""
 LEAST_DAYS: Final = 3
 """With fewer ordinary days, ridership is not judged."""
 
 SPREADS: Final = 6.0
 """Threshold in robust standard deviations: values further from the median are unusual."""
 TO_SIGMA: Final = 1.4826
-"""From a median absolute deviation to a standard deviation, for normal spreads."""
+"""Converts a median absolute deviation to a standard deviation, for a normal distribution."""
 
 BUSY: Final = 500.0
-"""Entries and exits a day from which a complex is judged: below, chance alone silences and doubles."""
+"""Minimum usual entries plus exits per day for judging a complex. Quieter ones fall silent or double by chance."""
 SILENT: Final = 0.1
 DOUBLED: Final = 1.8
 LATE: Final = dt.timedelta(hours=48)
-"""Audits come every four hours. In real weeks a complex now and then has none for up to 41 hours."""
+"""Audits come every four hours, but in real weeks a complex sometimes has none for up to 41 hours."""
 
 _COMPLEX_SCHEMA: Final = {"complex_id": pl.Int32, "riders": pl.Float64, "usual": pl.Float64, "share": pl.Float64}
 _YEAR: Final = 52 * ONE_WEEK
@@ -46,13 +46,16 @@ _SECONDS_A_WEEK: Final = ONE_WEEK / dt.timedelta(seconds=1)
 
 
 class Measure(NamedTuple):
-    """How one figure of a week is compared: `scale` brings it where differences count alike."""
+    """How to compare one figure of a week.
+
+    `scale` transforms the figure so that equal differences are equally unusual, and `back` inverts it.
+    """
 
     name: str
     scale: Callable[[float], float]
     back: Callable[[float], float]
     least_spread: float
-    """A spread below this counts as this: few weeks may agree by chance."""
+    """Lower limit of the spread, because a few weeks can agree by chance."""
     down: bool
     up: bool
 
@@ -68,9 +71,9 @@ MEASURES: Final = (
 
 @dataclass(frozen=True)
 class WeekFigures:
-    """A week in figures.
+    """The figures of one week.
 
-    `days` has a row per complex and day of the week (0 is its Saturday): complex_id, day, riders (entries and exits),
+    `days` has one row per complex and day of the week (0 is Saturday): complex_id, day, riders (entries plus exits),
     turnstile_seconds, ok_seconds.
     """
 
@@ -81,7 +84,7 @@ class WeekFigures:
 
 
 class Departure(NamedTuple):
-    """One figure of a week against what was to be expected."""
+    """One figure of a week, compared with its expected value."""
 
     measure: str
     value: float
@@ -92,37 +95,38 @@ class Departure(NamedTuple):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is unusual about a week; with too few weeks before, nothing is known to be."""
+    """What is unusual about a week. It finds nothing if there are too few weeks before."""
 
     weeks_before: int
     years: int
-    """Earlier years whose season counted."""
+    """Number of earlier years in the seasonal comparison."""
     departures: Sequence[Departure]
     silent: pl.DataFrame
-    """Complexes that have fallen silent: complex_id, riders and usual, a day each, and share."""
+    """Complexes with almost no riders any more: complex_id, riders and usual (both per day), and share."""
     doubled: pl.DataFrame
+    """Complexes with far more riders than usual. The columns are those of `silent`."""
 
     @property
     def is_founded(self) -> bool:
-        """Whether there was enough to compare with."""
+        """Whether there were enough earlier weeks for a comparison."""
         return self.weeks_before >= LEAST_WEEKS
 
 
 def week_figures(week: str, complex_daily: pl.DataFrame, readings: int, rejects: int) -> WeekFigures:
-    """The figures of a week, from its complex_daily and how many readings and rejects it has."""
+    """Return the figures of a week from its complex_daily and its numbers of readings and rejects."""
     day = (pl.col("service_date") - week_start(week)).dt.total_days().cast(pl.Int8).alias("day")
     days = complex_daily.select(
         "complex_id", day, (pl.col("entries") + pl.col("exits")).alias("riders"), "turnstile_seconds", "ok_seconds"
     )
-    # The Friday before has its last interval in this file. Each week is cut alike, so that they compare.
+    # This file also holds the last intervals of the Friday before. Cut all weeks alike to make them comparable.
     return WeekFigures(week, readings, rejects, days.filter(pl.col("day").is_between(0, 6)))
 
 
 class AnomalyDetector:
-    """Judges weeks by those before them, of which it remembers what it needs again.
+    """Compares weeks with the weeks before them. Caches the figures that it needs again.
 
     Args:
-        figures: the figures of a week, or None if there are none.
+        figures: returns the figures of a week, or None if there are none.
     """
 
     def __init__(self, figures: Callable[[str], WeekFigures | None]) -> None:
@@ -131,22 +135,22 @@ class AnomalyDetector:
         self._departed: dict[str, dict[str, float] | None] = {}
 
     def judge(self, week: str) -> Judgement:
-        """What is unusual about a week.
+        """Return what is unusual about a week.
 
         Raises:
             ValueError: the week has no figures.
         """
         figures = self._figures(week)
         if figures is None:
-            raise ValueError(f"there are no figures of week {week}")
+            raise ValueError(f"there are no figures for week {week}")
         before = self._before(week)
-        nobody = pl.DataFrame(schema=_COMPLEX_SCHEMA)
+        no_complexes = pl.DataFrame(schema=_COMPLEX_SCHEMA)
         if len(before) < LEAST_WEEKS:
-            return Judgement(len(before), 0, [], nobody, nobody)
+            return Judgement(len(before), 0, [], no_complexes, no_complexes)
         if self._system(week) is None:
             usual = median(known.values["turnstiles"] for w in before if (known := self._known[w]) is not None)
-            gone = Departure("turnstiles", 0.0, usual, -math.inf, is_unusual=True)
-            return Judgement(len(before), 0, [gone], nobody, nobody)
+            no_turnstiles = Departure("turnstiles", 0.0, usual, -math.inf, is_unusual=True)
+            return Judgement(len(before), 0, [no_turnstiles], no_complexes, no_complexes)
         of_years = {other: d for other in _same_season(week) if (d := self._departures(other)) is not None}
         seasons = list(of_years.values()) if len(of_years) >= LEAST_OF_SEASON else []
         years = len({round((week_start(week) - week_start(other)) / _YEAR) for other in of_years}) if seasons else 0
@@ -178,7 +182,7 @@ class AnomalyDetector:
         )
 
     def _departures(self, week: str) -> dict[str, float] | None:
-        """How far each figure of a week is from the median of the weeks before, on the measure's scale."""
+        """Deviation of each figure of a week from the median of the weeks before, on the measure's scale."""
         if week not in self._departed:
             before = self._before(week) if self._system(week) else []
             self._departed[week] = (
@@ -193,7 +197,7 @@ class AnomalyDetector:
         if now is None:
             return None
         if measure.name == "ridership":
-            # Day by day, and of the days the median: a holiday or a day of snow is not the week's.
+            # Compare day by day and take the median, so that one holiday or snow day does not decide.
             per_day = [
                 math.log(riders / usual)
                 for day, riders in now.riders.items()
@@ -222,17 +226,18 @@ class AnomalyDetector:
 
 
 class _Known(NamedTuple):
-    """What is remembered of a week: its figures by measure, and its riders by ordinary day."""
+    """The cached figures of a week: its values by measure, and its riders by ordinary day."""
 
     values: dict[str, float]
     riders: dict[int, float]
 
 
 def late_complexes(week: str, traffic: pl.LazyFrame) -> pl.DataFrame:
-    """Complexes all of whose turnstiles went without a reading for LATE or longer within a week.
+    """Return the complexes all of whose turnstiles went without a reading for `LATE` or longer within a week.
 
     Returns:
-        complex_id, turnstiles, and hours: the longest time without a reading, of the turnstile that did best.
+        complex_id, turnstiles (their number), and hours: the longest time without a reading, of the turnstile for
+        which this time is shortest.
     """
     start = dt.datetime.combine(week_start(week), dt.time())
     at = pl.col("ended_at")
@@ -268,7 +273,7 @@ def _known(figures: WeekFigures) -> _Known:
 
 
 def _complexes(now: WeekFigures, before: Sequence[WeekFigures]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Complexes that have fallen silent, and that have doubled, measured against what all of them did."""
+    """The silent and the doubled complexes, relative to the median change of all complexes."""
     ordinary = _ordinary_days(now.week)
     past = pl.concat(f.days.filter(pl.col("day").is_in(_ordinary_days(f.week))) for f in before)
     usual = (
@@ -299,7 +304,7 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _same_season(week: str) -> list[str]:
-    """The weeks nearest to the same days of earlier years, with their neighbours."""
+    """The weeks 52 weeks times 1, 2, ... years earlier, each with the week before and after it."""
     return [
         (week_start(week) - years * _YEAR - shift * ONE_WEEK).isoformat()
         for years in range(1, EARLIER_YEARS + 1)
@@ -309,7 +314,7 @@ def _same_season(week: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _ordinary_days(week: str) -> tuple[int, ...]:
-    """The days of a week, 0 its Saturday, that are no holidays nor between Christmas and New Year."""
+    """The days of a week (0 is Saturday) that are neither holidays nor between Christmas and New Year."""
     days = [week_start(week) + dt.timedelta(days=n) for n in range(7)]
     holidays = {holiday for year in {days[0].year, days[-1].year} for holiday in _holidays(year)}
     return tuple(n for n, day in enumerate(days) if day not in holidays)

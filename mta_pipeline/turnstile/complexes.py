@@ -1,6 +1,6 @@
-"""Booths and station complexes: the reference data we ship, and the booths that it lacks.
+"""Booths and station complexes: reads the reference data, and finds booths that it lacks.
 
-How the data is compiled from the MTA's lists does not belong here: see tools/compile_reference.py.
+tools/compile_reference.py compiles the reference data from the MTA's lists.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ _BOOTH = ("control_area", "unit")
 
 
 def control_areas() -> pl.DataFrame:
-    """Every known booth, one row per (control_area, unit), in the contract's schema and sorted."""
+    """Return all known booths: one row per (control_area, unit), sorted, with the columns of CONTROL_AREAS."""
     return _read("control_areas.csv", CONTROL_AREAS.schema)
 
 
 def station_complexes() -> pl.DataFrame:
-    """Every station complex, one row each, in the contract's schema and sorted."""
+    """Return all station complexes: one row each, sorted, with the columns of STATION_COMPLEXES."""
     return _read("station_complexes.csv", STATION_COMPLEXES.schema)
 
 
 def unknown_booths(readings: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:
-    """The booths that occur in readings and not in control_areas, sorted.
+    """Return the booths that occur in `readings` but not in `control_areas`, sorted.
 
-    One row per (control_area, unit), with the first station, line_name and division that the readings give it (null
-    where they give none) and their number in `readings`. A booth that is known to have no complex is not unknown.
+    One row per (control_area, unit), with the first non-null station, line_name and division of its readings (null if
+    there is none), and `readings`, the number of its readings. A known booth without a complex is not unknown.
     """
     return (
         readings.join(control_areas, on=_BOOTH, how="anti")

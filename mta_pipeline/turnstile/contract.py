@@ -1,6 +1,6 @@
-"""The contracts of the turnstile tables: layer, grain, and columns with types and meaning.
+"""Contracts of the turnstile tables: layer, grain, and columns with types and meaning.
 
-The rules that they refer to are in docs/data-contract.md.
+docs/data-contract.md defines the rules cited here.
 """
 
 from typing import Final
@@ -10,14 +10,14 @@ import polars as pl
 from mta_pipeline.schema import WALL_CLOCK, Column, Table
 
 SUBWAY_DIVISIONS: Final = ("BMT", "IRT", "IND")
-"""The divisions that subway figures count; PTH, SRT, RIT and JFK are other carriers."""
+"""The divisions that subway figures count (rule 7). PTH, SRT, RIT and JFK are other carriers."""
 
 BUS_CONTROL_AREA: Final = "OB01"
-"""Orchard Beach: turnstiles for buses, in a subway division."""
+"""Bus turnstiles at Orchard Beach. Their division is IND, but subway figures leave them out (rule 7)."""
 
 
 class RejectReason:
-    """Why a line, or a legacy group, did not become a reading."""
+    """Reasons why a line, or a group of a legacy line, is rejected (rules 1 and 2)."""
 
     FIELD_COUNT: Final = "field_count"
     BAD_TIMESTAMP: Final = "bad_timestamp"
@@ -38,7 +38,7 @@ class RejectReason:
 
 
 class Status:
-    """What a register's difference over one interval is worth, in order of precedence."""
+    """Statuses of a register's difference over one interval, in order of precedence (rule 5)."""
 
     FIRST: Final = "first"
     RESET: Final = "reset"
@@ -54,28 +54,34 @@ _UNIT = Column("unit", pl.String(), "Remote unit, such as R051.")
 _SCP = Column(
     "scp",
     pl.String(),
-    "Subunit channel position, such as 02-00-00; with control area and unit it names one turnstile.",
+    "Subunit channel position, such as 02-00-00; identifies a turnstile together with control area and unit.",
 )
-_STATION = Column("station", pl.String(), "Station name as published; it identifies nothing.", nullable=True)
+_STATION = Column(
+    "station", pl.String(), "Station name as published; not unique, so it does not identify a station.", nullable=True
+)
 _LINE_NAME = Column("line_name", pl.String(), "Train lines as published, such as NQR456W.", nullable=True)
 _DIVISION = Column(
     "division",
     pl.String(),
-    "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK; null in legacy files where the booth is unknown.",
+    "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK (other carriers); null for unknown booths in legacy files.",
     nullable=True,
 )
 _COMPLEX_ID = Column(
-    "complex_id", pl.Int32(), "The MTA's station complex; null if the booth is unknown.", nullable=True
+    "complex_id",
+    pl.Int32(),
+    "The MTA's ID of the station complex; null if the booth is unknown or has no complex.",
+    nullable=True,
 )
-_ENTRIES_DAILY = "Traffic through entry registers; leaves out OMNY taps."
-_EXITS_DAILY = "Traffic through exit registers."
+_ENTRIES_DAILY = "Number of entries, without OMNY taps."
+_EXITS_DAILY = "Number of exits."
 
 TURNSTILE_READINGS: Final = Table(
     "staged",
     "turnstile_readings",
-    "reading: one turnstile at one moment",
-    "Every audit event of a week's file, typed: the two cumulative registers of a turnstile at a moment. "
-    "One reading per turnstile and moment; with turnstile_rejects it accounts for every line.",
+    "reading (one turnstile at one moment)",
+    "The audit events of a weekly file: the values of a turnstile's two cumulative registers at one moment. "
+    "There is one reading per turnstile and moment. Every data line of the file is either here or in "
+    "turnstile_rejects.",
     (
         _CONTROL_AREA,
         _UNIT,
@@ -83,11 +89,18 @@ TURNSTILE_READINGS: Final = Table(
         _STATION,
         _LINE_NAME,
         _DIVISION,
-        Column("read_at", WALL_CLOCK, "When the registers were read, New York wall-clock time."),
-        Column("audit", pl.String(), "The kind of audit event, DESC in the file: REGULAR, RECOVR AUD and others."),
-        Column("entries_register", pl.Int64(), "Cumulative entry register; may count down and may reset.", at_least=0),
-        Column("exits_register", pl.Int64(), "Cumulative exit register; may count down and may reset.", at_least=0),
-        Column("source_line", pl.Int32(), "Line of the published file, counted from 1.", at_least=1),
+        Column("read_at", WALL_CLOCK, "Time of the reading, New York wall-clock time."),
+        Column("audit", pl.String(), "Kind of audit event, DESC in the file: REGULAR, RECOVR AUD and others."),
+        Column(
+            "entries_register",
+            pl.Int64(),
+            "Value of the cumulative entry register; can count down or reset.",
+            at_least=0,
+        ),
+        Column(
+            "exits_register", pl.Int64(), "Value of the cumulative exit register; can count down or reset.", at_least=0
+        ),
+        Column("source_line", pl.Int32(), "Line number in the published file, from 1.", at_least=1),
     ),
     key=("control_area", "unit", "scp", "read_at"),
 )
@@ -95,30 +108,36 @@ TURNSTILE_READINGS: Final = Table(
 TURNSTILE_REJECTS: Final = Table(
     "staged",
     "turnstile_rejects",
-    "rejected line, or group of a legacy line",
-    "Every data line (legacy: group) that did not become a reading, with the one reason why.",
+    "rejected line, or rejected group of a legacy line",
+    "Every data line (legacy layout: every group) that did not become a reading, with the reason.",
     (
-        Column("source_line", pl.Int32(), "Line of the published file, counted from 1.", at_least=1),
+        Column("source_line", pl.Int32(), "Line number in the published file, from 1.", at_least=1),
         Column(
             "source_group",
             pl.Int32(),
-            "Group within a legacy line, counted from 1; null in the modern layout and for whole lines.",
+            "Group number within a legacy line, from 1; null in the modern layout and if the whole line is rejected.",
             nullable=True,
             at_least=1,
         ),
-        Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}.", one_of=RejectReason.ALL),
-        Column("raw_text", pl.String(), "The line or group as published, without padding."),
+        Column(
+            "reason",
+            pl.String(),
+            f"Reason for the rejection: one of {', '.join(RejectReason.ALL)}.",
+            one_of=RejectReason.ALL,
+        ),
+        Column("raw_text", pl.String(), "Text of the line or group as published, without trailing padding."),
     ),
 )
 
-_STATUS = "What the difference is worth: " + ", ".join(Status.ALL) + "."
+_STATUSES = ", ".join(Status.ALL)
 
 TURNSTILE_TRAFFIC: Final = Table(
     "lake",
     "turnstile_traffic",
     "turnstile × interval between two consecutive readings",
-    "People through each turnstile between two consecutive readings; the first interval of a week starts at the "
-    "week before's last reading. First, reset and implausible differences are null: riders are never invented.",
+    "Number of people who passed each turnstile between two consecutive readings. A turnstile's first interval of a "
+    "week starts at its last reading of the week before. Traffic with status first, reset or implausible is null: "
+    "riders are never invented.",
     (
         _CONTROL_AREA,
         _UNIT,
@@ -128,26 +147,36 @@ TURNSTILE_TRAFFIC: Final = Table(
         Column(
             "started_at",
             WALL_CLOCK,
-            "The earlier reading; null where there is none (status first).",
+            "Time of the earlier reading, New York wall-clock time; null if there is none (status first).",
             nullable=True,
         ),
-        Column("ended_at", WALL_CLOCK, "The later reading; it decides the week."),
+        Column(
+            "ended_at",
+            WALL_CLOCK,
+            "Time of the later reading, New York wall-clock time; the interval belongs to the week of this time.",
+        ),
         Column(
             "service_date",
             pl.Date(),
-            "Calendar date on which the interval starts; null where there is no earlier reading.",
+            "Calendar date on which the interval starts; null if there is no earlier reading.",
             nullable=True,
         ),
         Column(
             "entries",
             pl.Int64(),
-            "Entries in the interval; leaves out OMNY taps; null unless ok or long_gap.",
+            "Number of entries in the interval, without OMNY taps; null unless entries_status is ok or long_gap.",
             nullable=True,
             at_least=0,
         ),
-        Column("exits", pl.Int64(), "Exits in the interval; null unless ok or long_gap.", nullable=True, at_least=0),
-        Column("entries_status", pl.String(), _STATUS, one_of=Status.ALL),
-        Column("exits_status", pl.String(), _STATUS, one_of=Status.ALL),
+        Column(
+            "exits",
+            pl.Int64(),
+            "Number of exits in the interval; null unless exits_status is ok or long_gap.",
+            nullable=True,
+            at_least=0,
+        ),
+        Column("entries_status", pl.String(), f"Status of the entries: one of {_STATUSES}.", one_of=Status.ALL),
+        Column("exits_status", pl.String(), f"Status of the exits: one of {_STATUSES}.", one_of=Status.ALL),
     ),
     key=("control_area", "unit", "scp", "ended_at"),
 )
@@ -155,16 +184,16 @@ TURNSTILE_TRAFFIC: Final = Table(
 COMPLEX_DAILY: Final = Table(
     "lake",
     "complex_daily",
-    "week × station complex × service date; additive, so sum over weeks for a day's total",
-    "Subway traffic per station complex and day, from intervals with status ok. A Friday's last intervals end in the "
-    "next week's file: sum over weeks. Coverage is ok_seconds ÷ turnstile_seconds, after summing.",
+    "week × station complex × service date; additive: sum over weeks to get a day's total",
+    "Subway traffic per station complex and day, from intervals with status ok. The last intervals of a Friday are in "
+    "the next week, so sum over weeks. Coverage is ok_seconds ÷ turnstile_seconds; sum both before you divide.",
     (
         _COMPLEX_ID,
         Column("service_date", pl.Date(), "Calendar date on which the intervals start."),
         Column("entries", pl.Int64(), _ENTRIES_DAILY, at_least=0),
         Column("exits", pl.Int64(), _EXITS_DAILY, at_least=0),
-        Column("turnstile_seconds", pl.Int64(), "Seconds in all intervals of all turnstiles.", at_least=0),
-        Column("ok_seconds", pl.Int64(), "Seconds in the intervals whose exits are ok.", at_least=0),
+        Column("turnstile_seconds", pl.Int64(), "Total length of all turnstiles' intervals, in seconds.", at_least=0),
+        Column("ok_seconds", pl.Int64(), "Total length of the intervals whose exits are ok, in seconds.", at_least=0),
     ),
     key=("complex_id", "service_date"),
 )
@@ -172,8 +201,9 @@ COMPLEX_DAILY: Final = Table(
 COMPLEX_HOURLY: Final = Table(
     "lake",
     "complex_hourly",
-    "week × station complex × hour; additive, so sum over weeks for an hour's total",
-    "Subway traffic per station complex and clock hour: each ok interval is spread evenly over the hours it covers.",
+    "week × station complex × hour; additive: sum over weeks to get an hour's total",
+    "Subway traffic per station complex and clock hour. Each interval with status ok is spread evenly over the hours "
+    "that it covers, so the numbers are fractions.",
     (
         _COMPLEX_ID,
         Column("hour", WALL_CLOCK, "Start of the clock hour, New York wall-clock time."),
@@ -187,14 +217,21 @@ CONTROL_AREAS: Final = Table(
     "lake",
     "control_areas",
     "control area and remote unit",
-    "Every known booth with its station, lines, division and station complex, compiled from the MTA's own lists.",
+    "All known booths with station, lines, division and station complex, compiled from lists that the MTA publishes.",
     (
         _CONTROL_AREA,
         _UNIT,
-        Column("station", pl.String(), "Station name as the MTA's turnstile files write it."),
-        Column("line_name", pl.String(), "Train lines as the turnstile files write them.", nullable=True),
-        Column("division", pl.String(), "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK.", nullable=True),
-        Column("complex_id", pl.Int32(), "The MTA's station complex; null for other carriers.", nullable=True),
+        Column("station", pl.String(), "Station name as written in the MTA's turnstile files."),
+        Column("line_name", pl.String(), "Train lines as written in the turnstile files.", nullable=True),
+        Column(
+            "division", pl.String(), "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK (other carriers).", nullable=True
+        ),
+        Column(
+            "complex_id",
+            pl.Int32(),
+            "The MTA's ID of the station complex; null for booths without one, such as those of PATH and AirTrain.",
+            nullable=True,
+        ),
     ),
     key=("control_area", "unit"),
 )
@@ -203,25 +240,26 @@ STATION_COMPLEXES: Final = Table(
     "lake",
     "station_complexes",
     "station complex",
-    "The MTA's station complexes with name, borough and place.",
+    "The MTA's station complexes with name, borough and coordinates.",
     (
-        Column("complex_id", pl.Int32(), "The MTA's complex_id."),
-        Column("name", pl.String(), "Name as the MTA displays it, such as Times Sq-42 St."),
-        Column("borough", pl.String(), "Borough, in full."),
-        Column("daytime_routes", pl.String(), "Routes that stop by day, separated by spaces."),
-        Column("latitude", pl.Float64(), "Degrees north."),
-        Column("longitude", pl.Float64(), "Degrees east."),
-        Column("structure", pl.String(), "Subway, Elevated, Open Cut and so on."),
+        Column("complex_id", pl.Int32(), "The MTA's ID of the station complex."),
+        Column("name", pl.String(), "Name that the MTA displays, such as Times Sq-42 St."),
+        Column("borough", pl.String(), "Name of the borough."),
+        Column("daytime_routes", pl.String(), "Routes that stop during the day, separated by spaces."),
+        Column("latitude", pl.Float64(), "Latitude in degrees north."),
+        Column("longitude", pl.Float64(), "Longitude in degrees east (negative in New York)."),
+        Column("structure", pl.String(), "Type of structure: Subway, Elevated, Open Cut and others."),
     ),
     key=("complex_id",),
 )
 
-TABLES: Final = (
-    TURNSTILE_READINGS,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    CONTROL_AREAS,
-    STATION_COMPLEXES,
-)
+STAGED: Final = (TURNSTILE_READINGS, TURNSTILE_REJECTS)
+"""The weekly tables that are made from a week's file."""
+
+RIDERSHIP: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
+"""The weekly tables that are made from the readings of a week and of the week before."""
+
+REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
+"""The tables that come with the project."""
+
+TABLES: Final = (*STAGED, *RIDERSHIP, *REFERENCE)

@@ -1,6 +1,6 @@
-"""From a published file's bytes to candidates: every data line (legacy: every group) as text fields.
+"""Splits a published file into candidates: every data line (legacy layout: every group) as text fields.
 
-Both layouts are told apart by their contents. Whether a candidate becomes a reading is judged in `readings`.
+The layout is detected from the contents. `readings` decides whether a candidate becomes a reading.
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ _MODERN_FIELDS: Final = (
 )  # fmt: skip
 _IDENTITY: Final = ("control_area", "unit", "scp")
 _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
-# A legacy date has the shape of an SCP: what follows, a time, tells it.
+# A legacy date looks like an SCP. The time after it tells the two apart.
 _DATE: Final[dict[Layout, str]] = {"modern": r",\d\d/\d\d/\d{4},", "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
 _DATED: Final = pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False)
 _HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
 
 
 class UnreadableFile(ValueError):
-    """A published file that yields no readings at all; the message names the file and the reason."""
+    """A published file without any reading. The message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a file offers: `frame` has a row per data line or group, in file order, all fields as text.
+    """The candidates of a file: `frame` has one row per data line or group, in file order, with all fields as text.
 
-    Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven
-    fields (null where absent), `complete` (has the right number of fields) and `dated` (looks like data at all).
+    Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven fields
+    (null if absent), `complete` (the number of fields is right) and `dated` (the row has a date where data has one).
     """
 
     layout: Layout
@@ -41,7 +41,7 @@ class Candidates:
     """The file in UTF-8."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
-        """The text of lines of the file, by their numbers, the first of which is 1."""
+        """Return the text of the lines with these numbers, counted from 1, without trailing spaces."""
         lines = pl.read_lines(self.text, name="text")["text"]
         return lines.gather(numbers.cast(pl.UInt32) - 1).str.strip_chars_end()
 
@@ -50,21 +50,21 @@ def parse(published: bytes, name: str) -> Candidates:
     """Split a published file into candidates.
 
     Args:
-        published: the bytes as published, unpacked; UTF-8, or Latin-1 where it is not.
-        name: the file's name, for messages.
+        published: the published bytes, unpacked: UTF-8, or else Latin-1.
+        name: the name of the file, for messages.
 
     Raises:
         UnreadableFile: nothing in the file looks like a turnstile reading.
     """
     text = _in_utf8(published)
-    return _all_sound(text) or _line_by_line(text, name)
+    return _as_csv(text) or _line_by_line(text, name)
 
 
-def _all_sound(text: bytes) -> Candidates | None:
-    """The candidates of a modern file with a header on top and nothing odd below, read as CSV; None if it may be other.
+def _as_csv(text: bytes) -> Candidates | None:
+    """Parse a regular modern file, with the header on top, as CSV (fast). Returns None if the file may be irregular.
 
-    What the reader gives is what splitting gives where every line has a last field: it fills up short lines with empty
-    ones, and refuses long ones.
+    The result equals that of splitting the lines as long as every line has a last field: the CSV reader pads short
+    lines with empty fields and refuses long ones.
     """
     if not text.startswith(HEADER_START.encode()):
         return None
@@ -79,7 +79,7 @@ def _all_sound(text: bytes) -> Candidates | None:
             row_index_name="source_line",
             row_index_offset=2,
         )
-    except pl.exceptions.PolarsError:  # a long line, or nothing below the header
+    except pl.exceptions.PolarsError:  # a line is too long, or there is nothing below the header
         return None
     frame = frame.select(
         pl.col("source_line").cast(pl.Int32),
@@ -100,20 +100,22 @@ def _line_by_line(text: bytes, name: str) -> Candidates:
     if data.is_empty():
         raise UnreadableFile(f"{name}: the file is empty.")
     if data.select(pl.col("text").first().str.contains(_HTML)).item():
-        raise UnreadableFile(f"{name}: a web page, not a turnstile file; it begins {data['text'][0][:80]!r}.")
+        raise UnreadableFile(
+            f"{name}: this is a web page, not a turnstile file. It begins with {data['text'][0][:80]!r}."
+        )
     header = pl.col("text").str.starts_with(HEADER_START)
     first_header = data.select(pl.col("source_line").filter(header).first()).item()
     if first_header is not None:
         data = data.filter(pl.col("source_line") != first_header)
     if data.is_empty():
-        raise UnreadableFile(f"{name}: a header and no readings.")
+        raise UnreadableFile(f"{name}: the file has a header but no readings.")
     layout = _layout_of(data["text"], name)
     frame = _modern(data) if layout == "modern" else _legacy(data)
     return Candidates(layout, frame, text)
 
 
 def _in_utf8(published: bytes) -> bytes:
-    """The text without a byte order mark; what is not UTF-8 is Latin-1."""
+    """The text as UTF-8 without byte order mark. Bytes that are not valid UTF-8 are read as Latin-1."""
     if published.isascii():
         return published
     try:
@@ -128,7 +130,9 @@ def _layout_of(lines: pl.Series, name: str) -> Layout:
         modern, legacy = (sample.str.contains(_DATE[layout]).sum() for layout in ("modern", "legacy"))
         if modern or legacy:
             return "modern" if modern >= legacy else "legacy"
-    raise UnreadableFile(f"{name}: no line looks like a turnstile reading; line 1 begins {lines[0][:80]!r}.")
+    raise UnreadableFile(
+        f"{name}: no line looks like a turnstile reading. The first data line begins with {lines[0][:80]!r}."
+    )
 
 
 def _modern(data: pl.DataFrame) -> pl.DataFrame:
@@ -150,7 +154,7 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     split = data.select(
         "source_line", fields=pl.col("text").str.split(","), dated=pl.col("text").str.contains(_DATE["legacy"])
     )
-    # A line without a single date is junk: it counts as one, for it has no groups.
+    # A line without any date has no groups: it becomes one candidate, which will be a reject (rule 1).
     split = split.with_columns(
         groups=pl.when("dated").then(((pl.col("fields").list.len() - start) / width).ceil().cast(pl.Int32)).otherwise(1)
     )
@@ -174,10 +178,10 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
 
 
 def count_data_lines(published: bytes) -> int:
-    """How many lines (legacy: groups) a file has to account for, counted from the text alone.
+    """Return the number of data lines (legacy layout: groups) of a file, counted from the text alone (rule 1).
 
-    It splits nothing into fields, so that a check by it can find what parsing lost. Blank lines and the header do not
-    count; a legacy line without a date counts as one.
+    It does not split lines into fields, so that a check can find what parsing lost. Blank lines and the first header
+    do not count. A legacy line without a date counts as one.
     """
     lines = pl.read_lines(_in_utf8(published))["line"]
     lines = lines.filter(lines.str.contains(r"\S"))

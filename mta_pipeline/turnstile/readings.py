@@ -1,7 +1,6 @@
-"""From candidates to readings and rejects: rules 1 and 2 of the contract.
+"""Turns candidates into readings and rejects: rules 1 and 2 of the data contract.
 
-Every candidate ends as exactly one reading or one reject with a reason. Differences between readings are
-the business of `traffic`.
+Every candidate becomes either one reading or one reject with a reason. `traffic` computes differences of readings.
 """
 
 import datetime as dt
@@ -15,10 +14,10 @@ from mta_pipeline.turnstile.parsing import HEADER_START, REGISTER_DIGITS, Candid
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
 TURNSTILE: Final = ("control_area", "unit", "scp")
-"""What identifies a turnstile."""
+"""The columns that identify a turnstile."""
 
 REGULAR: Final = "REGULAR"
-"""The scheduled audit; any other DESC gives way to it."""
+"""DESC of a scheduled audit. It takes precedence over any other DESC (rule 2)."""
 
 _TIMESTAMP: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
 _BOOTH: Final = ("control_area", "unit")
@@ -26,7 +25,10 @@ _BOOTH: Final = ("control_area", "unit")
 
 @dataclass(frozen=True)
 class StagedWeek:
-    """One week's readings and rejects, with the contract's schemas; readings are sorted by turnstile and time."""
+    """The readings and rejects of one week, with the contract's schemas.
+
+    Readings are grouped by turnstile and in time order within each.
+    """
 
     layout: Layout
     readings: pl.DataFrame
@@ -34,20 +36,20 @@ class StagedWeek:
 
     @property
     def rejects_by_reason(self) -> dict[str, int]:
-        """How many lines or groups were rejected for each reason that occurs."""
+        """Number of rejects by reason. Reasons that do not occur are absent."""
         return dict(self.rejects["reason"].value_counts(sort=True).rows())
 
 
 def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWeek:
-    """Turn a week's published bytes into readings and rejects.
+    """Turn the published bytes of a week into readings and rejects (rules 1 and 2).
 
     Args:
-        published: the bytes as published, unpacked, in either layout.
-        week: the week's key, the Saturday it starts on.
-        control_areas: the table of that name; it gives legacy readings their station, lines and division.
+        published: the published bytes, unpacked, in either layout.
+        week: the key of the week: the Saturday on which it starts.
+        control_areas: the table control_areas, which gives legacy readings their station, lines and division.
 
     Raises:
-        UnreadableFile: the file holds no reading of this week; the message names the file and the reason.
+        UnreadableFile: the file holds no reading of this week. The message names the file and the reason.
     """
     name = file_name(week)
     candidates = parse(published, name)
@@ -56,7 +58,7 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWee
     rejects = pl.concat([judged.filter(pl.col("reason").is_not_null()), twins], how="diagonal_relaxed")
     if readings.is_empty():
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in rejects["reason"].value_counts(sort=True).rows())
-        raise UnreadableFile(f"{name}: not one reading of the week {week}; rejected: {reasons}.")
+        raise UnreadableFile(f"{name}: there is no reading of the week {week}. Rejected: {reasons}.")
     if candidates.layout == "legacy":
         known = control_areas.select(*_BOOTH, "station", "line_name", "division")
         readings = readings.drop("station", "line_name", "division").join(
@@ -70,7 +72,7 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWee
 
 
 def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
-    """Type every candidate and say why it cannot be a reading, if so (`reason`, else null)."""
+    """Type each candidate and add `reason`: why it cannot be a reading, or null."""
     typed = candidates.frame.with_columns(
         read_at=(pl.col("date") + " " + pl.col("time")).str.to_datetime(
             _TIMESTAMP[candidates.layout], time_unit="us", strict=False
@@ -100,14 +102,14 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
 
 
 def _identified(frame: pl.DataFrame) -> pl.Series:
-    """Whether each row names a turnstile; asked once where it is that of the row above."""
+    """Whether each row has a valid turnstile. Consecutive rows of a turnstile are checked once."""
     starts = frame.select(starts_turnstile()).to_series()
     heads = frame.filter(starts).select(pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!-~]+$"))).to_series()
     return heads.gather(starts.cum_sum() - 1)
 
 
 def _cut_short(candidates: Candidates) -> pl.Expr:
-    """Whether this is the file's last line and was cut within its last register, which then is too small."""
+    """Whether the row is the file's last line, cut off within its last register. Its value is then too small."""
     if candidates.text.endswith(b"\n"):
         return pl.lit(value=False)
     full = pl.col("entries").str.len_chars() == REGISTER_DIGITS[candidates.layout]
@@ -116,9 +118,9 @@ def _cut_short(candidates: Candidates) -> pl.Expr:
 
 
 def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Keep one reading per turnstile and moment: REGULAR before others, of equals the first in the file.
+    """Keep one reading per turnstile and moment (rule 2): REGULAR before others, then the first in the file.
 
-    Returns the readings, each turnstile's together and in time order, and the others with their reason.
+    Returns the readings, grouped by turnstile and in time order, and the others with their reason.
     """
     ordered = _in_order(sound).with_row_index("row")
     repeats = ~starts_turnstile() & (pl.col("read_at") == pl.col("read_at").shift())
@@ -130,10 +132,10 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         moments.with_columns(moment=(~pl.col("repeats")).cum_sum(), regular=regular)
         .filter(pl.col("repeats") | pl.col("repeats").shift(-1))
         .sort("moment", ~pl.col("regular"), "source_line", "source_group")
-        .with_columns(first=pl.col("moment").is_first_distinct(), beaten=pl.col("regular").first().over("moment"))
+        .with_columns(first=pl.col("moment").is_first_distinct(), regular_kept=pl.col("regular").first().over("moment"))
     )
     others = ranked.filter(~pl.col("first")).with_columns(
-        reason=pl.when(pl.col("beaten") & ~pl.col("regular"))
+        reason=pl.when(pl.col("regular_kept") & ~pl.col("regular"))
         .then(pl.lit(RejectReason.SUPERSEDED))
         .otherwise(pl.lit(RejectReason.DUPLICATE))
     )
@@ -142,12 +144,12 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def starts_turnstile() -> pl.Expr:
-    """Whether a row is the first of its turnstile, in a frame where each turnstile's rows stand together."""
+    """Whether a row is the first of its turnstile. The frame must be grouped by turnstile."""
     return pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in TURNSTILE)
 
 
 def _in_order(sound: pl.DataFrame) -> pl.DataFrame:
-    """Files come grouped by turnstile and in time order, nearly always: sort only where that fails."""
+    """Group by turnstile and sort by time. Almost all files are in this order already, so sort only if needed."""
     starts = starts_turnstile()
     flags = sound.select(starts=starts, backwards=~starts & (pl.col("read_at") < pl.col("read_at").shift()))
     heads = sound.filter(flags["starts"]).select(TURNSTILE)
@@ -162,7 +164,7 @@ def _in_order(sound: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_text(rejects: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
-    """Add the line as published; of a legacy line, its identity and the group."""
+    """Add raw_text: the line as published, or for a legacy group the line's identity fields and the group."""
     line = candidates.lines(rejects["source_line"])
     group = pl.concat_str(*TURNSTILE, "date", "time", "audit", "entries", "exits", separator=",", ignore_nulls=True)
     return (

@@ -1,7 +1,6 @@
-"""From traffic to station complexes: subway figures per day and per hour.
+"""Sums traffic per station complex, by day and by hour.
 
-Only subway divisions count here (rule 7), and only intervals with status ok. How traffic comes about belongs
-to `traffic`.
+Only subway turnstiles (rule 7) and intervals with status ok count. `traffic` computes the traffic.
 """
 
 from typing import Final
@@ -22,16 +21,16 @@ COLUMNS: Final = (
     "control_area", "division", "complex_id", "started_at", "ended_at", "service_date", "entries", "exits",
     "entries_status", "exits_status",
 )  # fmt: skip
-"""What the sums need of traffic."""
+"""The columns of turnstile_traffic that the sums use."""
 
 
 def is_subway() -> pl.Expr:
-    """Whether a turnstile counts in subway figures."""
+    """Whether a turnstile counts in subway figures (rule 7)."""
     return pl.col("division").is_in(SUBWAY_DIVISIONS) & (pl.col("control_area") != BUS_CONTROL_AREA)
 
 
 def complex_daily(traffic: pl.DataFrame) -> pl.DataFrame:
-    """Sum a week's traffic per station complex and service date: the table complex_daily."""
+    """Return the table complex_daily: a week's traffic summed per station complex and service date."""
     seconds = (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()
     return (
         _subway_intervals(traffic)
@@ -48,13 +47,13 @@ def complex_daily(traffic: pl.DataFrame) -> pl.DataFrame:
 
 
 def complex_hourly(traffic: pl.DataFrame) -> pl.DataFrame:
-    """Spread a week's traffic over the clock hours it covers, per station complex: the table complex_hourly."""
+    """Return the table complex_hourly: a week's traffic per station complex, spread evenly over the clock hours."""
     start, end, hour = pl.col("started_at"), pl.col("ended_at"), pl.col("hour")
     one_hour = pl.duration(hours=1)
     overlap = pl.min_horizontal(end, hour + one_hour) - pl.max_horizontal(start, hour)
     share = overlap.dt.total_seconds() / (end - start).dt.total_seconds()
-    # Turnstiles of a complex are mostly read at the same moments: sum those first, in whole riders.
-    # Sorted groups keep the order of the float sums, so that the same week gives the same bytes.
+    # Most turnstiles of a complex are read at the same moments: sum those first, as integers.
+    # Sorting the groups fixes the order of the float sums, so that the same week gives the same bytes.
     return (
         _subway_intervals(traffic)
         .with_columns(_ok_people())
@@ -78,7 +77,7 @@ def _subway_intervals(traffic: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ok_people() -> list[pl.Expr]:
-    """The people of each register, null unless its status is ok."""
+    """The number of people of each register, null unless its status is ok."""
     return [
         pl.when(pl.col(f"{register}_status") == Status.OK).then(register).alias(register) for register in _REGISTERS
     ]

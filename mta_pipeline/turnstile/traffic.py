@@ -1,7 +1,7 @@
-"""From readings to traffic: rules 3 to 6 of the contract.
+"""Computes traffic from readings: rules 3 to 6 of the data contract.
 
-People are counted by differences between a turnstile's consecutive readings, judged by a status per register.
-Sums per station complex belong to `ridership`.
+Traffic is the difference between a turnstile's consecutive readings. Each register has its own status.
+`ridership` sums traffic per station complex.
 """
 
 from typing import Final
@@ -12,10 +12,10 @@ from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
 from mta_pipeline.turnstile.readings import TURNSTILE, starts_turnstile
 
 BUSY_RATE: Final = 0.5
-"""People per second that a turnstile may pass for the first `BUSY_SECONDS` of an interval."""
+"""Plausible people per second and turnstile for the first `BUSY_SECONDS` of an interval (rule 5)."""
 BUSY_SECONDS: Final = 16_200
 SUSTAINED_RATE: Final = 0.1
-"""People per second beyond that."""
+"""Plausible people per second after `BUSY_SECONDS`."""
 LONG_GAP_SECONDS: Final = 24 * 3600
 
 _REGISTERS: Final = ("entries", "exits")
@@ -23,17 +23,17 @@ _CARRIED: Final = ("read_at", "entries_register", "exits_register")
 _BOOTH: Final = ("control_area", "unit")
 
 COLUMNS: Final = (*TURNSTILE, "division", *_CARRIED)
-"""What traffic needs of readings."""
+"""The columns of turnstile_readings that `traffic` uses."""
 
 
 def traffic(readings: pl.DataFrame, week_before: pl.DataFrame | None, control_areas: pl.DataFrame) -> pl.DataFrame:
-    """The traffic of one week: a row per reading, with the people since the turnstile's reading before it.
+    """Return a week's turnstile_traffic: one row per reading, with the people since the turnstile's previous reading.
 
     Args:
-        readings: the week's turnstile_readings, each turnstile's together and in time order.
-        week_before: the same of the week before, or None if there is none; without it every turnstile
-            begins with status `first`.
-        control_areas: the table of that name, which gives the station complex.
+        readings: the week's turnstile_readings, grouped by turnstile and in time order within each.
+        week_before: the readings of the week before in the same order, or None if there are none. Without it,
+            every turnstile's first interval has status `first` (rule 3).
+        control_areas: the table control_areas, which maps booths to station complexes.
 
     Returns:
         turnstile_traffic, in the order of `readings`.
@@ -55,21 +55,21 @@ def traffic(readings: pl.DataFrame, week_before: pl.DataFrame | None, control_ar
 
 
 def last_readings(readings: pl.DataFrame) -> pl.DataFrame:
-    """The last reading of each turnstile (what the next week carries in), of readings in order."""
+    """Return the last reading of each turnstile (the carry-in of the next week). `readings` must be in order."""
     ends = pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift(-1)) for c in TURNSTILE)
     return readings.filter(ends).select(*TURNSTILE, *_CARRIED)
 
 
 def _with_reading_before(readings: pl.DataFrame, carried: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:
-    """Put beside each reading its complex and its predecessor (started_at, *_before), the row above or the carried one.
+    """Add each reading's complex_id and its previous reading (started_at, *_before): the row above or the carry-in.
 
-    Adds `turnstile`, too, which counts turnstiles from 1.
+    Also adds `turnstile`, a turnstile number that counts from 1.
     """
     numbered = readings.with_columns(starts=starts_turnstile()).with_columns(
         turnstile=pl.col("starts").cum_sum().set_sorted()
     )
     before = ("started_at", "entries_before", "exits_before")
-    # There are fifty readings to a turnstile: what is looked up is looked up once for each.
+    # A turnstile has about fifty readings, so join once per turnstile and not once per reading.
     first = (
         numbered.filter("starts")
         .select(TURNSTILE)
@@ -87,7 +87,7 @@ def _with_reading_before(readings: pl.DataFrame, carried: pl.DataFrame, control_
 
 
 def _difference(register: str) -> pl.Expr:
-    """Register difference times the register's direction: its majority of rises over falls, ties counting up."""
+    """Register difference times the register's direction (rule 4). On a tie, the register counts up."""
     difference = pl.col(f"{register}_register") - pl.col(f"{register}_before")
     counts_down = difference.sign().sum().over("turnstile") < 0
     return pl.when(counts_down).then(-difference).otherwise(difference)

@@ -75,13 +75,13 @@ def test_a_run_that_runs_out_of_memory_reports_it_and_is_retried(deployment):
         assert deployment.wait_for_run(run).status == "FAILURE"
     finally:
         feed.unpause()
-    assert "Out of memory: its container may use 2048 MiB" in deployment.web.log(run)
+    assert "Out of memory: the container may use 2048 MiB" in deployment.web.log(run)
     assert deployment.wait_for_retry(run).status == "SUCCESS"
 
 
 def test_a_run_that_runs_out_of_memory_during_startup_reports_it(deployment):
     log = failure(deployment, **{"run-container/memory": "40m"})
-    assert "Out of memory: its container may use 40 MiB" in log
+    assert "Out of memory: the container may use 40 MiB" in log
     assert "run-container/memory" in log
 
 
@@ -116,7 +116,7 @@ def test_a_missing_variable_fails_the_run_and_is_named(deployment):
         assert "MTA_NOWHERE_SET" in failure(deployment)
     with deployment.settings(lambda text: text.replace("      - DAGSTER_POSTGRES_PASSWORD\n", "")):
         log = failure(deployment)
-        assert "Ended before it began" in log
+        assert "The container exited before the run started" in log
         assert "DAGSTER_POSTGRES_PASSWORD" in log
     with deployment.settings(lambda text: text.replace("      - MTA_FEED\n", "")):
         assert "MTA_FEED" in failure(deployment)

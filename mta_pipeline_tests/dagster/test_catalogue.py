@@ -161,9 +161,15 @@ def sampled_project(tmp_path) -> Project:
     return made
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("weeks", [[LAST], [FIRST, LAST]], ids=["one week", "a range"])
-@pytest.mark.parametrize("command", [MATERIALIZE, LAUNCH], ids=["dagster asset materialize", "dg launch"])
+@pytest.mark.parametrize(
+    ("command", "weeks"),
+    [
+        pytest.param(MATERIALIZE, [LAST], marks=pytest.mark.slow, id="dagster asset materialize, one week"),
+        pytest.param(LAUNCH, [FIRST, LAST], marks=pytest.mark.slow, id="dg launch, a range"),
+        pytest.param(MATERIALIZE, [FIRST, LAST], marks=pytest.mark.long, id="dagster asset materialize, a range"),
+        pytest.param(LAUNCH, [LAST], marks=pytest.mark.long, id="dg launch, one week"),
+    ],
+)
 def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(
     processes, sampled_project, tmp_path, command, weeks
 ):

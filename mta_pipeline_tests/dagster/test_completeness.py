@@ -7,6 +7,7 @@ import pytest
 
 from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import contiguous_ranges, week_after
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
@@ -111,7 +112,7 @@ class WritesAfterAnotherRun(ParquetIOManager):
 
 
 def test_a_slow_run_does_not_replace_the_tables_of_a_faster_one(tmp_path):
-    slow = WritesAfterAnotherRun(lake_root=str(tmp_path / "lake"))
+    slow = WritesAfterAnotherRun(lake=Lake(lake_root=str(tmp_path / "lake")))
     project = Project(tmp_path, {"io_manager": slow})
     project.publish(FIRST, steady_week(FIRST))
     project.publish(SECOND, steady_week(SECOND, start=520))
@@ -139,7 +140,7 @@ class DuplicatesTraffic(ParquetIOManager):
 
 
 def test_a_week_whose_traffic_violates_its_contract_stays_due_and_the_others_continue(tmp_path):
-    project = Project(tmp_path, {"io_manager": DuplicatesTraffic(lake_root=str(tmp_path / "lake"))})
+    project = Project(tmp_path, {"io_manager": DuplicatesTraffic(lake=Lake(lake_root=str(tmp_path / "lake")))})
     for week in WEEKS:
         project.publish(week, valid_week(week))
     project.load_weeks_until(THIRD)

@@ -128,7 +128,7 @@ def test_a_declaration_takes_at_most_13_lines_and_one_line_per_column():
             "type: decimal",
             "'text', 'integer', 'number', 'boolean', 'date' or 'timestamp'",
         ),
-        (("key: [day]", "key: [date]"), "attributes:", "date is none of the columns: day, subway_ridership"),
+        (("key: [day]", "key: [date]"), "attributes:", "date is not one of the columns: day, subway_ridership"),
         (("time_column: day", "time_colum: day"), "time_colum:", "Extra inputs are not permitted"),
         (("vxuj-8kew", "vxuj8kew"), "vxuj8kew", "should match pattern"),
         (("rows_at_least: 7", "rows_at_least: many"), "many", "should be a valid integer"),

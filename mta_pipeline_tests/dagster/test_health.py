@@ -172,7 +172,7 @@ def test_a_sensor_that_fails_repeatedly_is_counted_and_named(reader, url, projec
 def test_the_status_shows_problems_remedies_and_key_figures(reader, url):
     health = reader.read()
     remedies = {problem.what.partition(":")[0]: problem.do for problem in problems(health)}
-    assert remedies["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or make dev"
+    assert remedies["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or run make dev"
     assert f"1 week ({WEEKS[2]}) landed, but incomplete" in remedies
     assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in remedies
     assert (figures(health)["Newest week"], figures(health)["Readings"]) == (WEEKS[1], "42")

@@ -99,13 +99,13 @@ def test_a_failed_run_is_reported_once_with_week_cause_and_page_and_once_more_wh
     notified.project.publish(SECOND, b"<html>Not here</html>")
     failed = notified.project.run(FIRST, THIRD, job=LANDING_JOB)
     [message] = notified.tick()
-    assert message.title == "mta_pipeline: job land_weeks: failed, and is not tried again by itself"
+    assert message.title == "mta_pipeline: job land_weeks failed"
     assert message.tone == "failure"
     assert message.line("Weeks") == SECOND
     assert message.line("Since").endswith("UTC")
     assert file_name(SECOND) in message.line("Likely cause")
     assert "web page" in message.line("Likely cause")
-    assert message.line("Look") == f"https://dagster.example/runs/{failed.run_id}"
+    assert message.line("Link") == f"https://dagster.example/runs/{failed.run_id}"
     assert "launch the same weeks again" in message.line("To do")
     notified.project.run(SECOND, job=LANDING_JOB)
     assert notified.tick() == []
@@ -114,7 +114,7 @@ def test_a_failed_run_is_reported_once_with_week_cause_and_page_and_once_more_wh
     assert notified.tick() == []
     notified.project.run(SECOND, job=LANDING_JOB)
     [message] = notified.tick()
-    assert message.title.startswith("mta_pipeline: well again: job land_weeks")
+    assert message.title.startswith("mta_pipeline: resolved: job land_weeks")
     assert message.tone == "success"
     assert notified.tick() == []
 
@@ -136,9 +136,9 @@ def test_a_failed_backfill_is_one_message_however_many_of_its_runs_fail(notified
         notified.project.run(week, job=LANDING_JOB, tags={BACKFILL_ID_TAG: "abcdefgh"})
         if n == 2:
             [message] = notified.tick()
-    assert message.title.startswith("mta_pipeline: backfill abcdefgh: failed")
+    assert message.title.startswith("mta_pipeline: backfill abcdefgh failed")
     assert message.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
-    assert message.line("Look").endswith("/runs/b/abcdefgh")
+    assert message.line("Link").endswith("/runs/b/abcdefgh")
     assert notified.tick() == []
     notified.later(days=1)
     [message] = notified.tick()
@@ -154,7 +154,7 @@ def test_an_unresolved_incident_is_repeated_on_three_days_and_then_no_more(notif
         notified.later(days=1)
         titles.append([message.title.rpartition("; ")[2] for message in notified.tick()])
     assert [len(messages) for messages in titles] == [1, 1, 1, 1, 0, 0]
-    assert titles[1:4] == [["still so"]] * 3
+    assert titles[1:4] == [["still unresolved"]] * 3
 
 
 # --- checks ---
@@ -167,11 +167,11 @@ def test_failed_standing_checks_report_late_data_and_its_resolution(notified):
         notified.project.run(week, job=LANDING_JOB)
     (notified.project.feed / file_name(SECOND)).unlink()
     evaluate_standing_checks(notified.project)
-    newest, left_out = sorted(notified.tick(), key=lambda message: message.title)
-    assert newest.title == "mta_pipeline: freshness missed: the newest week is not in the lake"
-    assert f"week {late} is on offer since" in newest.line("Likely cause")
-    assert newest.line("Look").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
-    assert left_out.title == "mta_pipeline: freshness missed: weeks are missing or failed"
+    left_out, newest = sorted(notified.tick(), key=lambda message: message.title)
+    assert newest.title == "mta_pipeline: data is late: the newest week is not in the lake"
+    assert f"week {late} has been available since" in newest.line("Likely cause")
+    assert newest.line("Link").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
+    assert left_out.title == "mta_pipeline: data is incomplete: weeks are missing or failed"
     evaluate_standing_checks(notified.project)
     assert notified.tick() == []
     (notified.project.feed / file_name(late)).unlink()
@@ -189,10 +189,10 @@ def test_an_unreachable_feed_is_reported_when_its_check_fails_and_when_it_is_rea
     for _ in range(4):
         automation.tick_sensor()
         titles.append([message.title for message in notified.tick()])
-    assert titles == [[], [], ["mta_pipeline: the feed is out of reach"], []]
+    assert titles == [[], [], ["mta_pipeline: the feed is unreachable"], []]
     (notified.project.root / "away").rename(notified.project.feed)
     automation.tick_sensor()
-    assert [message.title for message in notified.tick()] == ["mta_pipeline: well again: the feed is out of reach"]
+    assert [message.title for message in notified.tick()] == ["mta_pipeline: resolved: the feed is unreachable"]
 
 
 def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeated(notified):
@@ -201,7 +201,7 @@ def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeat
         notified.project.publish(week, steady_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
     notified.project.run(FIRST, THIRD)
     [message] = notified.tick()
-    assert message.title == "mta_pipeline: booths that nobody knows"
+    assert message.title == "mta_pipeline: unknown booths"
     assert message.tone == "warning"
     assert message.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
     notified.later(days=2)
@@ -222,7 +222,7 @@ def test_an_unusual_week_of_a_range_is_reported_as_a_warning_with_its_week_alone
     [message] = notified.tick()
     assert (message.title, message.tone) == ("mta_pipeline: a week is unusual", "warning")
     assert message.line("Weeks") == weeks[-1]
-    assert message.line("Likely cause").startswith("ridership 164, usual 820")
+    assert message.line("Likely cause").startswith("ridership 164, expected 820")
 
 
 # --- receivers ---
@@ -323,14 +323,14 @@ def test_a_sensor_whose_ticks_keep_failing_is_reported_once_and_when_it_works_ag
     running_daemons.set_cursor(SENSOR, "of another version")
     running_daemons.tick(TICKS_IN_A_ROW + 2)
     [message] = webhook.new()
-    assert message.title == "mta_pipeline: sensor published_weeks: its ticks fail"
-    assert "3 ticks in a row" in message.line("Likely cause")
+    assert message.title == "mta_pipeline: sensor published_weeks fails on every tick"
+    assert "3 failed ticks in a row" in message.line("Likely cause")
     assert "Invalid JSON" in message.line("Likely cause")
-    assert message.line("Look") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
+    assert message.line("Link") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
     running_daemons.set_cursor(SENSOR, None)
     running_daemons.tick(2)
     assert [message.title for message in webhook.new()] == [
-        "mta_pipeline: well again: sensor published_weeks: its ticks fail"
+        "mta_pipeline: resolved: sensor published_weeks fails on every tick"
     ]
 
 
@@ -355,5 +355,5 @@ def test_a_run_that_crashes_on_every_retry_is_reported_once(running_daemons, web
     running_daemons.tick(2)
     assert attempts == 3
     [message] = webhook.new()
-    assert message.title.startswith("mta_pipeline: job land_weeks: failed")
+    assert message.title.startswith("mta_pipeline: job land_weeks failed")
     assert (message.line("Weeks"), message.line("Likely cause")) == (FIRST, CRASH_MESSAGE)

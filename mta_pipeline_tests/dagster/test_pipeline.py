@@ -6,6 +6,7 @@ import pytest
 
 from mta_pipeline import weeks
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.weeks import week_before
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
@@ -97,7 +98,7 @@ class LosesARow(ParquetIOManager):
 
 
 def test_a_lost_line_stops_the_week_before_it_reaches_the_lake(tmp_path):
-    lossy = LosesARow(lake_root=str(tmp_path / "lake"))
+    lossy = LosesARow(lake=Lake(lake_root=str(tmp_path / "lake")))
     project = Project(tmp_path, {"io_manager": lossy})
     project.publish(WEEK, steady_week(WEEK))
     result = project.run(WEEK)

@@ -29,7 +29,7 @@ def test_a_range_that_is_launched_again_writes_nothing_and_reports_it(project):
     assert written_by_run(project, FIRST, THIRD) == set()
     assert project.files() == before
     event = project.instance.get_latest_materialization_event(dg.AssetKey(["lake", "complex_daily"]))
-    assert event.asset_materialization.metadata["outcome"].value == "complete, left as it is"
+    assert event.asset_materialization.metadata["outcome"].value == "complete, skipped"
 
 
 def test_only_missing_tables_are_built(project):

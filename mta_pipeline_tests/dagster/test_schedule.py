@@ -65,7 +65,7 @@ def test_it_requests_all_weeks_that_are_not_in_the_lake_and_then_skips(project):
     assert requested_weeks(requests) == [(FIRST,), (THIRD,)]
     execute(project, requests)
     assert project.landed() == list(WEEKS)
-    assert "All 3 weeks on offer" in tick(project)
+    assert "All 3 weeks available" in tick(project)
 
 
 def test_it_also_requests_a_week_that_landed_but_lacks_tables(project):
@@ -81,7 +81,7 @@ def test_a_late_file_gives_a_skip_and_is_found_later_that_day(project):
     late.unlink()
     reason = tick(project)
     assert f"Week {THIRD} is not published yet: no turnstile_240127.txt" in reason
-    assert "looked for again at 9:00" in reason
+    assert "Next check at 9:00" in reason
     late.write_bytes(contents)
     assert requested_weeks(tick(project, SATURDAY.replace(hour=9))) == [(THIRD,)]
 
@@ -90,7 +90,7 @@ def test_a_week_whose_run_failed_is_not_requested_again_on_the_same_day_but_on_t
     project.load_weeks_until(SECOND)
     project.publish(THIRD, b"<html>Not here</html>")
     execute(project, tick(project))
-    assert f"Asked for already today, or on their way: {THIRD}" in tick(project, SATURDAY.replace(hour=9))
+    assert f"Already requested today, or in progress: {THIRD}" in tick(project, SATURDAY.replace(hour=9))
     assert requested_weeks(tick(project, SATURDAY + dt.timedelta(days=7))) == [(THIRD,)]
 
 

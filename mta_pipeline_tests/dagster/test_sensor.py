@@ -65,7 +65,7 @@ def test_an_unreachable_feed_is_skipped_with_a_reason_and_reported_once(automati
     assert "5 times in a row" in automation.reasons[-1]
     [alarm] = automation.check_evaluations
     assert (alarm.check_name, alarm.passed) == ("reachable", False)
-    assert "3 times in vain" in alarm.description
+    assert "3 requests in a row failed" in alarm.description
     assert automation.tick_sensor()
     assert [(check.check_name, check.passed) for check in automation.check_evaluations[1:]] == [("reachable", True)]
 
@@ -97,8 +97,8 @@ def test_with_many_landed_weeks_a_tick_sends_few_requests_and_reports_it(tmp_pat
     automation = Automation(project)
     for _ in range(2):
         assert automation.tick_sensor() == []
-    assert f"{len(MANY)} weeks on offer" in automation.reasons[-1]
-    assert "100 weeks looked at" in automation.reasons[-1]
+    assert f"{len(MANY)} weeks available" in automation.reasons[-1]
+    assert "100 weeks checked" in automation.reasons[-1]
     cursor = DiscoveryCursor.model_validate_json(automation.sensor_cursor)
     assert cursor.looked_at == MANY[199 % len(MANY)]
     assert len(automation.sensor_cursor) < 300

@@ -47,7 +47,7 @@ def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
     project.run(THIRD)
     assert weeks_left_out(project) == [(SECOND, "failed")]
     [record] = evaluate_standing_checks(project)["no_week_left_out"].metadata["weeks"].records
-    assert "web page" in record.data["what is known"]
+    assert "web page" in record.data["reason"]
     project.publish(SECOND, steady_week(SECOND))
     project.run(SECOND)
     assert weeks_left_out(project) == []
@@ -99,7 +99,7 @@ def test_an_overdue_week_is_reported_and_an_old_backfill_does_not_hide_it(projec
     for _ in range(2):
         check = evaluate_standing_checks(project)["newest_week_landed"]
         assert not check.passed
-        assert f"week {late} is on offer since {week_start(late) + ONE_WEEK}" in check.description
+        assert f"week {late} has been available since {week_start(late) + ONE_WEEK}" in check.description
         project.run(FIRST, THIRD)
 
 
@@ -109,4 +109,4 @@ def test_a_feed_that_has_ended_is_not_expected_to_have_new_weeks(tmp_path):
     ended = Project(tmp_path, settings=Settings(feed=str(project.feed), lake_root=str(project.lake), last_week=THIRD))
     check = evaluate_standing_checks(ended)["newest_week_landed"]
     assert check.passed
-    assert check.description.startswith("off")
+    assert check.description.startswith("not applicable")

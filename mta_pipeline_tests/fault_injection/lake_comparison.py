@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from mta_pipeline.lake.raw_files import MANIFEST, RAW_TABLE
+from mta_pipeline.lake.raw import MANIFEST
+from mta_pipeline.lake.raw_files import RAW_TABLE
 from mta_pipeline.schema import Table
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import dagster as dg
@@ -24,9 +25,10 @@ from mta_pipeline.engines import open_lake
 from mta_pipeline.engines.bigquery import BigQueryError, BigQueryWarehouse
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.lake.storage import part_path, read_bytes
-from mta_pipeline.marts.contract import DIM_DATE, KEYS, MARTS, WAREHOUSE
+from mta_pipeline.marts.contract import KEYS, MARTS, WAREHOUSE
 from mta_pipeline.orchestration.keys import MARTS_JOB
 from mta_pipeline.orchestration.resources import warehouse as resources
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
@@ -103,19 +105,55 @@ def sample_cloud(sample, gcs_bucket, bigquery_server) -> Cloud:
 def quiet(_: str) -> None: ...
 
 
+CLIENTS: dict[str, bigquery.Client] = {}
+
+
+class OnTheEmulator(resources.BigQueryWarehouse):
+    """The resource with a client of the emulator instead of one with credentials."""
+
+    def _client(self):
+        return nullcontext(CLIENTS[self.prefix])
+
+
+def run_job(cloud: Cloud) -> dict[str, dict[str, dg.MetadataValue]]:
+    """Run the job `marts` and return the metadata of its assets by key."""
+    CLIENTS[cloud.warehouse.prefix] = cloud.warehouse.client
+    settings = Settings(
+        feed=cloud.directory,
+        lake_root=cloud.warehouse.lake_root,
+        warehouse=f"bigquery://{bigquery_emulator.PROJECT}/{cloud.warehouse.prefix}",
+    )
+    configured = build_defs(settings).resources["warehouse"]
+    assert isinstance(configured, resources.BigQueryWarehouse)
+    options = {name: getattr(configured, name) for name in ("project", "prefix", "location", "storage", "max_gib")}
+    defs = build_defs(settings, warehouse=OnTheEmulator(lake=Lake(lake_root=settings.lake_root), **options))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_job_def(MARTS_JOB).execute_in_process(instance=instance)
+    assert result.success
+    return {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in result.filter_events(lambda event: event.is_step_materialization)
+    }
+
+
 @pytest.mark.slow
-def test_star_schema_and_marts_have_the_same_rows_as_in_duckdb(sample_cloud):
-    sample_cloud.warehouse.publish(quiet)
-    for mart in MARTS:
-        sample_cloud.warehouse.publish_mart(mart.name)
-    with open_lake(sample_cloud.directory) as lake:
+def test_the_job_marts_publishes_the_same_rows_as_duckdb_has_and_the_catalogue_shows_the_cost(sample_cloud):
+    cloud = sample_cloud
+    metadata = run_job(cloud)
+    with open_lake(cloud.directory) as lake:
         for table in (*TABLES, *WAREHOUSE):
             expected = pl.DataFrame(pl.from_arrow(lake.tables[table.name].to_pyarrow()))
-            actual = sample_cloud.rows(table).select(expected.columns).cast(dict(expected.schema))
+            actual = cloud.rows(table).select(expected.columns).cast(dict(expected.schema))
             assert_frame_equal(expected, actual, check_row_order=False)
         for mart in MARTS:
-            actual = sample_cloud.rows(mart).cast(dict(mart.schema)).sort(*KEYS[mart.name], nulls_last=True)
-            assert difference(pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name))), actual) is None, mart.name
+            expected = pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name)))
+            actual = cloud.rows(mart).cast(dict(mart.schema)).sort(*KEYS[mart.name], nulls_last=True)
+            assert difference(expected, actual) is None, mart.name
+            written = pl.read_parquet(read_bytes(part_path(cloud.warehouse.lake_root, "marts", mart.name)))
+            assert difference(expected, written.sort(*KEYS[mart.name], nulls_last=True)) is None, mart.name
+    assert metadata["warehouse/fact_turnstile"]["files_loaded"].value == len(cloud.session.loads())
+    assert metadata["marts/system_daily"]["bytes_scanned_estimate"].value == 0
+    assert metadata["marts/system_daily"]["bigquery_table"].value.endswith("marts.system_daily")
 
 
 @pytest.mark.slow
@@ -243,7 +281,7 @@ def test_a_mart_that_would_scan_too_much_is_not_computed_and_its_cost_is_estimat
     facts = cloud.lake(max_bytes=1 << 41).publish_mart("system_daily")
     assert (facts["bytes_scanned_estimate"], facts["cost_estimate_usd"]) == (1 << 40, 6.25)
     cloud.session.sent.clear()
-    with pytest.raises(BigQueryError, match=r"system_daily would scan 1,024\.0 GiB, and 1 are allowed"):
+    with pytest.raises(BigQueryError, match=r"system_daily would scan 1,024\.0 GiB, but only 1 are allowed"):
         cloud.lake(max_bytes=1 << 30).publish_mart("system_daily")
     assert [query["configuration"].get("dryRun") for query in cloud.session.queries()] == [True]
 
@@ -269,7 +307,7 @@ def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, mo
 @pytest.mark.slow
 def test_native_tables_with_rows_are_not_replaced_by_external_ones(cloud):
     cloud.warehouse.publish(quiet)
-    with pytest.raises(BigQueryError, match="BIGQUERY_STORAGE=external does not go with"):
+    with pytest.raises(BigQueryError, match="does not fit BIGQUERY_STORAGE=external"):
         cloud.lake(storage="external").publish(quiet)
     assert len(cloud.rows(COMPLEX_DAILY)) > 0
 
@@ -281,48 +319,11 @@ def test_a_lake_without_reference_tables_is_reported(cloud):
         empty.publish(quiet)
 
 
-class OnTheEmulator(resources.BigQueryWarehouse):
-    """The resource with a client of the emulator instead of one with credentials."""
-
-    def _client(self):
-        from contextlib import nullcontext  # noqa: PLC0415
-
-        return nullcontext(CLIENTS[self.prefix])
-
-
-CLIENTS: dict[str, bigquery.Client] = {}
-
-
-@pytest.mark.slow
-def test_the_job_marts_publishes_to_bigquery_and_the_catalogue_shows_the_cost(sample_cloud):
-    cloud = sample_cloud
-    CLIENTS[cloud.warehouse.prefix] = cloud.warehouse.client
-    settings = Settings(
-        feed=cloud.directory,
-        lake_root=cloud.warehouse.lake_root,
-        warehouse=f"bigquery://{bigquery_emulator.PROJECT}/{cloud.warehouse.prefix}",
-    )
-    configured = build_defs(settings).resources["warehouse"]
-    assert isinstance(configured, resources.BigQueryWarehouse)
-    defs = build_defs(settings, warehouse=OnTheEmulator(**configured.model_dump()))
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = defs.resolve_job_def(MARTS_JOB).execute_in_process(instance=instance)
-    assert result.success
-    shown = {
-        event.asset_key.to_user_string(): event.materialization.metadata
-        for event in result.filter_events(lambda event: event.is_step_materialization)
-    }
-    assert shown["warehouse/fact_turnstile"]["files_loaded"].value == len(cloud.session.loads())
-    assert shown["marts/system_daily"]["bytes_scanned_estimate"].value == 0
-    assert shown["marts/system_daily"]["bigquery_table"].value.endswith("marts.system_daily")
-    assert len(cloud.rows(DIM_DATE)) > 28
-    written = part_path(cloud.warehouse.lake_root, "marts", "system_daily")
-    assert pl.read_parquet(read_bytes(written))["entries"].sum() == cloud.rows(MARTS[3])["entries"].sum()
-
-
 def test_the_client_is_dagster_s_with_application_default_credentials(monkeypatch):
     monkeypatch.setattr("google.auth.default", lambda **_: (AnonymousCredentials(), None))
-    resource = resources.BigQueryWarehouse(lake_root="gs://bucket", project="my-project", location="us-central1")
+    resource = resources.BigQueryWarehouse(
+        lake=Lake(lake_root="gs://bucket"), project="my-project", location="us-central1"
+    )
     with resource._client() as client:
         assert (client.project, client.location) == ("my-project", "us-central1")
 

@@ -174,7 +174,7 @@ def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
         (".gz", gzip.compress(CONTENTS) + b"garbage", "damaged"),
         (".gz", gzip.compress(CONTENTS)[:-8] + b"\0\0\0\0\0\0\0\0", "damaged"),
         (".gz", b"\x1f\x8b\x08\x00" + 200 * b"\xff", "damaged"),
-        (".gz", b"\xff" + gzip.compress(CONTENTS), "nor the archive"),
+        (".gz", b"\xff" + gzip.compress(CONTENTS), "nor an archive"),
         (".gz", gzip.compress(gzip.compress(CONTENTS)), "packed twice"),
         (".gz", gzip.compress(BOMB), "too large"),
         (".zip", zipped(BOMB), "too large"),
@@ -186,9 +186,9 @@ def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
         (".zip", b"PK\x05\x06" + bytes(18), "0 members"),
         (".zip", zipped(CONTENTS, "../../etc/" + NAME), "top level"),
         (".zip", zipped(CONTENTS, "folder/" + NAME), "top level"),
-        (".zip", zipped(CONTENTS, "setup.exe"), "not a .txt"),
+        (".zip", zipped(CONTENTS, "setup.exe"), "instead of a .txt"),
         (".zip", zipped(CONTENTS, NEXT_NAME), "another week"),
-        (".zip", zipped(CONTENTS, method=zipfile.ZIP_LZMA), "usual method"),
+        (".zip", zipped(CONTENTS, method=zipfile.ZIP_LZMA), "compression method"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -240,7 +240,7 @@ def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("chunk", [b"four", b"sixsix"])
 def test_a_file_whose_size_differs_from_the_announced_size_is_refused(chunk):
-    with pytest.raises(FeedUnavailable, match="cut off or replaced meanwhile"):
+    with pytest.raises(FeedUnavailable, match="cut off, or the file was replaced"):
         receive([chunk], PublishedFile(WEEK, NAME, size=5), io.BytesIO())
 
 

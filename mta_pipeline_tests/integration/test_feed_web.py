@@ -142,7 +142,7 @@ def test_without_an_index_weeks_are_found_by_name_and_the_available_weeks_are_un
 
     assert feed.look(WEEK).size == len(CONTENTS)
     assert feed.look(NEXT_WEEK) is None
-    with pytest.raises(BadFile, match="there is none"):
+    with pytest.raises(BadFile, match="it does not exist"):
         feed.available_weeks()
 
 
@@ -359,7 +359,7 @@ def test_tls_is_verified_and_a_redirect_to_http_is_refused(tmp_path, certificate
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     with serve_feed(tmp_path, tls=tls) as server, serve_feed(tmp_path) as plain:
-        with pytest.raises(FeedRefused, match="certificate is not trusted"):
+        with pytest.raises(FeedRefused, match="certificate of the server is not trusted"):
             open_feed(server.index_url).look(WEEK)
 
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))

@@ -16,7 +16,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from upath import UPath
 
-from mta_pipeline.lake import gcs, raw_files
+from mta_pipeline.lake import gcs
+from mta_pipeline.lake import raw as raw_layer
 from mta_pipeline.lake.parquet import made_from, to_parquet
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import files_in, location, part_path, read_bytes, remove, write_atomically
@@ -171,7 +172,7 @@ def test_a_landing_between_another_landing_s_object_and_manifest_makes_the_other
 ):
     raw, (old, new) = RawFiles(f"{gcs_bucket}/lake"), feeds
     raw.land(old, WEEK)
-    write = raw_files.write_atomically
+    write = raw_layer.write_atomically
     other_landings = [lambda: raw.land(old, WEEK)]
 
     def write_after_another_landing(path, *payload, **options):
@@ -180,7 +181,7 @@ def test_a_landing_between_another_landing_s_object_and_manifest_makes_the_other
             other_landings.pop()()
         write(path, *payload, **options)
 
-    monkeypatch.setattr(raw_files, "write_atomically", write_after_another_landing)
+    monkeypatch.setattr(raw_layer, "write_atomically", write_after_another_landing)
     manifest, is_new = raw.land(new, WEEK)
     assert is_new
     assert raw.read(WEEK) == NEW

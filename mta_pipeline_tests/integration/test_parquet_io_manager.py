@@ -24,6 +24,7 @@ from mta_pipeline.lake.storage import part_path, read_bytes
 from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.turnstile import complexes
@@ -84,7 +85,7 @@ def run(
     if weeks:
         first, last = weeks
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    resources = {"io_manager": ParquetIOManager(lake_root=lake)}
+    resources = {"io_manager": ParquetIOManager(lake=Lake(lake_root=lake))}
     return dg.materialize([*assets], resources=resources, tags=tags, instance=instance, **options)
 
 

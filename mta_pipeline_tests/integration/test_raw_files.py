@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mta_pipeline.lake import raw_files
+from mta_pipeline.lake import raw as raw_layer
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
@@ -54,8 +54,8 @@ def test_a_landing_that_dies_at_any_step_leaves_a_complete_week_and_the_next_one
         return step
 
     with monkeypatch.context() as patched:
-        patched.setattr(raw_files, "write_atomically", die_after_steps(raw_files.write_atomically))
-        patched.setattr(raw_files, "remove", die_after_steps(raw_files.remove))
+        patched.setattr(raw_layer, "write_atomically", die_after_steps(raw_layer.write_atomically))
+        patched.setattr(raw_layer, "remove", die_after_steps(raw_layer.remove))
         with pytest.raises(Killed):
             raw.land(feed, WEEK)
     assert raw.read(WEEK) == (NEW if steps == 2 else OLD)

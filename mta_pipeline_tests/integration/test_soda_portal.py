@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
-from mta_pipeline.lake.raw_files import DamagedRawFile
+from mta_pipeline.lake.raw import DamagedRawFile
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.sample.portal import Answer, Handler, Portal, serve

@@ -82,7 +82,9 @@ def test_a_file_with_other_tables_is_not_replaced(lake, file):
     with duckdb.connect(file) as connection:
         connection.execute("CREATE TABLE notes AS SELECT 1 AS line")
     before = file.read_bytes()
-    with pytest.raises(WarehouseFileError, match=r"mta\.duckdb: holds what the pipeline did not write: main\.notes"):
+    with pytest.raises(
+        WarehouseFileError, match=r"mta\.duckdb: the file holds tables that .* did not write: main\.notes"
+    ):
         write_warehouse(str(lake.root), file)
     assert file.read_bytes() == before
 
@@ -99,7 +101,7 @@ def test_a_file_of_a_newer_duckdb_is_named_and_not_replaced(lake, file):
     newer[12:20] = (9_999).to_bytes(8, "little")
     file.write_bytes(newer)
     with pytest.raises(
-        WarehouseFileError, match=r"mta\.duckdb: this DuckDB .* cannot read it.*Let WAREHOUSE name another"
+        WarehouseFileError, match=r"mta\.duckdb: this DuckDB .* cannot read it.*Set WAREHOUSE to another"
     ):
         write_warehouse(str(lake.root), file)
     assert file.read_bytes() == newer

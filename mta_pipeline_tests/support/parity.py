@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,10 +46,10 @@ def missing(engine: str) -> str | None:
 
 
 @contextmanager
-def marts_on(engine: str, lake_root: str) -> Iterator[Rows]:
-    """Yield the marts of a lake on one of the engines; `bigquery` runs its SQL on the emulator."""
+def marts_on(engine: str, lake_root: str, marts: Sequence[str] = tuple(mart.name for mart in MARTS)) -> Iterator[Rows]:
+    """Yield marts of a lake on one of the engines; `bigquery` runs its SQL on the emulator."""
     if engine in {"standalone", "connect"}:
-        with _on_spark_server(engine, lake_root) as rows:
+        with _on_spark_server(engine, lake_root, marts) as rows:
             yield rows
         return
     if engine == "bigquery":
@@ -75,11 +75,11 @@ def difference(expected: pl.DataFrame, actual: pl.DataFrame) -> str | None:
 
 
 @contextmanager
-def _on_spark_server(engine: str, lake_root: str) -> Iterator[Rows]:
+def _on_spark_server(engine: str, lake_root: str, marts: Sequence[str]) -> Iterator[Rows]:
     server = spark_servers.standalone if engine == "standalone" else spark_servers.connect
     with tempfile.TemporaryDirectory(prefix="mta-parity-") as folder:
         with server() as master:
-            spark_servers.compute(lake_root, master, Path(folder))
+            spark_servers.compute(lake_root, master, Path(folder), marts)
         yield lambda name: pl.read_parquet(Path(folder) / f"{name}.parquet")
 
 

@@ -1,7 +1,7 @@
 """Spark servers on 127.0.0.1: a standalone cluster of a master and a worker, and a Spark Connect server.
 
-`python -m mta_pipeline_tests.support.spark_servers LAKE MASTER FOLDER` computes every mart on such a server and writes
-it to FOLDER. It runs in its own process, because a process can use Spark in-process or by Connect, but not both.
+`python -m mta_pipeline_tests.support.spark_servers LAKE MASTER FOLDER MART...` computes the marts on such a server and
+writes them to FOLDER. It runs in its own process, because a process can use Spark in-process or by Connect, not both.
 """
 
 import os
@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from mta_pipeline.engines import open_lake
-from mta_pipeline.marts.contract import MARTS
 
 _HOST = "127.0.0.1"
 _DEPLOY = "org.apache.spark.deploy"
@@ -55,9 +54,9 @@ def connect() -> Iterator[str]:
             yield f"sc://{_HOST}:{port}"
 
 
-def compute(lake_root: str, master: str, folder: Path) -> None:
-    """Compute every mart on that server, in a separate process, and write each to the folder under its name."""
-    command = [sys.executable, "-m", __name__, lake_root, master, folder]
+def compute(lake_root: str, master: str, folder: Path, marts: Sequence[str]) -> None:
+    """Compute marts on that server, in a separate process, and write each to the folder under its name."""
+    command = [sys.executable, "-m", __name__, lake_root, master, folder, *marts]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"Spark at {master} failed: {done.stderr[-2000:]}")
@@ -107,7 +106,5 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     with open_lake(sys.argv[1], "spark", spark_master=sys.argv[2]) as lake:
-        for mart in MARTS:
-            pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name))).write_parquet(
-                Path(sys.argv[3]) / f"{mart.name}.parquet"
-            )
+        for name in sys.argv[4:]:
+            pl.DataFrame(pl.from_arrow(lake.to_pyarrow(name))).write_parquet(Path(sys.argv[3]) / f"{name}.parquet")

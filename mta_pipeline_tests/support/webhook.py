@@ -17,7 +17,7 @@ class Message:
     tone: str
 
     def line(self, name: str) -> str:
-        """Return the value of a line of the body: `Weeks`, `Since`, `Likely cause`, `Look`, `To do`."""
+        """Return the value of a line of the body: `Weeks`, `Since`, `Likely cause`, `Link`, `To do`."""
         [value] = [line.removeprefix(f"{name}: ") for line in self.body.splitlines() if line.startswith(f"{name}: ")]
         return value
 

@@ -39,7 +39,7 @@ def run_command(*words: str, **environment: str) -> Result:
     [
         ([], ["MTA_FEED", "LAKE_ROOT", "run ", "sample ", "summary "]),
         (["run"], ["--weeks", "FIRST...LAST", "newest 8"]),
-        (["sample"], ["DIRECTORY", "--weeks", "--turnstiles", "--seed", "--compression", "none|gz|zip", "made-up"]),
+        (["sample"], ["DIRECTORY", "--weeks", "--turnstiles", "--seed", "--compression", "none|gz|zip", "synthetic"]),
         (["summary"], ["--weeks", "required"]),
     ],
     ids=["mta-pipeline", "run", "sample", "summary"],
@@ -68,16 +68,16 @@ print(sorted(set({HEAVY}) & set(sys.modules)))
 @pytest.mark.parametrize(
     ("weeks", "expected"),
     [
-        ("tomorrow", "'tomorrow' is not a date like 2024-01-06; weeks are FIRST or FIRST...LAST"),
+        ("tomorrow", "'tomorrow' is not a date like 2024-01-06; give weeks as FIRST or FIRST...LAST"),
         ("2024-02-30", "'2024-02-30' is not a date"),
         ("2024-01-06...soon", "'soon' is not a date"),
         ("2024-01-06..2024-01-20", "'2024-01-06..2024-01-20' is not a date"),
         ("2024-01-06...2024-01-13...2024-01-20", "'2024-01-13...2024-01-20' is not a date"),
         ("...2024-01-20", "'' is not a date"),
-        ("2024-01-07", "2024-01-07 is a Sunday; weeks start on a Saturday: 2024-01-06 is the one it is in"),
-        ("2024-01-12", "2024-01-12 is a Friday; weeks start on a Saturday: 2024-01-06 is the one it is in"),
-        ("2024-01-06...2024-01-15", "2024-01-15 is a Monday; weeks start on a Saturday: 2024-01-13 is the one"),
-        ("2010-04-24", "2010-04-24 is before 2010-05-01, the first week there is"),
+        ("2024-01-07", "2024-01-07 is a Sunday; weeks start on a Saturday: use 2024-01-06"),
+        ("2024-01-12", "2024-01-12 is a Friday; weeks start on a Saturday: use 2024-01-06"),
+        ("2024-01-06...2024-01-15", "2024-01-15 is a Monday; weeks start on a Saturday: use 2024-01-13"),
+        ("2010-04-24", "2010-04-24 is before 2010-05-01, the first week with data"),
         ("2024-01-20...2024-01-06", "2024-01-20 comes after 2024-01-06"),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_sample_does_not_replace_real_files(work_dir):
     (work_dir / "feed" / "turnstile_141018.txt").write_bytes(b"real")
     result = run_command("sample", "feed")
     assert result.exit_code == 1
-    assert "no sample goes over real files" in result.output
+    assert "so its files may be real" in result.output
     assert (work_dir / "feed" / "turnstile_141018.txt").read_bytes() == b"real"
 
 
@@ -123,7 +123,7 @@ def test_without_a_feed_a_sample_is_made_run_and_shown_with_its_truth(work_dir, 
     for table in ("turnstile_file", "turnstile_readings", "turnstile_traffic", "complex_daily"):
         assert f"{table}: week 2014-10-11 (1 of 1)" in result.output
     assert "Riders through subway turnstiles (sample)" in result.output
-    assert f"The report   {work_dir}/data/sample/lake/report/index.html" in result.output
+    assert f"Report       {work_dir}/data/sample/lake/report/index.html" in result.output
     assert "Synthetic sample data" in (work_dir / "data/sample/lake/report/index.html").read_text()
     assert (work_dir / "data/sample/lake/lake/complex_daily/week=2014-10-11/part-0.parquet").is_file()
     summary = run_command("summary", "--weeks", "2014-10-11")
@@ -159,7 +159,7 @@ def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
         ("nowhere", "there is no such directory or file"),
         (".", "No weekly files at"),
         ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known"),
-        ("https://mirror.example/feed?token=secret", "MTA_FEED: .*takes a host and a path"),
+        ("https://mirror.example/feed?token=secret", "MTA_FEED: .*must have a host and a path"),
         ("http://127.0.0.1:9/feed", "the connection failed"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_missing_feed_is_also_reported_if_weeks_are_given():
 def test_an_invalid_setting_is_reported_with_its_variable():
     result = run_command("run", MTA_LAST_WEEK="2024-01-07")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: Settings that cannot be used: MTA_LAST_WEEK: ")
+    assert result.output.startswith("Error: Invalid settings: MTA_LAST_WEEK: ")
 
 
 def test_a_lake_without_the_requested_weeks_is_reported():
@@ -201,7 +201,7 @@ def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_pat
     assert "MTA_NOTIFY is not set" in run_command("notify").output
     with serve_webhook() as webhook:
         assert run_command("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
-        assert [message.title for message in webhook.new()] == ["mta_pipeline: a trial"]
+        assert [message.title for message in webhook.new()] == ["mta_pipeline: test message"]
         webhook.status = 403
         refused = run_command("notify", MTA_NOTIFY=webhook.url)
         assert (refused.exit_code, refused.output) == (1, "receiver 1 (json): not sent, it answered 403\n")

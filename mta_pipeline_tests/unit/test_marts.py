@@ -221,7 +221,7 @@ def test_lineage_follows_a_column_through_joins_and_sums():
 def test_descriptions_of_entries_say_that_omny_is_not_included(table):
     for column in table.columns:
         if column.name in ("entries", "entries_per_day"):
-            assert "leaves out OMNY taps" in column.description
+            assert "without OMNY taps" in column.description
 
 
 def test_rows_are_sorted_by_a_unique_key(lake):

@@ -11,8 +11,9 @@ from typing import BinaryIO
 import pyarrow as pa
 import pytest
 
-from mta_pipeline.lake import raw_files
-from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.lake import raw as raw_layer
+from mta_pipeline.lake.raw import DamagedRawFile
+from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import Found
 from mta_pipeline.sources.errors import BadFile, NotPublished
 from mta_pipeline.sources.turnstile_files import Fetched, FilesystemFeed
@@ -124,8 +125,8 @@ def test_the_manifest_is_written_after_its_file_and_the_old_file_is_removed_last
 
         return step
 
-    monkeypatch.setattr(raw_files, "write_atomically", recorded("write", raw_files.write_atomically))
-    monkeypatch.setattr(raw_files, "remove", recorded("remove", raw_files.remove))
+    monkeypatch.setattr(raw_layer, "write_atomically", recorded("write", raw_layer.write_atomically))
+    monkeypatch.setattr(raw_layer, "remove", recorded("remove", raw_layer.remove))
     publish(OLD)
     old, _ = files.land(feed, WEEK)
     publish(NEW)
@@ -143,7 +144,7 @@ def test_the_manifest_is_written_after_its_file_and_the_old_file_is_removed_last
 def test_an_interrupted_landing_leaves_the_week_unchanged(files, feed, publish, monkeypatch, refused):
     publish(OLD)
     old, _ = files.land(feed, WEEK)
-    write = raw_files.write_atomically
+    write = raw_layer.write_atomically
 
     def full(path: Path, payload: bytes, **options: object) -> None:
         if path.name.startswith(refused):
@@ -151,13 +152,13 @@ def test_an_interrupted_landing_leaves_the_week_unchanged(files, feed, publish, 
         write(path, payload, **options)
 
     publish(NEW)
-    monkeypatch.setattr(raw_files, "write_atomically", full)
+    monkeypatch.setattr(raw_layer, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         files.land(feed, WEEK)
     assert files.manifest(WEEK) == old
     assert files.read(WEEK) == OLD
 
-    monkeypatch.setattr(raw_files, "write_atomically", write)
+    monkeypatch.setattr(raw_layer, "write_atomically", write)
     files.land(feed, WEEK)
     assert files.read(WEEK) == NEW
 

@@ -185,12 +185,12 @@ def test_a_bad_group_is_rejected_alone_with_its_number_in_the_line():
     [
         (b"", "turnstile_240113.txt: the file is empty"),
         (b"\n \n", "the file is empty"),
-        (modern_file(), "a header and no readings"),
-        (b"<!DOCTYPE html>\n<html><body>Not here</body></html>", "a web page, not a turnstile file"),
-        (b"hello\nworld\n", "no line looks like a turnstile reading; line 1 begins 'hello'"),
+        (modern_file(), "the file has a header but no readings"),
+        (b"<!DOCTYPE html>\n<html><body>Not here</body></html>", "this is a web page, not a turnstile file"),
+        (b"hello\nworld\n", "no line looks like a turnstile reading. The first data line begins with 'hello'"),
         (
             modern_file(modern_line("2023-01-06 03", 1, 1)),
-            "not one reading of the week 2024-01-06; rejected: 1 outside_w",
+            "there is no reading of the week 2024-01-06. Rejected: 1 outside_w",
         ),
     ],
 )

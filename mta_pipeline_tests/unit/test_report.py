@@ -61,7 +61,7 @@ def test_a_missing_week_is_a_gap_and_never_zero(lake):
     page = rendered(lake).html
     assert "Not in the lake:</strong>\nSat 13 Jan 2024 to Fri 19 Jan 2024" in page
     assert "2 of 3" in page
-    assert "no two neighbouring weeks" in page
+    assert "no two consecutive weeks" in page
 
 
 def test_lines_have_a_gap_and_a_band_is_drawn_where_a_week_is_missing(lake):
@@ -93,8 +93,8 @@ def test_unknown_hours_are_null(lake):
     assert hours.height == 168
     assert hours.filter(weekday=6, hour=9)["exits"].to_list() == [2]
     assert hours.filter(weekday=1)["exits"].to_list() == [None] * 24
-    said = [cell["said"] for cell in charts.hours(hours, "exits", charts.WIDE)["data"]["values"]]
-    assert said[0] == "Monday 0:00 to 1:00: not known"
+    texts = [cell["description"] for cell in charts.hours(hours, "exits", charts.WIDE)["data"]["values"]]
+    assert texts[0] == "Monday 0:00 to 1:00: not known"
 
 
 def test_an_empty_lake_gives_a_page_with_a_remedy(lake):
@@ -108,7 +108,7 @@ def test_an_empty_lake_gives_a_page_with_a_remedy(lake):
 def test_a_week_without_known_riders_is_reported_and_draws_no_zeros(lake):
     lake.week(FIRST, *days(FIRST, **LOST))
     report = rendered(lake)
-    assert report.html.count("No day is known wholly yet.") == 3
+    assert report.html.count("No day has complete data yet.") == 3
     assert set(report.pictures) == {"coverage"}
     assert "Exits, average weekday</dt><dd>not known" in report.html
 

@@ -151,7 +151,7 @@ def test_more_turnstiles_than_the_booths_can_hold_are_refused():
 
 @pytest.mark.parametrize("week", ["2024-01-07", "2010-04-24", "2060-01-03"])
 def test_an_invalid_week_is_refused(week):
-    with pytest.raises(ValueError, match=f"{week} is no week of a sample feed"):
+    with pytest.raises(ValueError, match=f"{week} is not a week of a sample feed"):
         feed(first_week=week)
 
 

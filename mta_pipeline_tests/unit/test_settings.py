@@ -1,11 +1,13 @@
 """Reads settings from the environment and reports those that cannot be used."""
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
 
-from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, read_settings
+from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, java, read_settings
+from mta_pipeline_tests.conftest import REPOSITORY
 
 VARIABLES = (
     "MTA_FEED",
@@ -84,7 +86,7 @@ def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
     [("2024-05-26", "2024-05-26 is a Sunday; weeks start on a Saturday"), ("soon", "valid date")],
 )
 def test_an_invalid_setting_is_reported_with_its_variable(monkeypatch, value, expected):
-    with pytest.raises(SettingsError, match=rf"^Settings that cannot be used: MTA_LAST_WEEK: .*{expected}"):
+    with pytest.raises(SettingsError, match=rf"^Invalid settings: MTA_LAST_WEEK: .*{expected}"):
         settings(monkeypatch, MTA_LAST_WEEK=value)
 
 
@@ -128,10 +130,10 @@ def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_di
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*a lake is in a directory or at gs://bucket/prefix"),
+        ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*the lake must be a directory or gs://bucket/prefix"),
         ({"WAREHOUSE": "postgres://host"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
         ({"WAREHOUSE": "bigquery://my-project/a-b"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
-        ({"WAREHOUSE": "bigquery://my-project"}, "BigQuery reads a lake in a bucket, so LAKE_ROOT=gs://"),
+        ({"WAREHOUSE": "bigquery://my-project"}, "BigQuery needs a lake in a bucket; set LAKE_ROOT=gs://"),
         ({"BIGQUERY_MAX_GIB": "0"}, "BIGQUERY_MAX_GIB: .*greater than or equal to 1"),
     ],
     ids=["lake", "warehouse", "prefix", "bigquery over a directory", "limit"],
@@ -149,10 +151,10 @@ def test_the_portal_is_not_set_by_default(monkeypatch):
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("http://data.ny.gov", "by https alone"),
-        ("https://somebody:secret@data.ny.gov", "must not hold a user or password"),
-        ("data.ny.gov", "a portal is https://host"),
-        ("https://data.ny.gov/?$$app_token=secret", "a portal is https://host"),
+        ("http://data.ny.gov", "must use https"),
+        ("https://somebody:secret@data.ny.gov", "must not contain a user or password"),
+        ("data.ny.gov", "the portal must be https://host"),
+        ("https://data.ny.gov/?$$app_token=secret", "the portal must be https://host"),
     ],
 )
 def test_an_invalid_portal_is_refused(monkeypatch, address, expected):
@@ -164,3 +166,26 @@ def test_the_token_of_the_portal_is_not_shown(monkeypatch):
     read = settings(monkeypatch, MTA_SODA="http://127.0.0.1:8100", MTA_SODA_TOKEN="not-for-eyes")
     assert "not-for-eyes" not in f"{read!r} {read}"
     assert read.soda_token.get_secret_value() == "not-for-eyes"
+
+
+def test_no_other_module_reads_the_environment():
+    package = REPOSITORY / "mta_pipeline"
+    reads = re.compile(r"getenv|os\.environ(?!\[[^]]+\] = |\.pop)")
+    found = [
+        str(path) for path in package.rglob("*.py") if path.name != "settings.py" and reads.search(path.read_text())
+    ]
+    assert found == []
+
+
+def test_java_is_found_by_its_home_or_on_the_path(monkeypatch, tmp_path):
+    program = tmp_path / "home" / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert java() is None
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+    assert java() == str(program)
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert java() == str(program)

@@ -11,7 +11,7 @@ from graphql import parse, validate
 
 from mta_pipeline_tests.conftest import REPOSITORY
 
-_SPEC = importlib.util.spec_from_file_location("signs_of_life", REPOSITORY / "deploy" / "google" / "signs_of_life.py")
+_SPEC = importlib.util.spec_from_file_location("heartbeat", REPOSITORY / "deploy" / "google" / "heartbeat.py")
 signs_of_life = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(signs_of_life)
 

@@ -187,7 +187,7 @@ def test_a_page_has_the_same_rows_as_csv_and_as_json():
         (b"", "web page or an error message"),
         (b'":id","ridership"\n"row-1","6', "cut short"),
         (b'[{":id": "row-1"}', "cut short"),
-        (b'":id","riders"\n"row-1","6"\n', r"ridership.* not there, but :id, riders.*change its declaration"),
+        (b'":id","riders"\n"row-1","6"\n', r"ridership are missing.*has :id, riders.*change its declaration"),
     ],
 )
 def test_an_invalid_page_is_reported_with_its_name(page, saying):

@@ -29,7 +29,7 @@ def test_the_warehouse_set_by_terraform_is_a_valid_setting():
 
 def test_alerts_use_the_logs_that_the_machine_writes():
     logs = set(re.findall(r"/logs/([a-z-]+)\\\"", MONITORING))
-    script = (REPOSITORY / "deploy" / "google" / "signs_of_life.py").read_text()
+    script = (REPOSITORY / "deploy" / "google" / "heartbeat.py").read_text()
     assert logs == set(re.findall(r'write\("([a-z-]+)"', script)) == {"mta-alive", "mta-failed-runs"}
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.execute_step import _get_output_asset_events
 
-from mta_pipeline.orchestration.io_managers.dagster_internals import add_week_metadata, materializations
+from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2023-12-30", "2024-01-13")

@@ -1,4 +1,4 @@
-# A deployment to try things in: nothing is kept from being destroyed, and nothing is stored twice.
+# A deployment for tests: without deletion protection, and without a copy of the lake in BigQuery.
 project     = "my-project"
 environment = "dev"
 image_tag   = "v0.1.0"

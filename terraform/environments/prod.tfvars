@@ -1,4 +1,4 @@
-# All of the history, with the lake loaded into BigQuery.
+# All weeks, with the lake loaded into BigQuery.
 project     = "my-project"
 environment = "prod"
 image_tag   = "v0.1.0"

@@ -10,6 +10,7 @@ from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
 from mta_pipeline.schema import Table
@@ -21,7 +22,6 @@ def derived_asset(
     table: Table,
     make: Callable[[pl.DataFrame], pl.DataFrame],
     weeks: dg.WeeklyPartitionsDefinition,
-    lake_root: str,
     *,
     columns: Sequence[str] | None = None,
     group: str | None = None,
@@ -34,7 +34,6 @@ def derived_asset(
         table: the table it is.
         make: a week of the one from a week of the other.
         weeks: the calendar.
-        lake_root: where the tables are.
         columns: those of `source` that `make` needs, if not all.
         group: where the catalogue shows it, if not with its layer.
         totals: columns of which the catalogue shows the sums.
@@ -48,13 +47,13 @@ def derived_asset(
         automation_condition=follows_its_inputs(),
         ins={"inputs": dg.AssetIn(key=asset_key(source))},
     )
-    def derived(context: dg.AssetExecutionContext, inputs: WeeklyInputs) -> WeeklyFrames:
+    def derived(context: dg.AssetExecutionContext, raw_layer: Lake, inputs: WeeklyInputs) -> WeeklyFrames:
         needed = inputs if columns is None else inputs.only(columns)
 
         def made(week: str) -> WeekOutput:
             with span("week", table=table.name, week=week) as traced:
                 origin = inputs.made_from(week)
-                if is_up_to_date(context, lake_root, week, origin, table):
+                if is_up_to_date(context, raw_layer, week, origin, table):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 of_week = needed.get(week)
                 if of_week is None:

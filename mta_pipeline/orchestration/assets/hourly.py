@@ -14,30 +14,30 @@ from mta_pipeline.orchestration.assets.soda import raw_soda_asset, staged_soda_a
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import asset_key
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 
 GROUP: Final = "hourly"
 """Not with the layers' own groups: whoever materializes those wants turnstiles, and may have no portal."""
 
 
-def hourly_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[dg.AssetsDefinition]:
+def hourly_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Everything of the feed that comes by weeks."""
     return [
-        raw_soda_asset(HOURLY_RIDERSHIP, weeks, lake_root, GROUP),
-        staged_soda_assets(HOURLY_RIDERSHIP, weeks, lake_root, GROUP),
+        raw_soda_asset(HOURLY_RIDERSHIP, weeks, GROUP),
+        staged_soda_assets(HOURLY_RIDERSHIP, weeks, GROUP),
         derived_asset(
             HOURLY_RIDERSHIP.staged,
             COMPLEX_HOURLY_PUBLISHED,
             complex_hourly_published,
             weeks,
-            lake_root,
             group=GROUP,
             totals=("ridership", "transfers", "omny_ridership"),
         ),
     ]
 
 
-def omny_share_asset(lake_root: str) -> dg.AssetsDefinition:
+def omny_share_asset() -> dg.AssetsDefinition:
     """The share of OMNY by complex and month, from all weeks that are in the lake."""
 
     @dg.asset(
@@ -45,9 +45,9 @@ def omny_share_asset(lake_root: str) -> dg.AssetsDefinition:
         automation_condition=once_its_inputs_are_done(),
         ins={"published": dg.AssetIn(asset_key(COMPLEX_HOURLY_PUBLISHED))},
     )
-    def omny_share(published: WeeklyInputs) -> pl.DataFrame:
+    def omny_share(raw_layer: Lake, published: WeeklyInputs) -> pl.DataFrame:
         # By one listing: in a bucket, each week of the calendar would be a question.
-        there = weeks_there(lake_root, COMPLEX_HOURLY_PUBLISHED.layer, COMPLEX_HOURLY_PUBLISHED.name)
+        there = weeks_there(raw_layer.lake_root, COMPLEX_HOURLY_PUBLISHED.layer, COMPLEX_HOURLY_PUBLISHED.name)
         return omny.omny_share(published[week] for week in published.weeks if week in there)
 
     return omny_share

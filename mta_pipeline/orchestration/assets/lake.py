@@ -13,6 +13,7 @@ from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missi
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
 from mta_pipeline.telemetry.tracing import span
@@ -50,7 +51,7 @@ def reference_assets() -> list[dg.AssetsDefinition]:
     return [control_areas, station_complexes]
 
 
-def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
+def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     """turnstile_traffic, with the carry-in from the week before."""
 
     @dg.asset(
@@ -68,14 +69,14 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
         },
     )
     def turnstile_traffic(
-        context: dg.AssetExecutionContext, readings: WeeklyInputs, control_areas: pl.DataFrame
+        context: dg.AssetExecutionContext, raw_layer: Lake, readings: WeeklyInputs, control_areas: pl.DataFrame
     ) -> WeeklyFrames:
         needed = readings.only(READINGS_COLUMNS)
 
         def made(week: str) -> WeekOutput:
             with span("week", table=TURNSTILE_TRAFFIC.name, week=week) as traced:
                 origin = _made_from(readings, week)
-                if is_up_to_date(context, lake_root, week, origin, TURNSTILE_TRAFFIC):
+                if is_up_to_date(context, raw_layer, week, origin, TURNSTILE_TRAFFIC):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 carried = needed.get(week_before(week))
                 current = needed.get(week)
@@ -102,7 +103,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
     return turnstile_traffic
 
 
-def complex_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list[dg.AssetsDefinition]:
+def complex_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """complex_daily and complex_hourly, both sums of traffic."""
     return [
         derived_asset(
@@ -110,7 +111,6 @@ def complex_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> list
             table,
             summed,
             weeks,
-            lake_root,
             columns=ridership.COLUMNS,
             totals=("entries", "exits"),
         )

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import dagster as dg
 from upath import UPath
 
-from mta_pipeline.lake.raw_files import FileManifest
-from mta_pipeline.lake.raw_pages import PagesManifest
+from mta_pipeline.lake.raw import Manifest
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import OWNERS
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
 from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
@@ -48,7 +47,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         "offer is skipped, with a word.",
     )
     def turnstile_file(
-        context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
+        context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.Output[None]]:
         source, files, skips_complete = feed.open(), raw_layer.files(), skips_complete_weeks(context)
 
@@ -65,7 +64,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
 class Landing(NamedTuple):
     """A week that has landed: its manifest, which has a `size`, its folder, and whether its contents are new."""
 
-    manifest: FileManifest | PagesManifest
+    manifest: Manifest
     folder: UPath
     is_new: bool
 

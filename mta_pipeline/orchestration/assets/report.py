@@ -18,6 +18,7 @@ from mta_pipeline.marts.contract import (
 )
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
 from mta_pipeline.orchestration.keys import REPORT_KEY, asset_key
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import OWNERS
 from mta_pipeline.report.page import Picture, Sources, render
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
@@ -33,7 +34,7 @@ _SOURCES: Final = (
 )
 
 
-def report_asset(lake_root: str, *, is_sample: bool) -> dg.AssetsDefinition:
+def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
     """The page over the marts, `<lake_root>/report/index.html`."""
 
     @dg.asset(
@@ -47,9 +48,11 @@ def report_asset(lake_root: str, *, is_sample: bool) -> dg.AssetsDefinition:
         ins={table.name: dg.AssetIn(asset_key(table), dagster_type=pl.DataFrame) for table in _SOURCES},
         automation_condition=once_its_inputs_are_done(),
     )
-    def ridership_report(context: dg.AssetExecutionContext, **sources: pl.DataFrame) -> dg.MaterializeResult[None]:
+    def ridership_report(
+        context: dg.AssetExecutionContext, raw_layer: Lake, **sources: pl.DataFrame
+    ) -> dg.MaterializeResult[None]:
         report = render(Sources(**sources), dt.datetime.now(dt.UTC), is_sample=is_sample)
-        path, page = report_path(lake_root), report.html.encode()
+        path, page = report_path(raw_layer.lake_root), report.html.encode()
         write_atomically(path, page)
         context.log.info(f"The report is at {path}")
         pictures = {name: _shown(picture) for name, picture in report.pictures.items()}

@@ -10,39 +10,33 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from mta_pipeline.lake.raw_files import DamagedRawFile
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.assets.raw import Landing, landed_weeks
+from mta_pipeline.orchestration.assets.staged import Staged, staged_weeks
 from mta_pipeline.orchestration.conditions import follows_its_inputs, once_its_inputs_are_done
-from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key, raw_key
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.specs import OWNERS, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, FailedWeeks, is_up_to_date
 from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
 from mta_pipeline.sources.socrata.client import SodaApi
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
 from mta_pipeline.sources.socrata.staging import StagedRows, in_lake, stage
-from mta_pipeline.telemetry.tracing import span
+from mta_pipeline.telemetry.tracing import Span, span
 
 
-def soda_assets(
-    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
-) -> list[dg.AssetsDefinition]:
+def soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> list[dg.AssetsDefinition]:
     """All assets of a data set: raw, staged, lake."""
     return [
-        raw_soda_asset(data_set, weeks, lake_root, group),
-        staged_soda_assets(data_set, weeks, lake_root, group),
-        _lake_asset(data_set, weeks, lake_root, group),
+        raw_soda_asset(data_set, weeks, group),
+        staged_soda_assets(data_set, weeks, group),
+        _lake_asset(data_set, weeks, group),
     ]
 
 
-def raw_soda_asset(
-    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
-) -> dg.AssetsDefinition:
+def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> dg.AssetsDefinition:
     """The pages of each week, or of the whole data set."""
-    raw = SodaRaw(lake_root, data_set)
     ids = ", ".join(source.id for source in data_set.sources)
     of_asset: dict[str, Any] = {
         "key": raw_key(data_set),
@@ -54,33 +48,33 @@ def raw_soda_asset(
         "sha256 of every page. What the portal has not changed is left as it is.",
     }
 
-    def landing(api: SodaApi, week: str | None) -> Landing:
+    def landing(raw: SodaRaw, api: SodaApi, week: str | None) -> Landing:
         manifest, is_new = raw.land(api, week)
         return Landing(manifest, raw.path(week), is_new)
 
     if not data_set.is_weekly:
 
         @dg.asset(**of_asset)
-        def whole(soda: dg.ResourceParam[SodaPortal]) -> dg.MaterializeResult[None]:
+        def whole(soda: dg.ResourceParam[SodaPortal], raw_layer: Lake) -> dg.MaterializeResult[None]:
             try:
-                return dg.MaterializeResult(metadata=landing(soda.open(), None).facts)
+                return dg.MaterializeResult(metadata=landing(raw_layer.pages(data_set), soda.open(), None).facts)
             except (FeedRefused, BadFile, NotPublished) as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         return whole
 
     @dg.asset(**of_asset, **_partitioned(data_set, weeks), output_required=False)
-    def pages(context: dg.AssetExecutionContext, soda: dg.ResourceParam[SodaPortal]) -> Iterator[dg.Output[None]]:
-        yield from landed_weeks(context, raw_key(data_set), partial(landing, soda.open()))
+    def pages(
+        context: dg.AssetExecutionContext, soda: dg.ResourceParam[SodaPortal], raw_layer: Lake
+    ) -> Iterator[dg.Output[None]]:
+        yield from landed_weeks(context, raw_key(data_set), partial(landing, raw_layer.pages(data_set), soda.open()))
 
     return pages
 
 
-def staged_soda_assets(
-    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
-) -> dg.AssetsDefinition:
+def staged_soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> dg.AssetsDefinition:
     """The typed rows and the rejects, from one look at the pages."""
-    tables, raw = (data_set.staged, data_set.rejects), SodaRaw(lake_root, data_set)
+    tables = (data_set.staged, data_set.rejects)
 
     @dg.multi_asset(
         name=f"staged_{data_set.table}",
@@ -91,55 +85,34 @@ def staged_soda_assets(
         **_partitioned(data_set, weeks),
         deps=[raw_key(data_set)],
     )
-    def staged(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
+    def staged(context: dg.AssetExecutionContext, raw_layer: Lake) -> Iterator[dg.Output[Any]]:
+        raw = raw_layer.pages(data_set)
         if not data_set.is_weekly:
             whole = _staged_whole(raw)
             yield dg.Output(whole.rows, data_set.staged.name)
             yield dg.Output(whole.rejects, data_set.rejects.name, metadata={"by_reason": whole.rejects_by_reason})
             return
-        failed = FailedWeeks()
-        rejects: list[WeekOutput] = []
 
-        def rows() -> Iterator[WeekOutput]:
-            for week in context.partition_keys:
-                try:
-                    manifest = raw.manifest(week)
-                    if manifest is None:
-                        rejects.append(WeekOutput(week, None))
-                        yield WeekOutput(
-                            week, None, {"outcome": f"skipped: the week has not landed in {raw.path(week)}"}
-                        )
-                        continue
-                    if is_up_to_date(context, lake_root, week, manifest.sha256, *tables):
-                        rejects.append(WeekOutput(week, None, {"outcome": UP_TO_DATE}))
-                        yield WeekOutput(week, None, {"outcome": UP_TO_DATE})
-                        continue
-                    with span("week", table=data_set.table, week=week) as traced:
-                        with span("unpack"):
-                            rows_as_text = raw.rows(manifest, week)
-                        with span("parse"):
-                            made = stage(rows_as_text, data_set, week)
-                except (BadFile, DamagedRawFile) as error:
-                    failed.add(context, week, error)
-                    continue
-                origin = manifest.sha256, partial(_landed, raw, week)
-                rejects.append(WeekOutput(week, made.rejects, {"by_reason": made.rejects_by_reason}, *origin))
-                yield WeekOutput(week, made.rows, {"rejects": made.rejects_by_reason}, *origin, traced)
-            failed.raise_if_any()
+        def stage_week(week: str, _: Span) -> Staged | None:
+            manifest = raw.manifest(week)
+            if manifest is None:
+                return None
+            with span("unpack"):
+                rows_as_text = raw.rows(manifest, week)
+            with span("parse"):
+                made = stage(rows_as_text, data_set, week)
+            facts = {"rejects": made.rejects_by_reason}
+            return Staged(manifest.sha256, made.rows, made.rejects, made.rejects_by_reason, facts)
 
-        # Rows are all written before rejects are: those are few, and wait.
-        yield dg.Output(WeeklyFrames(rows()), data_set.staged.name)
-        yield dg.Output(WeeklyFrames(rejects), data_set.rejects.name)
+        yield from staged_weeks(context, raw_layer, raw, tables, stage_week)
 
     return staged
 
 
-def _lake_asset(
-    data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, lake_root: str, group: str
-) -> dg.AssetsDefinition:
+def _lake_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> dg.AssetsDefinition:
     if data_set.is_weekly:
         return derived_asset(
-            data_set.staged, data_set.lake, lambda staged: in_lake(staged, data_set), weeks, lake_root, group=group
+            data_set.staged, data_set.lake, lambda staged: in_lake(staged, data_set), weeks, group=group
         )
 
     @dg.asset(
@@ -169,8 +142,3 @@ def _staged_whole(raw: SodaRaw) -> StagedRows:
     if manifest is None:
         raise dg.Failure(f"{name} has not landed: materialize it first.", allow_retries=False)
     return stage(raw.rows(manifest, None), raw.data_set, None)
-
-
-def _landed(raw: SodaRaw, week: str) -> str | None:
-    manifest = raw.manifest(week)
-    return None if manifest is None else manifest.sha256

@@ -1,34 +1,98 @@
-"""The staged layer: a week's file typed, every line accounted for."""
+"""The staged layer: a week's file as typed rows, and the lines that cannot be used as rejects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
 
-from mta_pipeline.lake.raw_files import DamagedRawFile, RawFiles
+from mta_pipeline.lake.raw import DamagedRawFile, RawFolders
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, FailedWeeks, is_up_to_date
+from mta_pipeline.schema import Table
+from mta_pipeline.sources.errors import BadFile
 from mta_pipeline.telemetry.tracing import Span, span
 from mta_pipeline.turnstile.complexes import unknown_booths
-from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS, TURNSTILE_REJECTS
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, STAGED
 from mta_pipeline.turnstile.parsing import UnreadableFile
 from mta_pipeline.turnstile.readings import StagedWeek, stage, starts_turnstile
 
 
-def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.AssetsDefinition:
-    """turnstile_readings and turnstile_rejects, from one look at each file."""
-    tables = (TURNSTILE_READINGS, TURNSTILE_REJECTS)
+class Staged(NamedTuple):
+    """A week's rows and rejects."""
+
+    made_from: str
+    """The sha256 of the raw data."""
+    rows: pl.DataFrame
+    rejects: pl.DataFrame
+    rejects_by_reason: Mapping[str, int]
+    facts: Mapping[str, object]
+    """What the catalogue shows of the rows."""
+
+
+def staged_weeks(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    raw: RawFolders[Any],
+    tables: tuple[Table, Table],
+    stage_week: Callable[[str, Span], Staged | None],
+) -> Iterator[dg.Output[WeeklyFrames]]:
+    """Stage the weeks of a run. A week whose raw data cannot be used fails at the end, when the others are done.
+
+    Args:
+        context: the run.
+        lake: where the tables are.
+        raw: the raw data.
+        tables: the table of rows and the table of rejects.
+        stage_week: makes both tables of a week, and adds to its span; returns None if the week has not landed.
+    """
+    of_rows, of_rejects = tables
+    failed, rejects = FailedWeeks(), list[WeekOutput]()
+
+    def staged(week: str) -> tuple[WeekOutput, WeekOutput]:
+        with span("week", table=of_rows.name, week=week) as traced:
+            origin = raw.version(week)
+            if is_up_to_date(context, lake, week, origin, *tables):
+                return (WeekOutput(week, None, {"outcome": UP_TO_DATE}),) * 2
+            made = stage_week(week, traced)
+            if made is None:
+                outcome = f"skipped: the week has not landed in {raw.path(week)}"
+                return (WeekOutput(week, None, {"outcome": outcome}),) * 2
+            origins = made.made_from, partial(raw.version, week)
+            return (
+                WeekOutput(week, made.rows, made.facts, *origins, traced),
+                WeekOutput(week, made.rejects, {"by_reason": made.rejects_by_reason}, *origins),
+            )
+
+    def rows() -> Iterator[WeekOutput]:
+        for week, in_progress in zip(context.partition_keys, prefetch(staged, context.partition_keys), strict=True):
+            try:
+                row_output, reject_output = in_progress.result()
+            except (BadFile, UnreadableFile, DamagedRawFile) as error:
+                failed.add(context, week, error)
+                continue
+            rejects.append(reject_output)
+            yield row_output
+        failed.raise_if_any()
+
+    # All rows are written before the rejects, which are few and wait in memory.
+    yield dg.Output(WeeklyFrames(rows()), of_rows.name)
+    yield dg.Output(WeeklyFrames(rejects), of_rejects.name)
+
+
+def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
+    """turnstile_readings and turnstile_rejects, from one pass over each file."""
 
     @dg.multi_asset(
         name="staged_turnstile",
         outs={
-            table.name: dg.AssetOut(**described(table), automation_condition=follows_its_inputs()) for table in tables
+            table.name: dg.AssetOut(**described(table), automation_condition=follows_its_inputs()) for table in STAGED
         },
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -37,55 +101,24 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition, lake_root: str) -> dg.As
         ins={"control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS))},
     )
     def staged_turnstile(
-        context: dg.AssetExecutionContext, raw_layer: RawLayer, control_areas: pl.DataFrame
+        context: dg.AssetExecutionContext, raw_layer: Lake, control_areas: pl.DataFrame
     ) -> Iterator[dg.Output[WeeklyFrames]]:
-        files, failed = raw_layer.files(), FailedWeeks()
-        rejects: list[WeekOutput] = []
+        files = raw_layer.files()
 
-        def week_staged(week: str) -> tuple[str, StagedWeek, Mapping[str, object], Span] | str:
-            """What the week was made from, its tables and what is to be shown of them; or why there are none."""
-            with span("week", table=TURNSTILE_READINGS.name, week=week) as traced:
-                manifest = files.manifest(week)
-                if manifest and is_up_to_date(context, lake_root, week, manifest.sha256, *tables):
-                    return UP_TO_DATE
-                with span("unpack"):
-                    landed = files.load(week)
-                if landed is None:
-                    return "skipped: the week has not landed in raw/turnstile_file"
-                traced.add(bytes_in=len(landed.published))
-                with span("parse"):
-                    staged = stage(landed.published, week, control_areas)
-                return landed.sha256, staged, _facts(staged, control_areas), traced
+        def stage_week(week: str, traced: Span) -> Staged | None:
+            with span("unpack"):
+                landed = files.load(week)
+            if landed is None:
+                return None
+            traced.add(bytes_in=len(landed.published))
+            with span("parse"):
+                made = stage(landed.published, week, control_areas)
+            facts = _facts(made, control_areas)
+            return Staged(landed.sha256, made.readings, made.rejects, made.rejects_by_reason, facts)
 
-        def readings() -> Iterator[WeekOutput]:
-            for week, in_progress in zip(
-                context.partition_keys, prefetch(week_staged, context.partition_keys), strict=True
-            ):
-                try:
-                    done = in_progress.result()
-                except (UnreadableFile, DamagedRawFile) as error:
-                    failed.add(context, week, error)
-                    continue
-                if isinstance(done, str):
-                    rejects.append(WeekOutput(week, None, {"outcome": done}))
-                    yield WeekOutput(week, None, {"outcome": done})
-                    continue
-                sha256, staged, facts, traced = done
-                origin = sha256, partial(_landed, files, week)
-                rejects.append(WeekOutput(week, staged.rejects, {"by_reason": staged.rejects_by_reason}, *origin))
-                yield WeekOutput(week, staged.readings, facts, *origin, traced)
-            failed.raise_if_any()
-
-        # Readings are all written before rejects are: those are few, and wait.
-        yield dg.Output(WeeklyFrames(readings()), TURNSTILE_READINGS.name)
-        yield dg.Output(WeeklyFrames(rejects), TURNSTILE_REJECTS.name)
+        yield from staged_weeks(context, raw_layer, files, STAGED, stage_week)
 
     return staged_turnstile
-
-
-def _landed(files: RawFiles, week: str) -> str | None:
-    manifest = files.manifest(week)
-    return None if manifest is None else manifest.sha256
 
 
 def _facts(staged: StagedWeek, control_areas: pl.DataFrame) -> dict[str, object]:

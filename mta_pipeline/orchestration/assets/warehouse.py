@@ -15,9 +15,8 @@ from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.warehouse import Warehouse
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.schema import Table
-from mta_pipeline.tables import TABLES
+from mta_pipeline.tables import RIDERSHIP, TABLES
 from mta_pipeline.telemetry.tracing import span
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
 
 # What a container needs for all weeks at once; other runs go week by week and get by with the usual.
 _ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
@@ -37,7 +36,7 @@ def warehouse_assets(kind: str) -> dg.AssetsDefinition:
     """
     upstream = {view.name: inputs(view.name) for view in VIEWS}
     # The calendar is that of the weeks in all tables that marts are made from.
-    upstream[DIM_DATE.name] = tuple(table.name for table in (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY))
+    upstream[DIM_DATE.name] = tuple(table.name for table in RIDERSHIP)
 
     @dg.multi_asset(
         name="warehouse",

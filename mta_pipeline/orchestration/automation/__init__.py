@@ -1,1 +1,1 @@
-"""How assets follow their inputs: automation conditions, sensors and schedules."""
+"""Sensors and schedules that request runs, and the sensor that notifies. Automation conditions: `conditions`."""

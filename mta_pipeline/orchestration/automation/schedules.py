@@ -1,4 +1,4 @@
-"""What runs by the clock: the weekly search for the week that has just ended, and for any other not in the lake."""
+"""The weekly schedule. It requests the week that has just ended and all other weeks that are not in the lake."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ import dagster as dg
 from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import in_progress, range_tags, weeks_of
 from mta_pipeline.sources.errors import BadFile, FeedError
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
@@ -20,7 +20,7 @@ SCHEDULE: Final = "weekly_turnstile"
 
 _FIRST_HOUR, _LAST_HOUR, _EVERY = 6, 21, 3
 _SWEPT_ON: Final = "mta_pipeline/swept_on"
-"""The tag of a run that tells the Saturday it was asked for on."""
+"""Run tag: the Saturday on which the schedule requested the run."""
 
 
 def weekly_turnstile_schedule(
@@ -29,8 +29,8 @@ def weekly_turnstile_schedule(
     """The schedule `weekly_turnstile`.
 
     Args:
-        job: the one that takes weeks from the feed to the lake, by name.
-        weeks: the calendar.
+        job: the name of the job that processes weeks from the feed to the lake.
+        weeks: the partitions of weekly tables.
         landing_jobs: the names of all jobs that land raw files.
     """
 
@@ -39,40 +39,40 @@ def weekly_turnstile_schedule(
         job_name=job,
         cron_schedule=f"0 {_FIRST_HOUR}-{_LAST_HOUR}/{_EVERY} * * 6",
         execution_timezone=NEW_YORK,
-        description="On Saturdays, every three hours from 6 to 21 in New York: asks for the week that has just ended, "
-        "and for any other published week that is not complete in the lake, each once a Saturday. A file that is not "
-        "there yet is a skipped tick, and is looked for again later that day.",
+        description="On Saturdays, every three hours from 06:00 to 21:00 in New York: requests the week that has just "
+        "ended and every other published week that is not complete in the lake. Each week is requested once per "
+        "Saturday. If the file is not published yet, the tick is skipped and a later tick checks again.",
     )
     def weekly_turnstile(
-        context: dg.ScheduleEvaluationContext, feed: TurnstileFeed, raw_layer: RawLayer
+        context: dg.ScheduleEvaluationContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
         calendar = weeks.get_partition_keys(current_time=at)
         newest, source = calendar[-1], feed.open(fail_fast=True)
         try:
-            offered = _available(source, newest)
+            available = _available(source, newest)
         except FeedError as error:
-            return dg.SkipReason(f"{error} {_asked_again(at)}.")
-        absent = [week for week in offered if week in calendar and week not in weeks_complete(raw_layer.lake_root)]
-        busy = in_progress(context.instance, RAW_KEY, landing_jobs) | _swept(context.instance, at.date())
+            return dg.SkipReason(f"{error} {_next_check(at)}.")
+        absent = [week for week in available if week in calendar and week not in weeks_complete(raw_layer.lake_root)]
+        busy = in_progress(context.instance, RAW_KEY, landing_jobs) | _requested_on(context.instance, at.date())
         if due := [week for week in absent if week not in busy]:
             swept_on = {_SWEPT_ON: at.date().isoformat()}
             return [
-                dg.RunRequest(run_key="...".join(stretch), tags={**range_tags(stretch), **swept_on})
-                for stretch in contiguous_ranges(due)
+                dg.RunRequest(run_key="...".join(ends), tags={**range_tags(ends), **swept_on})
+                for ends in contiguous_ranges(due)
             ]
-        if newest not in offered:
+        if newest not in available:
             missing = f"Week {newest} is not published yet: no {file_name(newest)} at {source.location}"
-            return dg.SkipReason(f"{missing}. {_asked_again(at)}.")
+            return dg.SkipReason(f"{missing}. {_next_check(at)}.")
         if absent:
-            return dg.SkipReason(f"Asked for already today, or on their way: {', '.join(absent)}.")
-        return dg.SkipReason(f"All {len(offered):,} weeks on offer at {source.location} are in the lake.")
+            return dg.SkipReason(f"Already requested today, or in progress: {', '.join(absent)}.")
+        return dg.SkipReason(f"All {len(available):,} weeks available at {source.location} are in the lake.")
 
     return weekly_turnstile
 
 
 def _available(feed: Feed, newest: str) -> Mapping[str, PublishedFile]:
-    """The weeks on offer; of a feed without a list, whether the newest one is."""
+    """The available weeks. If the feed has no list, only the newest week is checked."""
     try:
         return feed.available_weeks()
     except BadFile:
@@ -80,13 +80,11 @@ def _available(feed: Feed, newest: str) -> Mapping[str, PublishedFile]:
         return {} if file is None else {newest: file}
 
 
-def _swept(instance: dg.DagsterInstance, day: dt.date) -> set[str]:
-    """The weeks that were asked for on this day: what failed once is not asked for again every three hours."""
+def _requested_on(instance: dg.DagsterInstance, day: dt.date) -> set[str]:
+    """The weeks requested on this day. A failed week is not requested again every three hours."""
     runs = instance.get_runs(dg.RunsFilter(tags={_SWEPT_ON: day.isoformat()}))
     return {week for run in runs for week in weeks_of(run)}
 
 
-def _asked_again(at: dt.datetime) -> str:
-    return (
-        f"It is looked for again at {at.hour + _EVERY}:00" if at.hour < _LAST_HOUR else "Next Saturday it is asked for"
-    )
+def _next_check(at: dt.datetime) -> str:
+    return f"Next check at {at.hour + _EVERY}:00" if at.hour < _LAST_HOUR else "Next check next Saturday"

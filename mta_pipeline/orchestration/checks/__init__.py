@@ -1,1 +1,1 @@
-"""Asset checks: what must hold of a table, per week."""
+"""Asset checks: what must hold of the tables, week by week."""

@@ -1,6 +1,6 @@
-"""Standing checks of the feed against the lake: what should be there by now and is not.
+"""Standing checks of the feed against the lake: weeks that should be in the lake by now and are not.
 
-They belong to no week and to no run: what changes their answer is time. What must hold of a week's tables is in weekly.
+They belong to no week and no run, because their results change with time. See `weekly` for the tables of a week.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from mta_pipeline.lake.completeness import weeks_complete
 from mta_pipeline.orchestration.conditions import several_times_a_day
 from mta_pipeline.orchestration.keys import FEED_KEY, NEWEST_WEEK_LANDED, NO_WEEK_LEFT_OUT, REACHABLE
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import refusals
 from mta_pipeline.sources.errors import FeedError
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
@@ -26,7 +26,7 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
     """The standing checks.
 
     Args:
-        last_week: the week the feed has ended with, if it has ended.
+        last_week: the last week of a feed that has ended, otherwise None.
     """
 
     def spec(name: str, description: str) -> dg.AssetCheckSpec:
@@ -37,38 +37,39 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
         name="check_feed",
         specs=[
             spec(
-                REACHABLE, "The feed lists its weeks. The sensor tells, too, when it has asked in vain several times."
+                REACHABLE,
+                "The feed lists its weeks. The sensor also fails this check after several failed requests in a row.",
             ),
             spec(
                 NO_WEEK_LEFT_OUT,
-                "Between the first and the last week in the lake, every week on offer is complete; those that are not "
-                "are listed, failed or missing. A week that the feed does not offer was never published.",
+                "Between the first and the last week in the lake, every available week is complete. Other weeks are "
+                "listed as failed or missing. A week that the feed does not list was never published.",
             ),
             spec(
                 NEWEST_WEEK_LANDED,
-                "The newest week on offer is in the lake within a day of being seen there. Older weeks do not count. "
-                "Off for a feed that has ended (MTA_LAST_WEEK).",
+                "The newest available week is in the lake within a day of its discovery. Older weeks do not count. "
+                "The check always passes for a feed that has ended (MTA_LAST_WEEK).",
             ),
         ],
     )
     def check_feed(
-        context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: RawLayer
+        context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.AssetCheckResult]:
         source, lake_root = feed.open(fail_fast=True), raw_layer.lake_root
-        offered, fault = _asked(source)
+        available, fault = _available_weeks(source)
         complete, landed = weeks_complete(lake_root), raw_layer.files().weeks()
         yield dg.AssetCheckResult(
             check_name=REACHABLE,
-            passed=offered is not None,
-            description=fault if offered is None else f"{len(offered):,} weeks on offer at {source.location}",
+            passed=available is not None,
+            description=fault if available is None else f"{len(available):,} weeks available at {source.location}",
         )
-        yield _no_week_left_out(context.instance, offered, landed, complete)
-        yield _newest_week_landed(context.instance, offered, complete, last_week)
+        yield _no_week_left_out(context.instance, available, landed, complete)
+        yield _newest_week_landed(context.instance, available, complete, last_week)
 
     return check_feed
 
 
-def _asked(feed: Feed) -> tuple[Mapping[str, PublishedFile] | None, str]:
+def _available_weeks(feed: Feed) -> tuple[Mapping[str, PublishedFile] | None, str]:
     try:
         return feed.available_weeks(), ""
     except FeedError as error:
@@ -77,7 +78,7 @@ def _asked(feed: Feed) -> tuple[Mapping[str, PublishedFile] | None, str]:
 
 def _no_week_left_out(
     instance: dg.DagsterInstance,
-    offered: Mapping[str, PublishedFile] | None,
+    available: Mapping[str, PublishedFile] | None,
     landed: Collection[str],
     complete: Collection[str],
 ) -> dg.AssetCheckResult:
@@ -87,14 +88,15 @@ def _no_week_left_out(
     reasons = refusals(instance, absent)
     failed = {week: reasons.get(week, "its file has landed") for week in absent if week in reasons or week in landed}
     others = [week for week in absent if week not in failed]
-    missing = {week: "on offer, and has not landed" for week in others if offered is not None and week in offered}
-    unknown = others if offered is None else []
+    missing = {week: "available, but has not landed" for week in others if available is not None and week in available}
+    unknown = others if available is None else []
+    unavailable = len(others) - len(missing)
     parts = [
         f"{len(span) - len(absent):,} weeks complete",
         *([f"{len(failed)} failed"] if failed else []),
         *([f"{len(missing)} missing"] if missing else []),
-        *([f"{len(others) - len(missing)} not on offer"] if offered is not None and len(others) > len(missing) else []),
-        *([f"{len(unknown)} not in the lake, and the feed cannot be asked"] if unknown else []),
+        *([f"{unavailable} not available"] if available is not None and unavailable else []),
+        *([f"{len(unknown)} not in the lake, and the feed is not reachable"] if unknown else []),
     ]
     span_text = f"{span[0]} to {span[-1]}: " if span else ""
     return dg.AssetCheckResult(
@@ -108,9 +110,7 @@ def _no_week_left_out(
 
 def _as_table(reasons: Mapping[str, str], failed: Collection[str]) -> dg.TableMetadataValue:
     records = [
-        dg.TableRecord(
-            {"week": week, "state": "failed" if week in failed else "missing", "what is known": reasons[week]}
-        )
+        dg.TableRecord({"week": week, "state": "failed" if week in failed else "missing", "reason": reasons[week]})
         for week in sorted(reasons)
     ]
     return dg.MetadataValue.table(records)
@@ -118,7 +118,7 @@ def _as_table(reasons: Mapping[str, str], failed: Collection[str]) -> dg.TableMe
 
 def _newest_week_landed(
     instance: dg.DagsterInstance,
-    offered: Mapping[str, PublishedFile] | None,
+    available: Mapping[str, PublishedFile] | None,
     complete: Collection[str],
     last_week: dt.date | None,
 ) -> dg.AssetCheckResult:
@@ -128,25 +128,25 @@ def _newest_week_landed(
         )
 
     if last_week is not None:
-        return result(passed=True, description=f"off: the feed has ended with the week {last_week}")
-    if not offered:
-        return result(passed=False, description="the feed does not say which week is its newest")
-    newest = max(offered)
+        return result(passed=True, description=f"not applicable: the feed ended with the week {last_week}")
+    if not available:
+        return result(passed=False, description="the newest week is unknown: the feed lists no week or does not answer")
+    newest = max(available)
     if newest in complete:
         return result(passed=True, description=f"week {newest} is in the lake", newest=newest)
     since = _available_since(instance, newest)
     age = dt.datetime.now(dt.UTC) - since
     return result(
         passed=age < TIME_TO_LAND,
-        description=f"week {newest} is on offer since {since:%Y-%m-%d %H:%M} UTC and not in the lake: "
-        "look at the runs of that week, and whether the sensor and the automation are on",
+        description=f"week {newest} has been available since {since:%Y-%m-%d %H:%M} UTC and is not in the lake: "
+        "check the runs of that week, and whether the sensor and the automation are running",
         newest=newest,
         hours=round(age / dt.timedelta(hours=1), 1),
     )
 
 
 def _available_since(instance: dg.DagsterInstance, week: str) -> dt.datetime:
-    """When the sensor first saw the week; without the sensor, when it can first have been published."""
+    """When the sensor discovered the week; without the sensor, the earliest possible time of its publication."""
     records = instance.fetch_observations(
         dg.AssetRecordsFilter(asset_key=FEED_KEY, asset_partitions=[week]), limit=1, ascending=True
     ).records

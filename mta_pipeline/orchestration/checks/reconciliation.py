@@ -1,4 +1,4 @@
-"""Whether ridership by turnstiles agrees with what the MTA publishes. How it is judged stands in `hourly.agreement`."""
+"""Whether the ridership estimate agrees with the ridership that the MTA publishes; see `hourly_ridership.agreement`."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,18 @@ from mta_pipeline.orchestration.keys import asset_key
 
 
 def reconciliation_checks() -> dg.AssetChecksDefinition:
-    """Two warnings, about the subway's ratio and the correlation over complexes, week by week."""
+    """Two warnings by week: the ratio for the whole subway, and the correlation over complexes."""
     asset = asset_key(RIDERSHIP_RECONCILIATION)
     ratio = dg.AssetCheckSpec(
         "ratio_near_one",
         asset=asset,
-        description=f"In every week the subway's estimate is {RATIO[0]} to {RATIO[1]} of what the MTA publishes.",
+        description=f"In every week, the subway's estimate is {RATIO[0]} to {RATIO[1]} of the published ridership.",
     )
     correlated = dg.AssetCheckSpec(
         "complexes_agree",
         asset=asset,
-        description=f"In every week estimate and published ridership of complexes correlate by {CORRELATION} or more.",
+        description="In every week, the correlation of estimate and published ridership over complexes is at least "
+        f"{CORRELATION}.",
     )
 
     @dg.multi_asset_check(
@@ -43,22 +44,22 @@ def reconciliation_checks() -> dg.AssetChecksDefinition:
                 check_name=spec.name,
                 passed=off.is_empty(),
                 severity=dg.AssetCheckSeverity.WARN,
-                description=_words(weeks, off, figure),
+                description=_summary(weeks, off, figure),
                 metadata=shown,
             )
 
     return check
 
 
-def _words(weeks: pl.DataFrame, off: pl.DataFrame, figure: str) -> str:
+def _summary(weeks: pl.DataFrame, off: pl.DataFrame, figure: str) -> str:
     if weeks.is_empty():
-        return "nothing to compare: no week is there both by turnstiles and as published"
+        return "nothing to compare: no week has both turnstile data and published ridership"
     newest = weeks[figure][-1]
-    said = f"{weeks.height} weeks, {figure} in the newest {'not known' if newest is None else f'{newest:.4f}'}"
+    summary = f"{weeks.height} weeks, {figure} in the newest: {'unknown' if newest is None else f'{newest:.4f}'}"
     if off.is_empty():
-        return said
+        return summary
     listed = ", ".join(f"{week} ({value:.4f})" for week, value in off.tail(5).select("week", figure).rows())
-    return f"{said}; off in {off.height}: {listed}"
+    return f"{summary}; outside the limits in {off.height}: {listed}"
 
 
 def _table(rows: pl.DataFrame) -> dg.TableMetadataValue:

@@ -1,138 +1,113 @@
-"""What must hold of a declared data set's tables, and of the hourly feed's: results per week, if they come by weeks."""
+"""What must hold of the tables of declared data sets, and of the hourly feed. Weekly tables have a result per week."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP
 from mta_pipeline.hourly_ridership.published import hours_missing, is_subway, unknown_complexes
-from mta_pipeline.lake.raw_pages import SodaRaw
-from mta_pipeline.orchestration.checks.weekly import Finding, check_spec, results
+from mta_pipeline.orchestration.checks.factory import Finding, Judge, check_spec, weekly_check
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import asset_key
-from mta_pipeline.orchestration.resources.raw import RawLayer
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 
 
 def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Every row accounted for (blocking), and what the declaration says."""
-    of_weeks = weeks if data_set.is_weekly else None
+    """Every row is accounted for (blocking), and the checks of the declaration."""
+    calendar = weeks if data_set.is_weekly else None
     accounted = check_spec(
-        of_weeks,
+        calendar,
         data_set.staged,
         "every_row_accounted_for",
-        "Rows that the portal said there are equal typed rows plus rejects.",
-        against=[dg.AssetDep(asset_key(data_set.rejects))],
+        "Typed rows plus rejects equal the number of rows that the portal announced.",
+        against=(data_set.rejects,),
         blocking=True,
     )
     least, most = data_set.checks.rows_at_least, data_set.checks.rejects_at_most
-    enough = check_spec(of_weeks, data_set.staged, "enough_rows", f"There are at least {least} rows.")
-    sound = check_spec(
-        of_weeks,
-        data_set.staged,
-        "few_rejects",
-        f"At most {most} rows are rejected.",
-        against=[dg.AssetDep(asset_key(data_set.rejects))],
+    enough = check_spec(calendar, data_set.staged, "enough_rows", f"There are at least {least} rows.")
+    few = check_spec(
+        calendar, data_set.staged, "few_rejects", f"At most {most} rows are rejected.", against=(data_set.rejects,)
     )
-    specs = [accounted, *([enough] if least is not None else []), *([sound] if most is not None else [])]
+    specs = [accounted, *([enough] if least is not None else []), *([few] if most is not None else [])]
 
-    def findings(lake_root: str, week: str | None, rows: int, rejects: pl.DataFrame) -> Iterator[Finding]:
-        manifest = SodaRaw(lake_root, data_set).manifest(week)
+    def findings(lake: Lake, week: str | None, rows: int, rejects: pl.DataFrame) -> Iterator[Finding]:
+        manifest = lake.pages(data_set).manifest(week)
         published = manifest.rows if manifest else 0
         by_reason = dict(rejects["reason"].value_counts(sort=True).rows())
-        words = f"{published:,} rows came, {rows:,} are typed and {rejects.height:,} rejected"
-        yield Finding(accounted, week, published == rows + rejects.height, words, {"rejects": by_reason})
+        shown = f"{published:,} rows published, {rows:,} typed and {rejects.height:,} rejected"
+        yield Finding(accounted, week, published == rows + rejects.height, shown, {"rejects": by_reason})
         if least is not None:
             yield Finding(enough, week, rows >= least, f"{rows:,} rows")
         if most is not None:
-            yield Finding(sound, week, rejects.height <= most, f"{rejects.height:,} rejected", {"rejects": by_reason})
+            yield Finding(few, week, rejects.height <= most, f"{rejects.height:,} rejected", {"rejects": by_reason})
 
-    ins = {"staged": dg.AssetIn(asset_key(data_set.staged)), "rejects": dg.AssetIn(asset_key(data_set.rejects))}
-    if not data_set.is_weekly:
+    name, tables = f"check_{data_set.table}", {"staged": data_set.staged, "rejects": data_set.rejects}
+    if data_set.is_weekly:
 
-        @dg.multi_asset_check(name=f"check_{data_set.table}", specs=specs, ins=ins)
-        def check_whole(
-            raw_layer: RawLayer, staged: pl.DataFrame, rejects: pl.DataFrame
-        ) -> Iterator[dg.AssetCheckResult]:
-            for finding in findings(raw_layer.lake_root, None, staged.height, rejects):
-                yield finding.of_whole_table()
+        @weekly_check(name, specs, **tables)
+        def checks(raw_layer: Lake, staged: WeeklyInputs, rejects: WeeklyInputs) -> Judge:
+            return lambda week: findings(raw_layer, week, staged.height(week), rejects[week])
 
-        return [check_whole]
+        return [checks]
 
-    @dg.multi_asset_check(name=f"check_{data_set.table}", specs=specs, ins=ins)
-    def check_weeks(
-        context: dg.AssetCheckExecutionContext, raw_layer: RawLayer, staged: WeeklyInputs, rejects: WeeklyInputs
-    ) -> Iterator[Any]:
-        of_weeks = (
-            finding
-            for week in staged.weeks_there()
-            for finding in findings(raw_layer.lake_root, week, _height(staged, week), rejects[week])
-        )
-        yield from results(context, staged.weeks, specs, of_weeks)
+    ins = {parameter: dg.AssetIn(asset_key(table)) for parameter, table in tables.items()}
 
-    return [check_weeks]
+    @dg.multi_asset_check(name=name, specs=specs, ins=ins)
+    def check_whole(raw_layer: Lake, staged: pl.DataFrame, rejects: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
+        for finding in findings(raw_layer, None, staged.height, rejects):
+            yield finding.of_whole_table()
+
+    return [check_whole]
 
 
 def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """The checks of the hourly feed: those of any data set, and its own."""
+    """The checks of the hourly feed: those of any data set, and three more."""
     kept = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "published_riders_kept",
         "Riders and transfers add up to those of the week's staged subway rows.",
-        against=[dg.AssetDep(asset_key(HOURLY_RIDERSHIP.staged))],
+        against=(HOURLY_RIDERSHIP.staged,),
         blocking=True,
     )
     whole = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "every_hour_published",
-        "Somebody paid in every hour of the week: the MTA has published it wholly.",
+        "Every hour of the week has riders, so the MTA has published the week completely.",
     )
     known = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "complexes_known",
         "Every complex is in station_complexes.",
-        against=[dg.AssetDep(asset_key(STATION_COMPLEXES))],
+        against=(STATION_COMPLEXES,),
     )
 
-    @dg.multi_asset_check(
-        name=f"check_{COMPLEX_HOURLY_PUBLISHED.name}",
-        specs=[kept, whole, known],
-        ins={
-            "published": dg.AssetIn(asset_key(COMPLEX_HOURLY_PUBLISHED)),
-            "staged": dg.AssetIn(asset_key(HOURLY_RIDERSHIP.staged)),
-            STATION_COMPLEXES.name: dg.AssetIn(asset_key(STATION_COMPLEXES)),
-        },
+    @weekly_check(
+        f"check_{COMPLEX_HOURLY_PUBLISHED.name}",
+        [kept, whole, known],
+        published=COMPLEX_HOURLY_PUBLISHED,
+        staged=HOURLY_RIDERSHIP.staged,
+        station_complexes=STATION_COMPLEXES,
     )
-    def check(
-        context: dg.AssetCheckExecutionContext,
-        published: WeeklyInputs,
-        staged: WeeklyInputs,
-        station_complexes: pl.DataFrame,
-    ) -> Iterator[Any]:
-        def findings() -> Iterator[Finding]:
-            for week in published.weeks_there():
-                table = published[week]
-                sums = pl.col("ridership", "transfers").sum()
-                here = table.select(sums).row(0)
-                came = staged.scan(week).filter(is_subway()).select(sums).collect().row(0)
-                yield Finding(kept, week, here == came, f"{here[0]:,} riders, {came[0]:,} staged")
-                absent = hours_missing(table, week)
-                words = f"{len(absent)} hours are not there, the first {absent[0]}" if absent else "every hour is there"
-                yield Finding(whole, week, not absent, words)
-                unknown = unknown_complexes(table, station_complexes)
-                words = "all known" if unknown.is_empty() else f"{unknown.height} unknown"
-                yield Finding(known, week, unknown.is_empty(), words, {"unknown": unknown.to_dicts()})
+    def checks(published: WeeklyInputs, staged: WeeklyInputs, station_complexes: pl.DataFrame) -> Judge:
+        def judge(week: str) -> Iterator[Finding]:
+            table = published[week]
+            sums = pl.col("ridership", "transfers").sum()
+            here = table.select(sums).row(0)
+            expected = staged.scan(week).filter(is_subway()).select(sums).collect().row(0)
+            yield Finding(kept, week, here == expected, f"{here[0]:,} riders, {expected[0]:,} staged")
+            absent = hours_missing(table, week)
+            shown = f"{len(absent)} hours are missing, the first is {absent[0]}" if absent else "no hour is missing"
+            yield Finding(whole, week, not absent, shown)
+            unknown = unknown_complexes(table, station_complexes)
+            shown = "all complexes are known" if unknown.is_empty() else f"{unknown.height} unknown complexes"
+            yield Finding(known, week, unknown.is_empty(), shown, {"unknown": unknown.to_dicts()})
 
-        yield from results(context, published.weeks, [kept, whole, known], findings())
+        return judge
 
-    return [*soda_checks(HOURLY_RIDERSHIP, weeks), check]
-
-
-def _height(table: WeeklyInputs, week: str) -> int:
-    return int(table.scan(week).select(pl.len()).collect().item())
+    return [*soda_checks(HOURLY_RIDERSHIP, weeks), checks]

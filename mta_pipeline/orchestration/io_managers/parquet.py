@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
 from upath import UPath
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.parquet import from_polars, made_from, scan, to_parquet, to_polars
 from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
 from mta_pipeline.lake.validation import violations
-from mta_pipeline.orchestration.io_managers.dagster_internals import add_week_metadata, materializations
+from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
 from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import contract_of
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.telemetry.progress import Progress
@@ -36,7 +36,7 @@ class BrokenContract(ValueError):
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Tables as Parquet files, `<lake_root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
+    """Tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
 
     Takes one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of a single week,
     and for any run WeeklyFrames, a dict from week to frame, or one frame with a column `week`. A run of many weeks
@@ -49,7 +49,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     WeeklyInputs. What is not there is a MissingInputError.
     """
 
-    lake_root: str = Field(description="Where the tables are: a directory or a URL such as gs://bucket/prefix.")
+    lake: Lake
 
     def handle_output(  # type: ignore[override]  # Dagster takes a generator of events, too.
         self, context: dg.OutputContext, obj: Any
@@ -127,7 +127,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             layer, table = context.asset_key.path
         except ValueError:
             raise _misuse(f"{_name(context)}: a table's asset key is [layer, table]") from None
-        return part_path(self.lake_root, layer, table, week)
+        return part_path(self.lake.lake_root, layer, table, week)
 
     def _write(
         self,

@@ -100,6 +100,10 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         self._must_be_taken_in(week)
         return self._scan(week)
 
+    def height(self, week: str) -> int:
+        """The number of rows of a week, without reading its columns. Raises as `[...]` does."""
+        return int(self.scan(week).select(pl.len()).collect().item())
+
     def only(self, columns: Sequence[str]) -> "WeeklyInputs":
         """The same weeks with these columns alone: the others are not read."""
         return WeeklyInputs(

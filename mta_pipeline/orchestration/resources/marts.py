@@ -7,12 +7,13 @@ import dagster as dg
 from pydantic import Field
 
 from mta_pipeline.engines import OpenLake, open_lake
+from mta_pipeline.orchestration.resources.lake import Lake
 
 
 class MartsEngine(dg.ConfigurableResource[None]):
     """DuckDB or Spark over the lake's tables."""
 
-    lake_root: str = Field(description="Where the tables are: a directory or a URL such as gs://bucket/prefix.")
+    lake: Lake
     engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="What computes the marts.")
     spark_master: str = Field(
         default="local[*]", description="Where Spark runs: local[*], spark://host:port or sc://host:port."
@@ -20,4 +21,4 @@ class MartsEngine(dg.ConfigurableResource[None]):
 
     def open(self) -> AbstractContextManager[OpenLake]:
         """Open the lake; see `engines.open_lake`."""
-        return open_lake(self.lake_root, self.engine, spark_master=self.spark_master)
+        return open_lake(self.lake.lake_root, self.engine, spark_master=self.spark_master)

@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from mta_pipeline.engines.lake_files import LakeIncompleteError
+from mta_pipeline.orchestration.resources.lake import Lake
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -26,7 +27,7 @@ Say = Callable[[str], None]
 class Warehouse(dg.ConfigurableResource[None]):
     """Where the star and the marts are published for analysts. What cannot be done is a Failure that says why."""
 
-    lake_root: str = Field(description="Where the tables are: a directory or a URL such as gs://bucket/prefix.")
+    lake: Lake
 
     @abstractmethod
     def publish(self, say: Say) -> Facts:
@@ -45,12 +46,12 @@ class WarehouseFile(Warehouse):
     def publish(self, say: Say) -> Facts:
         """Write the file, if there is to be one."""
         if self.file is None:
-            say(f"The lake is at {self.lake_root}: a DuckDB file has views of files in a directory, so there is none.")
+            say(f"No DuckDB file: its views need files in a directory, and the lake is {self.lake.lake_root}.")
             return {}
         from mta_pipeline.engines.duckdb import WarehouseFileError, write_warehouse  # noqa: PLC0415
 
         with _failing_for_good(WarehouseFileError):
-            write_warehouse(self.lake_root, Path(self.file))
+            write_warehouse(self.lake.lake_root, Path(self.file))
         return {"path": dg.MetadataValue.path(self.file)}
 
     @contextmanager
@@ -102,7 +103,7 @@ class BigQueryWarehouse(Warehouse):
         from mta_pipeline.engines import bigquery  # noqa: PLC0415
 
         return bigquery.BigQueryWarehouse(
-            client, self.lake_root, self.prefix, self.storage, self.max_gib * bigquery.GIB
+            client, self.lake.lake_root, self.prefix, self.storage, self.max_gib * bigquery.GIB
         )
 
 

@@ -1,4 +1,4 @@
-"""Data sets of an open-data portal that speaks SODA 2: declared, asked for page by page, landed and typed.
+"""Data sets of a portal that speaks SODA 2: their declaration, requests page by page, and typed rows.
 
-Plain functions and frames; what a data set means, and Dagster, are not known here.
+Plain functions and frames. The package does not know what a data set means, and does not depend on Dagster.
 """

@@ -1,6 +1,6 @@
-"""Asking a SODA 2 portal: how many rows there are and when they last changed, and pages of them.
+"""Client of a SODA 2 portal: the number of rows and their last change, and pages of rows.
 
-Where pages are kept is said in `landing`, what is in them in `staging`.
+The lake's `raw_pages` stores the pages, and `staging` interprets them.
 """
 
 import json
@@ -15,37 +15,37 @@ from mta_pipeline.sources.http import Site
 from mta_pipeline.sources.socrata.dataset import ROW_ID, UPDATED_AT
 
 MOST_ROWS: Final = 50_000
-"""Rows that the portal gives in one page at most."""
+"""Maximum number of rows that the portal returns in one page."""
 
 MAX_PAGE_BYTES: Final = 256 * 2**20
-"""Unpacked. Pages of hourly ridership have 8 MB."""
+"""Maximum unpacked size of a page. Pages of hourly ridership have 8 MB."""
 
 MAX_ANSWER_BYTES: Final = 2**20
 
 ATTEMPTS: Final = 20
 RETRY_WINDOW: Final = 420.0
-"""Seconds that one question may take: a portal that has had enough of us says so for minutes."""
+"""Seconds that one request may take with its retries. A portal that limits requests does so for minutes."""
 
 TOKEN_HEADER: Final = "X-App-Token"  # noqa: S105  # its name, not its value
 _SETTING: Final = "MTA_SODA"
 
 
 class Snapshot(NamedTuple):
-    """What a data set holds at a moment, under some condition."""
+    """The number of rows that meet a condition, and their last change."""
 
     rows: int
     updated_at: str | None
-    """When the row that was changed last was; None if there is none."""
+    """Time of the latest change of any of these rows; None if there are no rows."""
 
 
 class SodaApi:
-    """A portal. Every method raises FeedUnavailable, FeedRefused or BadFile when it must.
+    """A portal. Every method can raise FeedUnavailable, FeedRefused or BadFile.
 
     Args:
-        base_url: the portal's, https://host.
-        token: an app token, or None; it goes into a header and is never shown.
-        page_rows: rows to ask for at once.
-        fail_fast: ask once, and give up soon.
+        base_url: the portal's address, https://host.
+        token: an app token, or None. It is sent in a header and never shown.
+        page_rows: the number of rows to request at once.
+        fail_fast: make one short attempt.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SodaApi:
         self._site = Site(
             _SETTING,
             "the app token in MTA_SODA_TOKEN",
-            # Packed for the way, pages are a tenth; a token goes to no other site.
+            # Compressed pages have a tenth of the size. With headers, Site refuses redirects to other sites.
             headers={"Accept-Encoding": "gzip", **({TOKEN_HEADER: token} if token else {})},
             fail_fast=fail_fast,
             attempts=ATTEMPTS,
@@ -68,14 +68,14 @@ class SodaApi:
 
     @property
     def host(self) -> str:
-        """Where it is, for messages."""
+        """The portal's host, for messages."""
         return urlsplit(self.base_url).netloc
 
     def snapshot(self, data_set: str, where: str | None) -> Snapshot:
-        """How many rows meet a condition, and when the last of them changed."""
-        subject = f"{data_set} at {self.host}, how many rows"
-        asked = {"$select": f"count(*) as rows, max({UPDATED_AT}) as updated_at", **_condition(where)}
-        answer = self._json(self._resource(data_set, "json"), subject, asked)
+        """Return how many rows meet a condition, and when any of them last changed."""
+        subject = f"{data_set} at {self.host}, number of rows"
+        params = {"$select": f"count(*) as rows, max({UPDATED_AT}) as updated_at", **_condition(where)}
+        answer = self._json(self._resource(data_set, "json"), subject, params)
         try:
             (row,) = answer
             return Snapshot(int(row["rows"]), row.get("updated_at"))
@@ -83,25 +83,25 @@ class SodaApi:
             raise BadFile(f"{subject}: the answer is not a count: {str(answer)[:100]}.") from error
 
     def changed_at(self, data_set: str) -> str:
-        """When any row of a data set last changed, as the portal says of the whole: a number that grows."""
-        subject = f"{data_set} at {self.host}, when it changed"
+        """Return when any row of a data set last changed, according to the portal's metadata: a number that grows."""
+        subject = f"{data_set} at {self.host}, time of the last change"
         answer = self._json(f"{self.base_url}/api/views/{data_set}.json", subject, {})
         if not isinstance(answer, dict) or "rowsUpdatedAt" not in answer:
             raise BadFile(f"{subject}: the answer has no rowsUpdatedAt.")
         return str(answer["rowsUpdatedAt"])
 
     def page(self, data_set: str, fields: Sequence[str], where: str | None, offset: int) -> bytes:
-        """A page of rows as CSV, as published: those from `offset` on in the order of their ids."""
+        """Return a page of rows as published CSV: the rows from `offset` on, ordered by id."""
         last = offset + self.page_rows
         subject = f"{data_set} at {self.host}, rows {offset + 1:,} to {last:,}"
-        asked = {
+        params = {
             "$select": ",".join(fields),
             **_condition(where),
-            "$order": ROW_ID,  # without it, rows come twice or not at all
+            "$order": ROW_ID,  # without it, the portal returns some rows twice and others not at all
             "$limit": str(self.page_rows),
             "$offset": str(offset),
         }
-        return self._get(self._resource(data_set, "csv"), subject, asked, MAX_PAGE_BYTES)
+        return self._get(self._resource(data_set, "csv"), subject, params, MAX_PAGE_BYTES)
 
     def _resource(self, data_set: str, kind: str) -> str:
         return f"{self.base_url}/resource/{data_set}.{kind}"
@@ -111,15 +111,15 @@ class SodaApi:
         try:
             return json.loads(answer)
         except ValueError as error:
-            raise BadFile(f"{subject}: the answer is not JSON, it begins with {answer[:40]!r}.") from error
+            raise BadFile(f"{subject}: the answer is not JSON. It begins with {answer[:40]!r}.") from error
 
     def _get(self, url: str, subject: str, params: Mapping[str, str], limit: int) -> bytes:
-        return self._site.with_retries(self._ask, url, subject, params, limit)
+        return self._site.with_retries(self._request, url, subject, params, limit)
 
-    def _ask(self, url: str, subject: str, params: Mapping[str, str], limit: int) -> bytes:
+    def _request(self, url: str, subject: str, params: Mapping[str, str], limit: int) -> bytes:
         response = self._site.request("GET", url, subject, params=params)
         if response is None:
-            raise FeedRefused(f"{subject}: there is no such data set. {self._site.check_address}, and at its id.")
+            raise FeedRefused(f"{subject}: there is no such data set. {self._site.check_address}, and the id.")
         with response:
             return self._whole(response, subject, limit)
 
@@ -128,7 +128,7 @@ class SodaApi:
         for chunk in self._site.body(response, subject, decode=True):
             whole += chunk
             if len(whole) > limit:
-                raise BadFile(f"{subject}: more than {limit:,} bytes, which are not read to their end.")
+                raise BadFile(f"{subject}: the answer has more than {limit:,} bytes, which is the limit.")
         return bytes(whole)
 
 

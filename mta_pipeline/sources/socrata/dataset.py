@@ -1,6 +1,6 @@
-"""What is said of a data set before anything is asked of it: ids, time column, columns with types and limits.
+"""The declaration of a data set: ids, time column, and columns with types and limits.
 
-From this follow the query, the typed tables and the checks. It is written in Python or in YAML; see `components`.
+The query, the typed tables and the checks follow from it. It is written in Python or in YAML (see `components`).
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from mta_pipeline.weeks import ONE_WEEK, week_start
 
 ROW_ID: Final = ":id"
 UPDATED_AT: Final = ":updated_at"
-"""The portal's own columns: what names a row, and when it last changed."""
+"""The portal's own columns: the id of a row, and the time of its last change."""
 
 TypeName: TypeAlias = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 
@@ -32,14 +32,14 @@ _DTYPES: Final[Mapping[str, pl.DataType]] = MappingProxyType(
     }
 )
 _OWN: Final = (
-    Column("row_id", pl.String(), "The portal's id of the row; null where it was not asked for.", nullable=True),
-    Column("updated_at", pl.String(), "When the portal says the row last changed, in UTC.", nullable=True),
+    Column("row_id", pl.String(), "The portal's ID of the row; null if it was not requested.", nullable=True),
+    Column("updated_at", pl.String(), "Time of the row's last change according to the portal, UTC.", nullable=True),
 )
 _OWN_NAMES: Final = tuple(column.name for column in _OWN)
 
 
 class RejectReason:
-    """Why a row did not become one of the staged table."""
+    """Reasons why a row is rejected."""
 
     MISSING: Final = "missing"
     BAD_NUMBER: Final = "bad_number"
@@ -68,37 +68,37 @@ class _Declared(BaseModel):
 
 
 class SodaColumn(_Declared):
-    """One column to take."""
+    """One column of a data set."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """What it is called in our tables."""
+    """The name in the pipeline's tables."""
     field: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] | None = None
-    """What the portal calls it; the same, unless said otherwise."""
+    """The name at the portal. The default is `name`."""
     type: TypeName
     description: Annotated[str, Field(min_length=1)]
     required: bool = False
-    """Whether a row without it is rejected."""
+    """Whether a row without a value is rejected."""
     at_least: float | None = None
-    """The smallest number it may hold."""
+    """The smallest allowed number."""
     one_of: tuple[str, ...] = ()
-    """The only texts it may hold; any if empty."""
+    """The allowed texts; empty means any text."""
 
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
         if self.at_least is not None and self.type not in ("integer", "number"):
-            raise ValueError(f"at_least is for an integer or number, and {self.name} is a {self.type}")
+            raise ValueError(f"at_least needs the type integer or number, but {self.name} has the type {self.type}")
         if self.one_of and self.type != "text":
-            raise ValueError(f"one_of is for a text, and {self.name} is a {self.type}")
+            raise ValueError(f"one_of needs the type text, but {self.name} has the type {self.type}")
         return self
 
     @property
     def source(self) -> str:
-        """What the portal calls it."""
+        """The name of the column at the portal."""
         return self.field or self.name
 
     @property
     def column(self) -> Column:
-        """As the contract has it."""
+        """The column of the contract."""
         return Column(
             self.name,
             _DTYPES[self.type],
@@ -110,39 +110,39 @@ class SodaColumn(_Declared):
 
 
 class SodaSource(_Declared):
-    """A data set of the portal, and the days it may hold: some are continued in another."""
+    """A data set of the portal, and the days that it can hold. Some data sets continue others."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]{4}-[a-z0-9]{4}$")]
-    """Four characters, a hyphen, four characters: what stands at the end of the data set's address."""
+    """Four characters, a hyphen, four characters: the end of the data set's address."""
     first: dt.date | None = None
     last: dt.date | None = None
 
     def overlaps(self, start: dt.date, end: dt.date) -> bool:
-        """Whether it may hold anything from a day up to, not including, another."""
+        """Whether the data set can hold rows from `start` up to, but not including, `end`."""
         return (self.first is None or self.first < end) and (self.last is None or self.last >= start)
 
 
 class SodaChecks(_Declared):
-    """What must hold of a table, beyond that every row is accounted for; each failure is a warning."""
+    """Checks of a table, besides the one that accounts for every row. Each failure is a warning."""
 
     rows_at_least: Annotated[int, Field(ge=0)] | None = None
-    """Rows that each week (or the whole table) has at least."""
+    """Minimum number of rows per week (or of the whole table)."""
     rejects_at_most: Annotated[int, Field(ge=0)] | None = None
-    """Rows that may be rejected."""
+    """Maximum number of rejected rows."""
 
 
 class SodaDataSet(_Declared):
-    """A data set that becomes tables: raw, staged (with rejects), lake."""
+    """A data set that becomes tables: raw, staged (with rejects) and lake."""
 
     table: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     """The name of its tables."""
     description: Annotated[str, Field(min_length=1)]
     sources: Annotated[tuple[SodaSource, ...], Field(min_length=1)]
     time_column: str | None = None
-    """The column that says which week a row belongs to. Without one, or for few rows, the data set is taken whole."""
+    """The column that decides the week of a row. Without it, the data set is requested whole, which suits few rows."""
     key: tuple[str, ...] = ()
-    """The columns that name a row: of several rows with the same, the one changed last counts. Without a key, every
-    row of the portal does."""
+    """The columns that identify a row. Of several rows with the same key, the one changed last counts. Without a key,
+    every row of the portal counts."""
     columns: Annotated[tuple[SodaColumn, ...], Field(min_length=1)]
     checks: SodaChecks = SodaChecks()
 
@@ -150,12 +150,14 @@ class SodaDataSet(_Declared):
     def _names_fit_together(self) -> Self:
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
-            raise ValueError(f"two columns have the same name: {', '.join(names)}")
+            raise ValueError(f"two columns have the same name. The names are: {', '.join(names)}")
         if taken := {"week", *_OWN_NAMES} & {*names}:
-            raise ValueError(f"these names are taken: {', '.join(sorted(taken))}; give the column another, and `field`")
+            raise ValueError(
+                f"these names are reserved: {', '.join(sorted(taken))}; choose another name, and set `field`"
+            )
         for name in (*self.key, *([self.time_column] if self.time_column else [])):
             if name not in names:
-                raise ValueError(f"{name} is none of the columns: {', '.join(names)}")
+                raise ValueError(f"{name} is not one of the columns: {', '.join(names)}")
         if self.time_column and self._named(self.time_column).type not in ("date", "timestamp"):
             raise ValueError(f"time_column: {self.time_column} must be a date or timestamp")
         loose = [name for name in (*self.key, self.time_column) if name and not self._named(name).required]
@@ -165,7 +167,7 @@ class SodaDataSet(_Declared):
 
     @property
     def is_weekly(self) -> bool:
-        """Whether it comes by weeks."""
+        """Whether the data set is requested by week."""
         return self.time_column is not None
 
     @cached_property
@@ -175,32 +177,47 @@ class SodaDataSet(_Declared):
             "staged",
             self.table,
             "row of the portal" + (f", one per {' × '.join(self.key)}" if self.key else ""),
-            f"{self.description} Typed; with {self.table}_rejects it accounts for every row that came.",
+            f"{self.description} The rows have types. Every row of the portal is either here or in "
+            f"{self.table}_rejects.",
             (*(column.column for column in self.columns), *_OWN),
             self.key,
         )
 
     @cached_property
     def rejects(self) -> Table:
-        """The table of rows that did not become one of the staged table."""
+        """The table of rows that are not in the staged table, with the reason."""
         return Table(
             "staged",
             f"{self.table}_rejects",
             "rejected row",
-            f"Every row of {self.table} that came from the portal and did not become one of the staged table, with "
-            "the one reason why.",
+            f"Every row of {self.table} from the portal that is not in the staged table, with the reason.",
             (
-                Column("source_row", pl.Int32(), "Row of the week's pages, or of all, counted from 1.", at_least=1),
-                Column("row_id", pl.String(), "The portal's id of the row.", nullable=True),
-                Column("reason", pl.String(), f"One of {', '.join(RejectReason.ALL)}.", one_of=RejectReason.ALL),
-                Column("about", pl.String(), "The column it is about; null for whole rows.", nullable=True),
-                Column("raw_text", pl.String(), "The row as it came, as JSON."),
+                Column(
+                    "source_row",
+                    pl.Int32(),
+                    "Row number in the pages of the week (or of the whole data set), from 1.",
+                    at_least=1,
+                ),
+                Column("row_id", pl.String(), "The portal's ID of the row.", nullable=True),
+                Column(
+                    "reason",
+                    pl.String(),
+                    f"Reason for the rejection: one of {', '.join(RejectReason.ALL)}.",
+                    one_of=RejectReason.ALL,
+                ),
+                Column(
+                    "about",
+                    pl.String(),
+                    "The column that caused the rejection; null if the whole row is rejected.",
+                    nullable=True,
+                ),
+                Column("raw_text", pl.String(), "The row as the portal sent it, as JSON."),
             ),
         )
 
     @cached_property
     def lake(self) -> Table:
-        """The lake's table: what analysts take."""
+        """The table in the lake, for analysts."""
         return Table(
             "lake",
             self.table,
@@ -211,14 +228,14 @@ class SodaDataSet(_Declared):
         )
 
     def sources_of(self, week: str | None) -> Sequence[SodaSource]:
-        """The sources that may hold rows of a week; all of them without one."""
+        """Return the sources that can hold rows of a week. Without a week, return all."""
         if week is None:
             return self.sources
         start = week_start(week)
         return [source for source in self.sources if source.overlaps(start, start + ONE_WEEK)]
 
     def where(self, week: str | None) -> str | None:
-        """The condition that a week's rows meet, in SoQL; None if the data set is taken whole."""
+        """Return the SoQL condition for the rows of a week; None if the data set is requested as a whole."""
         if week is None or self.time_column is None:
             return None
         column, start = self._named(self.time_column).source, week_start(week)
@@ -226,7 +243,7 @@ class SodaDataSet(_Declared):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The columns to ask for, as the portal calls them: its own first."""
+        """The columns to request, by their names at the portal: the portal's own first."""
         return (ROW_ID, UPDATED_AT, *dict.fromkeys(column.source for column in self.columns))
 
     def _named(self, name: str) -> SodaColumn:

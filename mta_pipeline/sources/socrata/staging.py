@@ -1,4 +1,4 @@
-"""From rows as text to typed rows and rejects: every row that came ends as one or the other."""
+"""Turns rows of text into typed rows and rejects. Every row becomes one or the other."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -16,25 +16,27 @@ _MOMENT: Final = "%Y-%m-%dT%H:%M:%S%.f"
 
 @dataclass(frozen=True)
 class StagedRows:
-    """The rows of a week, or of all, with the schemas of `data_set.staged` and `data_set.rejects`, in the order they
-    came."""
+    """The rows and rejects of a week or of the whole data set, in the portal's order.
+
+    Their schemas are those of `data_set.staged` and `data_set.rejects`.
+    """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
 
     @property
     def rejects_by_reason(self) -> dict[str, int]:
-        """How many rows were rejected for each reason that occurs."""
+        """Number of rejected rows by reason. Reasons that do not occur are absent."""
         return dict(self.rejects["reason"].value_counts(sort=True).rows())
 
 
 def stage(texts: pl.DataFrame, data_set: SodaDataSet, week: str | None) -> StagedRows:
-    """Type all rows, and tell those that cannot be used, each with the first reason that holds.
+    """Type all rows, and reject unusable ones with the first reason that applies.
 
     Args:
         texts: the columns `data_set.fields`, all text.
-        data_set: what they should be.
-        week: the week they were asked for; None if the data set is taken whole.
+        data_set: the declaration of the data set.
+        week: the week that was requested; None if the data set is requested as a whole.
     """
     typed = texts.with_row_index("source_row", 1).select(
         pl.col("source_row").cast(pl.Int32),
@@ -48,17 +50,18 @@ def stage(texts: pl.DataFrame, data_set: SodaDataSet, week: str | None) -> Stage
         inside = pl.col(data_set.time_column).cast(pl.Date).is_between(start, start + ONE_WEEK, closed="left")
         outside = pl.col("fault").is_null() & ~inside
         typed = typed.with_columns(
-            fault=pl.when(outside).then(_because(RejectReason.OUTSIDE_WINDOW, data_set.time_column)).otherwise("fault")
+            fault=pl.when(outside).then(_reject(RejectReason.OUTSIDE_WINDOW, data_set.time_column)).otherwise("fault")
         )
     if data_set.key:
-        # Of rows with the same key the one changed last stays; of those changed at once the first.
+        # Of rows with the same key, keep the one changed last. On a tie, keep the first.
         sound = typed.filter(pl.col("fault").is_null())
         newest = sound.sort("updated_at", descending=True, nulls_last=True, maintain_order=True)
         stay = newest.unique(data_set.key, keep="first", maintain_order=True)["source_row"]
-        beaten = pl.col("fault").is_null() & ~pl.col("source_row").is_in(stay.implode())
+        superseded = pl.col("fault").is_null() & ~pl.col("source_row").is_in(stay.implode())
         typed = typed.with_columns(
-            fault=pl.when(beaten).then(_because(RejectReason.SUPERSEDED, None)).otherwise("fault")
+            fault=pl.when(superseded).then(_reject(RejectReason.SUPERSEDED, None)).otherwise("fault")
         )
+
     rejects = typed.filter(pl.col("fault").is_not_null()).select("source_row", "row_id", "fault").unnest("fault")
     raw = texts[rejects["source_row"].cast(pl.UInt32) - 1].select(raw_text=pl.struct(pl.all()).struct.json_encode())
     return StagedRows(
@@ -68,15 +71,17 @@ def stage(texts: pl.DataFrame, data_set: SodaDataSet, week: str | None) -> Stage
 
 
 def in_lake(staged: pl.DataFrame, data_set: SodaDataSet) -> pl.DataFrame:
-    """The lake's table: the declared columns, sorted by key, or by time where there is none."""
+    """Return the lake's table: the declared columns, sorted by key, or by time without a key."""
     order = data_set.key or ((data_set.time_column,) if data_set.time_column else ())
     rows = staged.select(*data_set.lake.schema)
     return rows.sort(order, maintain_order=True) if order else rows
 
 
 def hours_of(start: dt.date, days: int = 7) -> pl.Series:
-    """The clock hours, New York time, of the days from `start` on: without the one that spring skips; the one that
-    autumn repeats once."""
+    """Return the clock hours in New York of the `days` days from `start` on.
+
+    The hour that is skipped in spring is left out. The hour that is repeated in autumn occurs once.
+    """
     first = dt.datetime.combine(start, dt.time())
     hours = pl.datetime_range(first, first + dt.timedelta(days=days), "1h", closed="left", time_unit="us", eager=True)
     return hours.filter(_exists(hours)).alias("hour")
@@ -110,7 +115,7 @@ def _moment(text: pl.Expr) -> pl.Expr:
 
 
 def _fault(column: SodaColumn) -> pl.Expr:
-    """Why a column keeps a row from being one; null if it does not."""
+    """The reason to reject a row because of this column, or null."""
     text, value = pl.col(column.source), _typed(column)
     untyped = text.is_not_null() & value.is_null()
     faults: list[tuple[pl.Expr, str]] = []
@@ -130,8 +135,8 @@ def _fault(column: SodaColumn) -> pl.Expr:
     if column.one_of:
         faults.append((~text.is_in(list(column.one_of)), RejectReason.UNKNOWN_VALUE))
     nothing = pl.lit(None, pl.Struct({"reason": pl.String, "about": pl.String}))
-    return pl.coalesce(*(pl.when(is_so).then(_because(reason, column.name)) for is_so, reason in faults), nothing)
+    return pl.coalesce(*(pl.when(applies).then(_reject(reason, column.name)) for applies, reason in faults), nothing)
 
 
-def _because(reason: str, column: str | None) -> pl.Expr:
+def _reject(reason: str, column: str | None) -> pl.Expr:
     return pl.struct(reason=pl.lit(reason), about=pl.lit(column, pl.String))

@@ -1,7 +1,7 @@
-"""Where weekly turnstile files come from: a web site, a directory or a bucket, chosen by one string.
+"""Sources of weekly turnstile files: a web site, a directory or a bucket, chosen by the location string.
 
-A feed says which weeks are on offer and hands over the published bytes, unpacked and whole, or one clear outcome of
-why not. What the bytes mean, and where they are kept, does not belong here; neither does Dagster.
+A feed lists the available weeks. It delivers the published bytes, unpacked and complete, or raises an error that says
+why not. It does not interpret or store the bytes, and does not depend on Dagster.
 """
 
 from urllib.parse import urlsplit
@@ -20,15 +20,15 @@ __all__ = [
 
 
 def open_feed(location: str, *, fail_fast: bool = False) -> Feed:
-    """The feed at a location: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix.
+    """Return the feed at a location: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix.
 
-    Nothing is asked of the feed yet. A fail_fast one gives up soon and does not try again: for those who come back.
+    Sends no request yet. With `fail_fast`, each request gets one short attempt, for callers that try again later.
 
     Raises:
         ValueError: the location is none of these.
     """
     if urlsplit(location).scheme.lower() in ("http", "https"):
-        from mta_pipeline.sources.turnstile_files.web import WebFeed  # noqa: PLC0415  # what it needs of the web is slow to import
+        from mta_pipeline.sources.turnstile_files.web import WebFeed  # noqa: PLC0415  # requests is slow to import
 
         return WebFeed(location, fail_fast=fail_fast)
     return FilesystemFeed(location)

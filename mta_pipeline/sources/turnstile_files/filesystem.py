@@ -1,6 +1,6 @@
-"""The feed in a directory or a bucket: whatever fsspec can list and open.
+"""The feed in a directory or a bucket: any location that fsspec can list and open.
 
-Only what file systems need is here; what is done with the bytes is in delivery.
+`unpacking` processes the bytes.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ from mta_pipeline.sources.turnstile_files.interface import (
 )
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spool
 
-_ADVICE: Final = "`make run` without MTA_FEED makes a sample; for real files set MTA_FEED to where they are"
+_ADVICE: Final = "For real files, set MTA_FEED to their location; `make run` without MTA_FEED makes a sample"
 
 
 class FilesystemFeed:
     """Weekly files in one directory (a path) or under one prefix (an fsspec URL such as gs://bucket/prefix).
 
-    Of several copies of a week .txt is taken before .txt.gz before .txt.zip. Nothing below the directory is looked at.
+    Of several copies of a week, .txt is preferred, then .txt.gz, then .txt.zip. Subdirectories are not searched.
     """
 
     def __init__(self, location: str) -> None:
@@ -42,7 +42,7 @@ class FilesystemFeed:
         self._protocol = urlsplit(location).scheme if "://" in location else "file"
         if self._protocol not in fsspec.available_protocols():
             raise ValueError(
-                f"{shown(location)} cannot be a feed: {self._protocol}:// is not known. "
+                f"{shown(location)} cannot be a feed: the protocol {self._protocol}:// is not known. "
                 "Give an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix"
             )
 
@@ -55,20 +55,20 @@ class FilesystemFeed:
         return shown(self._url)
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
-        """The weeks that have a file in the directory, in order."""
+        """Return the weeks that have a file in the directory, in order."""
         return {week: self._published(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
 
-    def listing_unless(self, version: str | None) -> Listing:  # noqa: ARG002  # a directory has no version
-        """The weeks that have a file in the directory; file systems do not tell whether that has changed."""
+    def listing_unless(self, version: str | None) -> Listing:  # noqa: ARG002  # directories have no version
+        """Return the weeks that have a file in the directory. File systems do not tell whether the list has changed."""
         return Listing(self.available_weeks(), None)
 
     def look(self, week: str) -> PublishedFile | None:
-        """What the file system says of a week's file without reading it; None if it was not published."""
+        """Return the metadata of a week's file without reading it; None if the week is not published."""
         found = self._find(week)
         return None if found is None else self._published(week, found)
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
-        """Write a week's file, unpacked, to the sink. Unless it is whole and sound, the sink gets nothing."""
+        """Write a week's unpacked file to the sink. The sink gets nothing unless the file is complete and valid."""
         found = self._find(week)
         if found is None:
             raise not_published(week, self.location)
@@ -79,7 +79,7 @@ class FilesystemFeed:
 
     @cached_property
     def _directory(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        # A feed changes under us: nothing that was listed once is to be believed again.
+        # A feed can change at any time, so do not cache listings.
         with self._outcomes(f"Feed {self.location}"):
             filesystem, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
         return filesystem, root
@@ -89,7 +89,7 @@ class FilesystemFeed:
         with self._outcomes(subject):
             entries = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] != "directory"]
         if [entry["name"] for entry in entries] == [root]:
-            raise FeedUnavailable(f"{subject}: this is a file; a feed is the directory of it. {_ADVICE}.")
+            raise FeedUnavailable(f"{subject}: this is a file, but a feed must be a directory. {_ADVICE}.")
         return by_week((PurePosixPath(entry["name"]).name, entry) for entry in entries)
 
     def _find(self, week: str) -> Mapping[str, Any] | None:
@@ -99,16 +99,18 @@ class FilesystemFeed:
                 found: Mapping[str, Any] = filesystem.info(f"{root}/{name}")
                 if found["type"] != "directory":
                     return found
-        # A directory that is not there, or not mounted, has not said that it lacks the week; nor has a link to nothing.
+        # List the directory: a missing or unmounted directory, or a broken link, must not count as "not published".
         return self._list(f"Week {week}, feed {self.location}").get(week)
 
     def _published(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
         url = f"{self.location}/{PurePosixPath(entry['name']).name}"
         if self._protocol in ("file", "local"):
-            with self._outcomes(subject_of(week, url)):  # by stat, since fsspec describes a link and not its target
+            with self._outcomes(subject_of(week, url)):  # stat, because fsspec describes a link and not its target
                 status = Path(entry["name"]).stat()
             if not stat.S_ISREG(status.st_mode):
-                raise FeedRefused(f"{subject_of(week, url)}: not a regular file. Remove it, or put the file there.")
+                raise FeedRefused(
+                    f"{subject_of(week, url)}: this is not a regular file. Remove it, or replace it with the file."
+                )
             return PublishedFile(week, url, None, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC), status.st_size)
         return PublishedFile(
             week,
@@ -125,25 +127,27 @@ class FilesystemFeed:
 
     @contextlib.contextmanager
     def _outcomes(self, subject: str) -> Iterator[None]:
-        """Every file system fails in its own way; here its failures become ours."""
+        """Convert the different errors of file systems to the errors of feeds."""
         try:
             yield
         except FileNotFoundError:
             raise FeedUnavailable(f"{subject}: there is no such directory or file. {_ADVICE}.") from None
         except ImportError as error:
             raise FeedRefused(
-                f"{subject}: {self._protocol}:// needs more than is installed ({error}). "
+                f"{subject}: {self._protocol}:// needs a package that is not installed ({error}). "
                 "For gs:// install the extra: pip install 'mta-pipeline[gcp]'."
             ) from error
         except Exception as error:
-            told = f"{type(error).__name__}: {error}".replace(self._url, self.location)
+            reason = f"{type(error).__name__}: {error}".replace(self._url, self.location)
             if _is_refusal(error):
-                raise FeedRefused(f"{subject}: it may not be read ({told}). Check rights and credentials.") from None
-            raise FeedUnavailable(f"{subject}: reading failed ({told}). Try again later.") from None
+                raise FeedRefused(
+                    f"{subject}: access is denied ({reason}). Check permissions and credentials."
+                ) from None
+            raise FeedUnavailable(f"{subject}: reading failed ({reason}). Try again later.") from None
 
 
 def _is_refusal(error: Exception) -> bool:
-    # gcsfs tells 403 by an OSError that begins with the word, and 401 by a code.
+    # gcsfs raises an OSError that begins with "Forbidden" for 403, and an error with a code for 401.
     return (
         isinstance(error, PermissionError)
         or getattr(error, "code", None) in (401, 403)
@@ -152,7 +156,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _moment(value: object) -> dt.datetime | None:
-    """A file system's idea of a time: seconds since 1970, or a moment that is UTC unless it says otherwise."""
+    """A file's time in UTC: from seconds since 1970, or from a datetime, which is UTC if it has no zone."""
     if isinstance(value, int | float):
         return dt.datetime.fromtimestamp(value, dt.UTC)
     if isinstance(value, dt.datetime):

@@ -1,4 +1,4 @@
-"""What every feed offers, and the outcomes it knows. How a kind of feed does it is said in the kind's own module."""
+"""The interface of feeds, and helpers that all kinds of feeds share."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -12,23 +12,23 @@ from mta_pipeline.weeks import file_name, week_of_file
 T = TypeVar("T")
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".txt.zip")
-"""The kinds of copy a week may have, the preferred first."""
+"""The suffixes of weekly files, the preferred first."""
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One week on offer. Etag, last_modified (UTC) and size (bytes, as stored) are None where the feed does not say."""
+    """One available week. Etag, last_modified (UTC) and size (stored bytes) are None if the feed does not give them."""
 
     week: str
     url: str
-    """Without credentials or query: fit for messages, logs and manifests."""
+    """Without credentials and query: safe for messages, logs and manifests."""
     etag: str | None = None
     last_modified: dt.datetime | None = None
     size: int | None = None
 
     @property
     def signature(self) -> str | None:
-        """Changes when the file does, as far as can be told without reading it; None if that cannot be told."""
+        """A text that changes with the file, as far as the metadata shows; None without such metadata."""
         if self.etag is not None:
             return f"etag {self.etag}"
         if self.last_modified is not None:
@@ -38,57 +38,57 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was fetched: the file as the feed described it with the bytes, and the bytes as unpacked."""
+    """A downloaded file: its description from the same response, and the properties of the unpacked bytes."""
 
     file: PublishedFile
     sha256: str
-    """Of the unpacked bytes, in hexadecimal."""
+    """Hexadecimal digest of the unpacked bytes."""
     size: int
-    """Of the unpacked bytes."""
+    """Number of unpacked bytes."""
     fetched_at: dt.datetime
-    """UTC."""
+    """In UTC."""
 
 
 class Listing(NamedTuple):
-    """The weeks a feed lists, in order, with what it says of each without being asked for it."""
+    """The weeks that a feed lists, in order, with the metadata in the listing."""
 
     weeks: Mapping[str, PublishedFile]
     version: str | None
-    """Tells later whether the list has changed since; None where the feed cannot tell."""
+    """Identifies this state of the list for conditional requests; None if the feed has no such version."""
 
 
 class Feed(Protocol):
-    """A source of weekly files. Every method raises FeedUnavailable, FeedRefused or BadFile when it must."""
+    """A source of weekly files. Every method can raise FeedUnavailable, FeedRefused or BadFile."""
 
     @property
     def location(self) -> str:
-        """Where the feed is, without credentials."""
+        """The location of the feed, without credentials."""
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
-        """The weeks the feed lists now, in order; what it says of each without being asked for it."""
+        """Return the weeks that the feed lists now, in order, with the metadata in the listing."""
 
     def listing_unless(self, version: str | None) -> Listing | None:
-        """The list as it is now, or None if it is still the one of this version."""
+        """Return the current list, or None if it still has this version."""
 
     def look(self, week: str) -> PublishedFile | None:
-        """What the feed says of one week, cheaply; None if it was not published."""
+        """Return the metadata of one week without a download; None if the week is not published."""
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
-        """Write a week's file, unpacked, to the sink. Unless it is whole and sound, the sink gets nothing.
+        """Write a week's unpacked file to the sink. The sink gets nothing unless the file is complete and valid.
 
         Raises:
-            NotPublished: the feed has no such week.
+            NotPublished: the feed does not have this week.
         """
 
 
 def copies(week: str) -> tuple[str, ...]:
-    """The names a week's file may have, the preferred first."""
+    """Return the possible file names of a week, the preferred first."""
     stem = file_name(week).removesuffix(".txt")
     return tuple(stem + suffix for suffix in SUFFIXES)
 
 
 def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """Of things with names those of weekly files, by week in order; of several copies of a week the preferred one."""
+    """Select the items with names of weekly files, by week in order. Of several copies, the preferred one is used."""
     best: dict[str, tuple[int, T]] = {}
     for name, thing in named:
         week = week_of_file(name)
@@ -101,7 +101,7 @@ def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 
 def shown(location: str) -> str:
-    """A location as messages may show it: without user, password and query."""
+    """Return a location without user, password and query, for messages."""
     if "://" not in location:
         return location
     parts = urlsplit(location)
@@ -109,14 +109,14 @@ def shown(location: str) -> str:
 
 
 def subject_of(week: str, url: str) -> str:
-    """What a message about one file begins with."""
+    """Return the beginning of messages about one file."""
     return f"Week {week} at {shown(url)}"
 
 
 def not_published(week: str, location: str) -> NotPublished:
-    """The outcome for a week of which the feed has no copy."""
+    """Return the error for a week that the feed does not have."""
     plain, *packed = copies(week)
     return NotPublished(
-        f"Week {week} is not published at {location}: no {plain} (nor {' or '.join(packed)}) there. "
-        "If it should be, look at the feed or at MTA_FEED; a week is published on the Saturday after it ends."
+        f"Week {week} is not published at {location}: there is no {plain} (nor {' or '.join(packed)}). "
+        "If it should be there, check the feed and MTA_FEED. A week is published on the Saturday after it ends."
     )

@@ -1,7 +1,7 @@
-"""From the bytes a feed stores to the bytes that were published: received, unpacked, judged and hashed.
+"""Receives the stored bytes of a weekly file, unpacks, validates and hashes them.
 
-Every kind of feed ends here. Both steps go through temporary files, so memory stays flat and the sink sees whole
-files only.
+All kinds of feeds use this module. Both steps use temporary files, so that memory use stays small and the sink only
+receives complete files.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from mta_pipeline.sources.turnstile_files.interface import Fetched, PublishedFil
 from mta_pipeline.weeks import week_of_file
 
 MAX_PUBLISHED_BYTES: Final = 512 * 2**20
-"""Neither stored nor unpacked may a week be larger; real ones are 33 MB."""
+"""Maximum size of a week, both stored and unpacked. Real ones have 33 MB."""
 
 MAX_RATIO: Final = 200
-"""Unpacked to stored size; real files are at 15, zip bombs at 1,000."""
+"""Maximum ratio of unpacked to stored size. Real files have about 15, zip bombs about 1,000."""
 
 ALWAYS_ALLOWED_BYTES: Final = 64 * 2**20
-"""What any archive may unpack to, whatever its ratio: twice a real week."""
+"""Unpacked size that is allowed at any ratio: twice a real week."""
 
 SPOOL_BYTES: Final = 2**20
 
@@ -41,16 +41,16 @@ _REPUBLISH: Final = "The copy at the feed must be replaced"
 
 
 def spool() -> IO[bytes]:
-    """A temporary file that stays in memory while it is small."""
+    """Return a temporary file that stays in memory while it is small."""
     return tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
 
 def receive(chunks: Iterable[bytes], file: PublishedFile, into: IO[bytes]) -> None:
-    """Write the stored bytes to a file, replacing what an earlier attempt left there.
+    """Write the stored bytes to a file. Overwrites what an earlier attempt left there.
 
     Raises:
-        BadFile: more bytes than a week can have.
-        FeedUnavailable: more or fewer bytes than the feed said.
+        BadFile: there are more bytes than a week can have.
+        FeedUnavailable: the number of bytes differs from the announced size.
     """
     subject = subject_of(file.week, file.url)
     if file.size is not None and file.size > MAX_PUBLISHED_BYTES:
@@ -61,22 +61,23 @@ def receive(chunks: Iterable[bytes], file: PublishedFile, into: IO[bytes]) -> No
     for chunk in chunks:
         received += len(chunk)
         if received > MAX_PUBLISHED_BYTES:
-            raise _too_large(subject, "it is still coming")
+            raise _too_large(subject, "the transfer exceeds the limit")
         into.write(chunk)
     if file.size is not None and received != file.size:
         raise FeedUnavailable(
-            f"{subject}: {received:,} bytes came of the {file.size:,} announced; it was cut off or replaced meanwhile. "
-            "Try again."
+            f"{subject}: received {received:,} of {file.size:,} announced bytes. The transfer was cut off, or the file "
+            "was replaced in the meantime. Try again."
         )
 
 
 def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
-    """Unpack the stored bytes and write them to the sink, once all of them are known to be sound.
+    """Unpack the stored bytes and write them to the sink, after all of them have been validated.
 
-    Gzip and zip are told by their first bytes, not by the name.
+    The first bytes identify gzip and zip. The file name does not.
 
     Raises:
-        BadFile: empty, a web page, or an archive that is damaged, unsafe or holds anything but one text file.
+        BadFile: the file is empty, a web page, or an archive that is damaged, unsafe or does not hold exactly one text
+            file.
     """
     subject = subject_of(file.week, file.url)
     stored_size = stored.seek(0, 2)
@@ -86,7 +87,7 @@ def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
     with spool() as plain:
         for chunk in _unpacked(stored, file.week, subject):
             if size == 0:
-                _judge_beginning(chunk, file, subject)
+                _check_beginning(chunk, file, subject)
             size += len(chunk)
             if size > limit:
                 raise _too_large(subject, f"{stored_size:,} stored bytes unpack to more than {limit:,}")
@@ -120,40 +121,40 @@ def _unpacked(stored: IO[bytes], week: str, subject: str) -> Iterator[bytes]:
 def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], week: str, subject: str) -> zipfile.ZipInfo:
     members = archive.infolist()
     if len(members) != 1:
-        raise BadFile(f"{subject}: the zip holds {len(members)} members, not the one text file. {_REPUBLISH}.")
+        raise BadFile(f"{subject}: the zip holds {len(members)} members instead of one text file. {_REPUBLISH}.")
     (member,) = members
     if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.endswith(".txt"):
         raise BadFile(
-            f"{subject}: the zip holds {member.orig_filename!r}, not a .txt file at its top level. {_REPUBLISH}."
+            f"{subject}: the zip holds {member.orig_filename!r} instead of a .txt file at its top level. {_REPUBLISH}."
         )
     if week_of_file(member.filename) not in (None, week):
-        raise BadFile(f"{subject}: the zip holds another week, {member.filename}. {_REPUBLISH}.")
+        raise BadFile(f"{subject}: the zip holds the file of another week, {member.filename}. {_REPUBLISH}.")
     if member.flag_bits & _ENCRYPTED:
         raise BadFile(f"{subject}: the zip is encrypted. {_REPUBLISH}.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadFile(f"{subject}: the zip is not packed by the usual method, deflate. {_REPUBLISH}.")
-    # zipfile looks the other way when bytes follow the archive's end.
+        raise BadFile(f"{subject}: the zip uses a compression method that is not supported; use deflate. {_REPUBLISH}.")
+    # zipfile ignores bytes after the end of the archive.
     stored.seek(-_ZIP_END_BYTES - len(archive.comment), 2)
     if stored.read(4) != _ZIP_END:
-        raise zipfile.BadZipFile("bytes follow its end")
+        raise zipfile.BadZipFile("there are bytes after its end")
     return member
 
 
-def _judge_beginning(chunk: bytes, file: PublishedFile, subject: str) -> None:
+def _check_beginning(chunk: bytes, file: PublishedFile, subject: str) -> None:
     beginning = chunk[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
     if beginning.startswith(_MARKUP):
         raise BadFile(
-            f"{subject}: this is a web page or an error message, not a weekly file; it begins with "
-            f"{beginning[:40].decode('latin-1')!r}. Open the address in a browser, and look at MTA_FEED."
+            f"{subject}: this is a web page or an error message, not a weekly file. It begins with "
+            f"{beginning[:40].decode('latin-1')!r}. Open the address in a browser, and check MTA_FEED."
         )
     if beginning.startswith((_GZIP, *_ZIP)):
-        raise BadFile(f"{subject}: packed twice. {_REPUBLISH}.")
+        raise BadFile(f"{subject}: the file is packed twice. {_REPUBLISH}.")
     if not file.url.endswith(".txt") and not beginning.isascii():
-        raise BadFile(f"{subject}: neither a text file nor the archive its name promises. {_REPUBLISH}.")
+        raise BadFile(f"{subject}: this is neither a text file nor an archive of the kind in its name. {_REPUBLISH}.")
 
 
 def _too_large(subject: str, what: str) -> BadFile:
     return BadFile(
-        f"{subject}: too large for a weekly file: {what}; at most {MAX_PUBLISHED_BYTES:,} bytes are taken, and "
+        f"{subject}: too large for a weekly file: {what}. The limits are {MAX_PUBLISHED_BYTES:,} bytes and "
         f"{MAX_RATIO} times the stored size. {_REPUBLISH}."
     )

@@ -1,6 +1,6 @@
-"""The feed on a web site: an index page that links to the files, or a directory that has them by name.
+"""The feed on a web site: an index page that links to the files, or a directory that holds them by name.
 
-Only what HTTP needs is here; what is done with the bytes is in delivery.
+`unpacking` processes the bytes.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ MAX_INDEX_BYTES: Final = 8 * 2**20
 
 
 class _Index(NamedTuple):
-    """What the index page says: where the weeks are, or None if it is as it was; and its version, if it has one."""
+    """The page's links by week, or None if it is unchanged; and its version, if it has one."""
 
     links: Mapping[str, str] | None
     version: str | None
@@ -46,8 +46,8 @@ class WebFeed:
         parts = urlsplit(location)
         if parts.hostname is None or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError(
-                f"{shown(location)} cannot be a feed: its URL takes a host and a path, no query or fragment, "
-                "and no user or password, for which there is ~/.netrc"
+                f"{shown(location)} cannot be a feed: its URL must have a host and a path, and no query, fragment, "
+                "user or password. Put user and password into ~/.netrc"
             )
         path = parts.path if parts.path.endswith((".html", ".htm")) else parts.path.rstrip("/") + "/"
         self._page = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
@@ -63,26 +63,26 @@ class WebFeed:
         return self._page
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
-        """The weeks the index page links to, in order; it says nothing of them but their addresses."""
+        """Return the weeks that the index page links to, in order. The page gives no metadata except the addresses."""
         listing = self.listing_unless(None)
         return {} if listing is None else listing.weeks
 
     def listing_unless(self, version: str | None) -> Listing | None:
-        """The weeks the index page links to, or None if the server says that it is still the page of this version."""
+        """Return the weeks that the index page links to, or None if the server says that it still has this version."""
         index = self._read_index(f"Index page {self._page}", version)
         if index is not None and index.links is None:
             return None
         if index is None or not index.links:
             raise BadFile(
                 f"Index page {self._page}: "
-                + ("there is none" if index is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
-                + f", so the weeks on offer are not known; single weeks may still be had by name. "
+                + ("it does not exist" if index is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
+                + f", so the available weeks are not known. Single weeks can still be requested by name. "
                 f"{self._site.check_address}."
             )
         return Listing({week: PublishedFile(week, shown(url)) for week, url in index.links.items()}, index.version)
 
     def look(self, week: str) -> PublishedFile | None:
-        """What the server says of a week's file without sending it; None if it was not published."""
+        """Return the server's metadata of a week's file without a download; None if the week is not published."""
         for url in self._addresses(week):
             file = self._site.with_retries(self._describe, week, url)
             if file is not None:
@@ -90,7 +90,7 @@ class WebFeed:
         return None
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
-        """Write a week's file, unpacked, to the sink. Unless it is whole and sound, the sink gets nothing."""
+        """Write a week's unpacked file to the sink. The sink gets nothing unless the file is complete and valid."""
         with spool() as stored:
             for url in self._addresses(week):
                 file = self._site.with_retries(self._download, week, url, stored)
@@ -102,19 +102,19 @@ class WebFeed:
         if self._links is None:
             try:
                 self._read_index(f"Week {week}, index page {self._page}")
-            except FeedRefused:  # many a server refuses to list a directory and serves the files in it
+            except FeedRefused:  # many servers refuse to list a directory but serve its files
                 self._links = {}
         if self._links and week in self._links:
             return [self._links[week]]
         return [urljoin(self._page, name) for name in copies(week)]
 
     def _read_index(self, subject: str, unless: str | None = None) -> _Index | None:
-        index = self._site.with_retries(self._ask_index, subject, unless)
-        if index is None or index.links is not None:  # an index that is as it was may not have been read by this feed
+        index = self._site.with_retries(self._request_index, subject, unless)
+        if index is None or index.links is not None:  # for an unchanged index, this feed may not have the links
             self._links = {} if index is None else index.links
         return index
 
-    def _ask_index(self, subject: str, unless: str | None) -> _Index | None:
+    def _request_index(self, subject: str, unless: str | None) -> _Index | None:
         condition = None if unless is None else {_condition(unless): unless}
         response = self._site.request("GET", self._page, subject, headers=condition)
         if response is None:
@@ -127,7 +127,8 @@ class WebFeed:
                 page += chunk
                 if len(page) > MAX_INDEX_BYTES:
                     raise BadFile(
-                        f"{subject}: more than {MAX_INDEX_BYTES:,} bytes, no index page. {self._site.check_address}."
+                        f"{subject}: it has more than {MAX_INDEX_BYTES:,} bytes, too many for an index page. "
+                        f"{self._site.check_address}."
                     )
         links = _Links()
         links.feed(page.decode(errors="replace"))
@@ -150,14 +151,17 @@ class WebFeed:
         with response:
             encoding = response.headers.get("Content-Encoding", "identity").lower()
             if encoding not in ("identity", "gzip", "x-gzip"):
-                raise BadFile(f"{subject}: sent with Content-Encoding {encoding}, which was not asked for.")
+                raise BadFile(
+                    f"{subject}: the server sent Content-Encoding {encoding}, which was not requested. "
+                    "The server must be corrected."
+                )
             file = _published(week, url, response)
             receive(self._site.body(response, subject, decode=False), file, stored)
             return file
 
 
 class _Links(HTMLParser):
-    """Collects where the links of a page lead."""
+    """Collects the targets of the links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,13 +173,13 @@ class _Links(HTMLParser):
 
 
 def _address(page: str, href: str) -> str | None:
-    """Where a link of a page leads, or None if that is another site or the link climbs out of its directory."""
+    """The absolute address of a link, or None if it leads to another site or contains `..`."""
     if ".." in unquote(href).replace("\\", "/").split("/"):
         return None
     try:
         source, target = urlsplit(page), urlsplit(urljoin(page, href.strip()))
         same_site = origin(source) == origin(target)
-    except ValueError:  # no URL at all
+    except ValueError:  # not a URL
         return None
     return urlunsplit((source.scheme, source.netloc, target.path, target.query, "")) if same_site else None
 
@@ -192,5 +196,5 @@ def _published(week: str, url: str, response: requests.Response) -> PublishedFil
 
 
 def _condition(version: str) -> str:
-    """The header that asks for a page unless it is of this version: an etag is quoted, a date is not."""
+    """The conditional header for a version: an etag is quoted, a date is not."""
     return "If-None-Match" if version.startswith(('"', "W/")) else "If-Modified-Since"

@@ -1,5 +1,5 @@
-"""The reference data we ship: which booth belongs to which station complex, and where complexes are.
+"""The reference data that comes with the project: booths with their station complexes, and the complexes' coordinates.
 
-The CSV files are compiled (tools/compile_reference.py) and read through mta_pipeline.turnstile.complexes; no code
-belongs here, and nothing is edited by hand.
+tools/compile_reference.py generates the CSV files, and mta_pipeline.turnstile.complexes reads them. Do not edit them
+by hand. This package holds no code.
 """

@@ -1,4 +1,5 @@
-# One service account per role, and no keys: the machine's is lent by its metadata, the publisher's by GitHub's tokens.
+# One service account per role, without keys. The machine gets its credentials from the metadata server, and GitHub
+# workflows get those of the publisher with OIDC tokens.
 
 resource "google_service_account" "runner" {
   account_id   = "${var.name}-runner"
@@ -10,7 +11,7 @@ resource "google_service_account" "publisher" {
   display_name = "mta_pipeline ${var.name}: pushes images and deployments"
 }
 
-# The runner: what it needs of the project as a whole. Rights on buckets, datasets, images and secrets are given there.
+# Roles of the runner on the project. The other modules grant roles on buckets, datasets, images and secrets.
 resource "google_project_iam_member" "runner" {
   for_each = toset(["roles/bigquery.jobUser", "roles/logging.logWriter", "roles/monitoring.metricWriter"])
 
@@ -19,7 +20,7 @@ resource "google_project_iam_member" "runner" {
   member  = google_service_account.runner.member
 }
 
-# Logging in to a machine means to act as it.
+# OS Login on a machine with a service account requires permission to act as that account.
 resource "google_service_account_iam_member" "operators" {
   for_each = var.operators
 
@@ -28,7 +29,7 @@ resource "google_service_account_iam_member" "operators" {
   member             = each.key
 }
 
-# `gcloud compute ssh` looks the machine and its project up first.
+# `gcloud compute ssh` reads the machine and its project.
 resource "google_project_iam_member" "operators" {
   for_each = var.operators
 
@@ -37,7 +38,7 @@ resource "google_project_iam_member" "operators" {
   member  = each.key
 }
 
-# Queries of analysts are billed to this project.
+# Analysts run queries in this project, which pays for them.
 resource "google_project_iam_member" "analysts" {
   for_each = var.analysts
 
@@ -54,8 +55,8 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  # checkov:skip=CKV_GCP_125: it compares the subject with one repository's environment, but by a variable's value, which
-  # the check does not read
+  # checkov:skip=CKV_GCP_125: the condition compares the subject with the environment of one repository; the check does
+  # not evaluate the variable
   count = var.github_repository == null ? 0 : 1
 
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
@@ -64,7 +65,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   attribute_mapping = {
     "google.subject" = "assertion.sub"
   }
-  # Jobs in the repository's environment `release` alone, whose rules say who may start one.
+  # Only jobs in the environment `release` of the repository. Its rules define who may start them.
   attribute_condition = "assertion.sub == 'repo:${var.github_repository}:environment:release'"
 
   oidc {

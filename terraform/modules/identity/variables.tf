@@ -1,24 +1,24 @@
 variable "project" {
-  description = "The project."
+  description = "The project id."
   type        = string
 }
 
 variable "name" {
-  description = "What names begin with."
+  description = "Prefix of resource names."
   type        = string
 }
 
 variable "operators" {
-  description = "Who may log in to the machine."
+  description = "Members who may log in to the machine."
   type        = set(string)
 }
 
 variable "analysts" {
-  description = "Who may query."
+  description = "Members who may run queries."
   type        = set(string)
 }
 
 variable "github_repository" {
-  description = "owner/name whose environment release may publish; null for none."
+  description = "The repository (owner/name) whose environment `release` may publish; null for none."
   type        = string
 }

@@ -1,8 +1,8 @@
-# The lake's bucket, and one for what the machine boots with: the pipeline writes the first and cannot touch the other,
-# so that nothing which gets into the pipeline decides what the machine runs as root.
+# Two buckets: the lake, and the deployment archive that the machine unpacks at boot. The pipeline can write to the lake
+# only, so a compromised pipeline cannot change what the machine runs as root.
 
 resource "google_storage_bucket" "lake" {
-  # checkov:skip=CKV_GCP_62: who read and wrote what is in Cloud Audit Logs (below), which need no second bucket
+  # checkov:skip=CKV_GCP_62: Cloud Audit Logs (below) record accesses without a second bucket
   name                        = "${var.project}-${var.name}-lake"
   location                    = var.location
   uniform_bucket_level_access = true
@@ -17,7 +17,7 @@ resource "google_storage_bucket" "lake" {
     retention_duration_seconds = 30 * 24 * 60 * 60
   }
 
-  # No rule deletes anything. Published files are read when a week is done again, and hardly ever after.
+  # No rule deletes anything. Raw files are read only when a week is rebuilt.
   lifecycle_rule {
     action {
       type          = "SetStorageClass"
@@ -44,7 +44,7 @@ resource "google_storage_bucket" "lake" {
     }
   }
 
-  # What has been replaced is kept, at a twentieth of the price.
+  # Replaced versions are kept, at a twentieth of the price.
   lifecycle_rule {
     action {
       type          = "SetStorageClass"
@@ -62,7 +62,7 @@ resource "google_storage_bucket" "lake" {
 }
 
 resource "google_storage_bucket" "deployment" {
-  # checkov:skip=CKV_GCP_62: who read and wrote what is in Cloud Audit Logs (below), which need no second bucket
+  # checkov:skip=CKV_GCP_62: Cloud Audit Logs (below) record accesses without a second bucket
   name                        = "${var.project}-${var.name}-deployment"
   location                    = var.location
   uniform_bucket_level_access = true
@@ -83,7 +83,7 @@ resource "google_project_iam_audit_config" "storage" {
   }
 }
 
-# Replacing an object takes the right to delete it; the bucket's versions keep what was there.
+# Replacing an object requires permission to delete it. Versioning keeps the replaced object.
 resource "google_storage_bucket_iam_member" "runner_lake" {
   bucket = google_storage_bucket.lake.name
   role   = "roles/storage.objectUser"

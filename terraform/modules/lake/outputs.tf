@@ -1,9 +1,9 @@
 output "root" {
-  description = "LAKE_ROOT."
+  description = "Value of LAKE_ROOT."
   value       = "gs://${google_storage_bucket.lake.name}"
 }
 
 output "deployment" {
-  description = "The archive with the compose files."
+  description = "Location of the deployment archive."
   value       = "gs://${google_storage_bucket.deployment.name}/deployment.tar.gz"
 }

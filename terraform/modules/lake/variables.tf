@@ -1,10 +1,10 @@
 variable "project" {
-  description = "The project, which names of buckets begin with: they are the world's."
+  description = "The project id. It is the prefix of bucket names, which must be globally unique."
   type        = string
 }
 
 variable "name" {
-  description = "What comes after it."
+  description = "Second part of bucket names."
   type        = string
 }
 
@@ -14,21 +14,21 @@ variable "location" {
 }
 
 variable "runner" {
-  description = "Who writes the lake."
+  description = "Member that writes the lake."
   type        = string
 }
 
 variable "publisher" {
-  description = "Who writes deployments."
+  description = "Member that uploads deployment archives."
   type        = string
 }
 
 variable "analysts" {
-  description = "Who reads the lake."
+  description = "Members who read the lake."
   type        = set(string)
 }
 
 variable "feed_bucket" {
-  description = "A bucket the feed is in, or null."
+  description = "The bucket of the feed; null if the feed is not in a bucket."
   type        = string
 }

@@ -1,5 +1,5 @@
-# Who is told, and of what: that the deployment shows no sign of life, that a run failed, that money runs out. The
-# machine has no public address, so nobody can ask it from outside: it says so itself (deploy/google/signs_of_life.py).
+# Alerts by email: no heartbeat, a failed run, budget exceeded. The machine has no public address, so it cannot be
+# monitored from outside. It writes heartbeats to Cloud Logging itself (deploy/google/heartbeat.py).
 
 resource "google_monitoring_notification_channel" "email" {
   for_each = var.alert_emails
@@ -13,7 +13,7 @@ resource "google_monitoring_notification_channel" "email" {
 
 resource "google_logging_metric" "alive" {
   name        = "${var.name}-alive"
-  description = "Signs of life of the webserver."
+  description = "Heartbeats of the webserver."
   filter      = "logName=\"projects/${var.project}/logs/mta-alive\""
 
   metric_descriptor {
@@ -24,7 +24,7 @@ resource "google_logging_metric" "alive" {
 
 resource "google_logging_metric" "failed_runs" {
   name        = "${var.name}-failed-runs"
-  description = "Runs that failed, as Dagster says when asked."
+  description = "Failed runs, as reported by Dagster."
   filter      = "logName=\"projects/${var.project}/logs/mta-failed-runs\""
 
   metric_descriptor {
@@ -34,7 +34,7 @@ resource "google_logging_metric" "failed_runs" {
 }
 
 resource "google_monitoring_alert_policy" "no_sign_of_life" {
-  display_name          = "mta_pipeline ${var.name}: no sign of life"
+  display_name          = "mta_pipeline ${var.name}: no heartbeat"
   combiner              = "OR"
   severity              = "CRITICAL"
   notification_channels = local.channels
@@ -52,7 +52,7 @@ resource "google_monitoring_alert_policy" "no_sign_of_life" {
   }
 
   documentation {
-    content = "See docs/deploy-google-cloud.md, When something is wrong: the machine, its startup script, then `docker compose ps`."
+    content = "Check the machine, then its startup script (`journalctl -u google-startup-scripts`), then `sudo docker ps --all`. See docs/deploy-google-cloud.md."
   }
 }
 
@@ -81,7 +81,7 @@ resource "google_monitoring_alert_policy" "failed_run" {
   }
 
   documentation {
-    content = "Open the UI (terraform output open_ui), Runs: what failed says why, and docs/operations.md what to do."
+    content = "Open the UI (`terraform output open_ui`) and then Runs. The failed step gives the reason. docs/operations.md says what to do."
   }
 }
 

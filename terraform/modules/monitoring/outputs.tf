@@ -1,4 +1,4 @@
 output "channels" {
-  description = "The notification channels, for further alerts."
+  description = "The notification channels, for additional alerts."
   value       = local.channels
 }

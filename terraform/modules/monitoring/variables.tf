@@ -1,24 +1,24 @@
 variable "project" {
-  description = "The project."
+  description = "The project id."
   type        = string
 }
 
 variable "name" {
-  description = "What names begin with."
+  description = "Prefix of resource names."
   type        = string
 }
 
 variable "alert_emails" {
-  description = "Who is told."
+  description = "Email addresses that receive alerts."
   type        = set(string)
 }
 
 variable "billing_account" {
-  description = "For the budget; null for none."
+  description = "The billing account for the budget; null for no budget."
   type        = string
 }
 
 variable "monthly_budget_usd" {
-  description = "The budget."
+  description = "The monthly budget in US dollars."
   type        = number
 }

@@ -1,4 +1,4 @@
-# A network of its own with one subnet. Nothing comes in but SSH through IAP; HTTP(S) alone goes out, by NAT.
+# A separate network with one subnet. Inbound: only SSH through IAP. Outbound: only HTTP(S), through NAT.
 
 resource "google_compute_network" "network" {
   name                    = var.name
@@ -47,7 +47,7 @@ resource "google_compute_firewall" "ssh_through_iap" {
   name                    = "${var.name}-ssh-through-iap"
   network                 = google_compute_network.network.id
   direction               = "INGRESS"
-  source_ranges           = ["35.235.240.0/20"] # IAP's, and nobody else's
+  source_ranges           = ["35.235.240.0/20"] # the range of IAP
   target_service_accounts = [var.runner]
 
   allow {
@@ -67,7 +67,7 @@ resource "google_compute_firewall" "web_out" {
   destination_ranges      = ["0.0.0.0/0"]
   target_service_accounts = [var.runner]
 
-  # The feed, Google's own interfaces, and the distribution's packages.
+  # For the feed, Google's APIs and Debian packages.
   allow {
     protocol = "tcp"
     ports    = ["80", "443"]

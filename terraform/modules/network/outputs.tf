@@ -1,4 +1,4 @@
 output "subnetwork" {
-  description = "The subnet that the machine is in."
+  description = "The subnet of the machine."
   value       = google_compute_subnetwork.subnet.id
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What names begin with."
+  description = "Prefix of resource names."
   type        = string
 }
 
@@ -9,6 +9,6 @@ variable "region" {
 }
 
 variable "runner" {
-  description = "The machine's service account, which rules are for."
+  description = "The machine's service account, which the firewall rules apply to."
   type        = string
 }

@@ -1,15 +1,15 @@
-# The pipeline's images, and Docker Hub's through a repository of our own: the machine needs no other registry, and a
-# limit of Docker Hub's stops nothing.
+# Repositories for the pipeline's images and for cached images of Docker Hub. The machine needs no other registry, and
+# rate limits of Docker Hub do not affect it.
 
 resource "google_artifact_registry_repository" "images" {
   # checkov:skip=CKV_GCP_84: the images hold public code and no data; Google's own keys encrypt them
   repository_id = "${var.name}-images"
-  description   = "mta_pipeline's images."
+  description   = "Images of mta_pipeline."
   location      = var.location
   format        = "DOCKER"
 
   docker_config {
-    # A tag says for good what runs.
+    # A tag always refers to the same image.
     immutable_tags = true
   }
 
@@ -33,7 +33,7 @@ resource "google_artifact_registry_repository" "images" {
 resource "google_artifact_registry_repository" "docker_hub" {
   # checkov:skip=CKV_GCP_84: copies of public images; Google's own keys encrypt them
   repository_id = "${var.name}-docker-hub"
-  description   = "Docker Hub, as far as it is used here."
+  description   = "Cache of the Docker Hub images in use."
   location      = var.location
   format        = "DOCKER"
   mode          = "REMOTE_REPOSITORY"

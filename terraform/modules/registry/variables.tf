@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What names begin with."
+  description = "Prefix of resource names."
   type        = string
 }
 
@@ -9,11 +9,11 @@ variable "location" {
 }
 
 variable "runner" {
-  description = "Who pulls."
+  description = "Member that pulls images."
   type        = string
 }
 
 variable "publisher" {
-  description = "Who pushes."
+  description = "Member that pushes images."
   type        = string
 }

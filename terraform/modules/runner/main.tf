@@ -1,8 +1,8 @@
-# One machine that runs the compose deployment: Dagster's processes, and a container per run. What it runs is said by
-# its metadata and read at every boot (startup.sh); what must not get lost is on a disk of its own.
+# One machine that runs the compose deployment: Dagster's processes and a container per run. Its metadata defines what it
+# runs, and startup.sh reads it at every boot. Persistent data is on a separate disk.
 
 resource "google_compute_disk" "data" {
-  # checkov:skip=CKV_GCP_37: the data is public, and records of runs are no secret; Google's own keys encrypt the disk
+  # checkov:skip=CKV_GCP_37: the data is public and run records are not secret; Google-managed keys encrypt the disk
   name = "${var.name}-data"
   zone = var.zone
   type = "pd-balanced"
@@ -38,7 +38,7 @@ resource "google_compute_disk_resource_policy_attachment" "nightly" {
 }
 
 resource "google_compute_instance" "runner" {
-  # checkov:skip=CKV_GCP_38: the data is public, and records of runs are no secret; Google's own keys encrypt the disks
+  # checkov:skip=CKV_GCP_38: the data is public and run records are not secret; Google-managed keys encrypt the disks
   name                      = "${var.name}-runner"
   zone                      = var.zone
   machine_type              = var.machine_type
@@ -61,7 +61,7 @@ resource "google_compute_instance" "runner" {
 
   network_interface {
     subnetwork = var.subnetwork
-    # No access_config: no public address.
+    # No access_config, so there is no public address.
   }
 
   shielded_instance_config {
@@ -77,7 +77,7 @@ resource "google_compute_instance" "runner" {
 
   service_account {
     email = var.service_account
-    # What it may do is said by its roles.
+    # IAM roles limit the permissions.
     scopes = ["cloud-platform"]
   }
 

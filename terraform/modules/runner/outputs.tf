@@ -1,4 +1,4 @@
 output "instance" {
-  description = "The machine's name."
+  description = "The name of the machine."
   value       = google_compute_instance.runner.name
 }

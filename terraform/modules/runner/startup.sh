@@ -1,14 +1,14 @@
 #!/bin/bash
-# Runs as root at every boot: makes the machine what its metadata says. Running it again changes nothing that is right.
+# Runs as root at every boot and configures the machine from its metadata. It is idempotent.
 # Metadata: mta-image, mta-docker-hub, mta-deployment, and NAME=value lines in mta-settings and mta-secrets.
 set -euo pipefail
-export HOME=/root # where gcloud and docker keep what they know of the registry
+export HOME=/root # gcloud and docker store registry credentials there
 
 metadata() {
   curl -fsS -H 'Metadata-Flavor: Google' "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
 }
 
-# --- the data disk, on which Docker keeps images and volumes ---
+# --- data disk, with Docker's images and volumes ---
 disk=/dev/disk/by-id/google-data
 mount_point=/var/lib/docker
 blkid "$disk" >/dev/null || mkfs.ext4 -q -L mta-data "$disk"
@@ -17,7 +17,7 @@ grep -q "$mount_point" /etc/fstab || echo "LABEL=mta-data $mount_point ext4 defa
 mountpoint -q "$mount_point" || mount "$mount_point"
 resize2fs "$disk" >/dev/null 2>&1 || true
 
-# --- Docker, from the distribution ---
+# --- Docker, from Debian packages ---
 mkdir -p /etc/docker
 cat >/etc/docker/daemon.json <<'JSON'
 {"live-restore": true}
@@ -32,7 +32,7 @@ systemctl enable --quiet --now docker
 image=$(metadata mta-image)
 gcloud auth configure-docker --quiet "${image%%/*}" >/dev/null 2>&1
 
-# --- what runs: the compose files, the settings, and the secrets (in memory alone) ---
+# --- compose files, settings, and secrets (in memory only) ---
 home=/opt/mta
 mkdir -p "$home"
 gcloud storage cp --quiet "$(metadata mta-deployment)" /run/deployment.tar.gz
@@ -62,11 +62,11 @@ compose=(docker compose --env-file "$environment" -f compose.yaml -f deploy/dock
 "${compose[@]}" up --detach --remove-orphans
 docker image prune --all --force --filter until=720h >/dev/null
 
-# --- signs of life, every five minutes; their absence is an alert ---
+# --- heartbeat, every five minutes; an alert fires if it is missing ---
 cat >/etc/systemd/system/mta-alive.service <<UNIT
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/python3 $home/deploy/google/signs_of_life.py
+ExecStart=/usr/bin/python3 $home/deploy/google/heartbeat.py
 UNIT
 cat >/etc/systemd/system/mta-alive.timer <<'UNIT'
 [Timer]

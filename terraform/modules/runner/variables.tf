@@ -1,10 +1,10 @@
 variable "project" {
-  description = "The project."
+  description = "The project id."
   type        = string
 }
 
 variable "name" {
-  description = "What names begin with."
+  description = "Prefix of resource names."
   type        = string
 }
 
@@ -19,38 +19,38 @@ variable "zone" {
 }
 
 variable "machine_type" {
-  description = "The kind of machine."
+  description = "The machine type."
   type        = string
 }
 
 variable "machine_image" {
-  description = "Its image: a Debian that has Docker and Compose among its own packages."
+  description = "The image of the machine: a Debian version with packages for Docker and Compose."
   type        = string
   default     = "debian-cloud/debian-13"
 }
 
 variable "data_disk_gb" {
-  description = "The size of the data disk."
+  description = "Size of the data disk in GB."
   type        = number
 }
 
 variable "deletion_protection" {
-  description = "Whether the machine refuses to be destroyed."
+  description = "Whether the machine is protected from deletion."
   type        = bool
 }
 
 variable "subnetwork" {
-  description = "The subnet it is in."
+  description = "The subnet of the machine."
   type        = string
 }
 
 variable "service_account" {
-  description = "Whom it acts as."
+  description = "The email address of the machine's service account."
   type        = string
 }
 
 variable "operators" {
-  description = "Who may log in."
+  description = "Members who may log in."
   type        = set(string)
 }
 
@@ -60,12 +60,12 @@ variable "image" {
 }
 
 variable "docker_hub" {
-  description = "Where Docker Hub's images are had."
+  description = "Address of the Docker Hub cache."
   type        = string
 }
 
 variable "deployment" {
-  description = "The archive with the compose files, at gs://."
+  description = "URL of the deployment archive (gs://...)."
   type        = string
 }
 
@@ -75,6 +75,6 @@ variable "settings" {
 }
 
 variable "secrets" {
-  description = "The deployment's secrets, by environment variable: their names in Secret Manager."
+  description = "Names of the deployment's secrets in Secret Manager, by environment variable."
   type        = map(string)
 }

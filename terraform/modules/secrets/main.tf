@@ -1,4 +1,4 @@
-# Places for secrets, without the secrets: those are put in by hand, so that no state, plan or log ever holds one.
+# Empty secrets. Their values are added manually, so that no state, plan or log contains one.
 
 locals {
   variables = toset(["POSTGRES_PASSWORD"])
@@ -17,7 +17,7 @@ resource "google_secret_manager_secret" "secret" {
     }
   }
 
-  # What is destroyed by mistake can be had back for a week.
+  # A version destroyed by mistake can be restored for a week.
   version_destroy_ttl = "604800s"
 }
 

@@ -1,4 +1,4 @@
 output "by_variable" {
-  description = "The secrets by the environment variables that the deployment has them in."
+  description = "Names of the secrets, by environment variable of the deployment."
   value       = { for variable, secret in google_secret_manager_secret.secret : variable => secret.secret_id }
 }

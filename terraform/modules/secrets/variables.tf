@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What names begin with."
+  description = "Prefix of resource names."
   type        = string
 }
 
@@ -9,6 +9,6 @@ variable "location" {
 }
 
 variable "runner" {
-  description = "Who reads them."
+  description = "Member that reads the secrets."
   type        = string
 }

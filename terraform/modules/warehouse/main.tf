@@ -1,16 +1,16 @@
-# A dataset per layer. Tables are the pipeline's: it makes them, with their types and descriptions, from the contract.
+# One dataset per layer. The pipeline creates the tables, with types and descriptions from the contract.
 
 locals {
   layers = {
-    staged    = "Every audit event, and every line that is none."
+    staged    = "All readings, and all rejected lines with their reason."
     lake      = "Traffic per turnstile, ridership per station complex, and the reference tables."
-    warehouse = "The star schema: views of the lake, and the calendar."
-    marts     = "Answers."
+    warehouse = "The star schema: views of the lake, and the date dimension."
+    marts     = "Tables that each answer one question, computed from all weeks."
   }
 }
 
 resource "google_bigquery_dataset" "layer" {
-  # checkov:skip=CKV_GCP_81: the data is the MTA's and public; Google's own keys encrypt it
+  # checkov:skip=CKV_GCP_81: the data is public; Google-managed keys encrypt it
   for_each = local.layers
 
   dataset_id                 = "${var.prefix}${each.key}"

@@ -1,24 +1,24 @@
 variable "prefix" {
-  description = "What the datasets' names begin with."
+  description = "Prefix of dataset names."
   type        = string
 }
 
 variable "location" {
-  description = "The region, that of the lake's bucket."
+  description = "The region, the same as that of the lake's bucket."
   type        = string
 }
 
 variable "runner" {
-  description = "Who makes tables."
+  description = "Member that creates tables."
   type        = string
 }
 
 variable "analysts" {
-  description = "Who reads them."
+  description = "Members who read the tables."
   type        = set(string)
 }
 
 variable "deletion_protection" {
-  description = "Whether datasets with tables in them refuse to be destroyed."
+  description = "Whether datasets that contain tables are protected from deletion."
   type        = bool
 }

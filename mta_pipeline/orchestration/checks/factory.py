@@ -1,0 +1,122 @@
+"""How checks of weekly tables are made: one result per week, also in a run over many weeks.
+
+A blocking check stops the assets downstream of the table. What is checked is in the other modules of this package.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+import dagster as dg
+
+from mta_pipeline.orchestration.keys import asset_key
+from mta_pipeline.orchestration.prefetch import prefetch
+from mta_pipeline.orchestration.run_records import latest_materializations
+from mta_pipeline.schema import Table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found in one week."""
+
+    check: dg.AssetCheckSpec
+    week: str | None
+    """None for a table without weeks."""
+    passed: bool
+    description: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def severity(self) -> dg.AssetCheckSeverity:
+        """An error if the check blocks, otherwise a warning."""
+        return dg.AssetCheckSeverity.ERROR if self.check.blocking else dg.AssetCheckSeverity.WARN
+
+    def of_whole_table(self) -> dg.AssetCheckResult:
+        """The result for a table without weeks."""
+        return dg.AssetCheckResult(
+            passed=self.passed,
+            asset_key=self.check.asset_key,
+            check_name=self.check.name,
+            description=self.description,
+            metadata=self.metadata,
+            severity=self.severity,
+        )
+
+
+Judge = Callable[[str], Iterable[Finding]]
+"""What finds out about one week. Two weeks may be in progress at a time, in threads."""
+
+
+def check_spec(
+    weeks: dg.WeeklyPartitionsDefinition | None,
+    table: Table,
+    name: str,
+    description: str,
+    *,
+    against: Sequence[Table] = (),
+    blocking: bool = False,
+) -> dg.AssetCheckSpec:
+    """A check of a table, with a result per week if there are weeks.
+
+    Args:
+        weeks: the calendar, or None for a table without weeks.
+        table: the table that is checked.
+        name: the name of the check.
+        description: what holds if the check passes.
+        against: other tables that the check reads.
+        blocking: whether a failure stops the assets downstream.
+    """
+    return dg.AssetCheckSpec(
+        name,
+        asset=asset_key(table),
+        description=description,
+        additional_deps=[asset_key(other) for other in against],
+        blocking=blocking,
+        partitions_def=weeks,
+    )
+
+
+def weekly_check(
+    name: str, checks: Sequence[dg.AssetCheckSpec], **tables: Table
+) -> Callable[[Callable[..., Judge]], dg.AssetChecksDefinition]:
+    """Decorates a function that prepares a `Judge` for a run. Its parameters are the tables and resources it reads.
+
+    Args:
+        name: the name of the op.
+        checks: the checks that the judge answers together.
+        tables: the tables by parameter; the first is the one that is checked.
+    """
+    checked = next(iter(tables))
+
+    def decorate(prepare: Callable[..., Judge]) -> dg.AssetChecksDefinition:
+        def check(context: dg.AssetCheckExecutionContext, **inputs: Any) -> Iterator[Any]:
+            table, judge = inputs[checked], prepare(**inputs)
+            materialized = latest_materializations(context.instance, checks[0].asset_key, table.weeks)
+            for in_progress in prefetch(lambda week: list(judge(week)), table.weeks_there()):
+                for finding in in_progress.result():
+                    # AssetCheckResult would lose the week in a run over many of them.
+                    yield dg.AssetCheckEvaluation(
+                        asset_key=finding.check.asset_key,
+                        check_name=finding.check.name,
+                        passed=finding.passed,
+                        description=finding.description,
+                        metadata=finding.metadata,
+                        severity=finding.severity,
+                        blocking=finding.check.blocking,
+                        partition=finding.week,
+                        target_materialization_data=materialized.get(finding.week or ""),
+                    )
+            for spec in checks:
+                yield dg.Output(None, output_name=spec.get_python_identifier())
+
+        # Dagster reads inputs and resources from the parameters, and their types from the annotations.
+        parameters = inspect.signature(prepare).parameters.values()
+        context, *_ = inspect.signature(check).parameters.values()
+        check.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+        hints = {**get_type_hints(check), **get_type_hints(prepare)}
+        check.__annotations__ = {parameter.name: hints[parameter.name] for parameter in (context, *parameters)}
+        ins = {parameter: dg.AssetIn(asset_key(table)) for parameter, table in tables.items()}
+        return dg.multi_asset_check(name=name, specs=checks, ins=ins)(check)
+
+    return decorate

@@ -1,0 +1,88 @@
+"""What the project needs of Dagster beyond its public interface. No other module may import Dagster's private modules.
+
+Each name and behaviour is pinned in mta_pipeline_tests/upstream, so that an upgrade of Dagster fails there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import dagster as dg
+from dagster import DagsterEvent
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as CheckedMaterialization,
+)
+from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.events import EngineEventData, JobFailureData
+from dagster._core.execution.plan.execute_step import _get_output_asset_events
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickStatus
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
+    SCHEDULE_NAME_TAG,
+    SENSOR_NAME_TAG,
+    WILL_RETRY_TAG,
+)
+from dagster._serdes import ConfigurableClassData
+from dagster._utils import process_is_alive
+from dagster_shared.error import SerializableErrorInfo
+
+__all__ = [
+    "ASSET_PARTITION_RANGE_END_TAG",
+    "ASSET_PARTITION_RANGE_START_TAG",
+    "AUTO_RETRY_RUN_ID_TAG",
+    "BACKFILL_ID_TAG",
+    "PARTITION_NAME_TAG",
+    "SCHEDULE_NAME_TAG",
+    "SENSOR_NAME_TAG",
+    "SQLITE_BUSY_TIMEOUT_SECONDS",
+    "WILL_RETRY_TAG",
+    "AssetCheckExecutionRecordStatus",
+    "CheckRunHealthResult",
+    "CheckedMaterialization",
+    "ConfigurableClassData",
+    "DagsterSqliteStorage",
+    "EngineEventData",
+    "InstigatorState",
+    "InstigatorStatus",
+    "InstigatorType",
+    "JobFailureData",
+    "LaunchRunContext",
+    "PartitionKeyFilter",
+    "SerializableErrorInfo",
+    "SqliteEventLogStorage",
+    "TickStatus",
+    "WorkerStatus",
+    "add_week_metadata",
+    "materializations",
+    "process_is_alive",
+]
+
+
+def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[str, Any]) -> None:
+    """Show the metadata on the materialization of this week only; an output's own metadata goes to all weeks."""
+    context.step_context.add_asset_metadata(metadata=metadata, asset_key=context.asset_key, partition_key=week)
+
+
+def materializations(context: dg.OutputContext, weeks: Sequence[str]) -> Iterator[DagsterEvent]:
+    """The events that Dagster would record for these weeks if the step succeeded, data versions included."""
+    step = context.step_context
+    output = dg.Output(None, output_name=context.name, metadata=context.output_metadata)
+    for event in _get_output_asset_events(
+        context.asset_key,
+        weeks,
+        output,
+        step.op_def.output_def_named(context.name),
+        {},
+        step,
+        AssetExecutionType.MATERIALIZATION,
+    ):
+        yield DagsterEvent.asset_materialization(step, cast("dg.AssetMaterialization", event))
