@@ -1,7 +1,7 @@
-"""What tests of every kind share: the tiers, and the real data.
+"""What all tests share: the tiers and the real data.
 
-A test is fast unless it is marked `slow`, `docker` or `long`. What a test needs decides where it belongs: see
-SLOW_FIXTURES. A test in the wrong tier is refused when it is collected; a fast test that starts a process fails.
+A test is fast unless it is marked `slow`, `docker` or `long`. The fixtures that a test uses decide its tier: see
+SLOW_FIXTURES. A test in the wrong tier fails in its setup. A fast test that starts a process fails.
 """
 
 import gc
@@ -27,7 +27,7 @@ SLOW_TIERS = ("slow", "docker", "long")
 
 SLOW_FIXTURES = {
     "processes": "starts processes",
-    "many_runs": "carries out run after run",
+    "many_runs": "executes many runs",
     "chromium": "opens a browser",
     "gcs_server": "starts an emulator of Google Cloud Storage",
     "bigquery_server": "starts an emulator of BigQuery",
@@ -48,23 +48,23 @@ LONGEST_FILES = (
     "dagster/test_faults",
     "dagster/test_marts",
 )
-"""They begin first, since a file's tests stay in one process: the last one alone would keep the others waiting."""
+"""These files start first: a file's tests stay in one process, so a late long file would delay the end."""
 
-# How long an example takes says something of the machine, and nothing of the code.
+# The duration of an example depends on the machine, not on the code.
 hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("here"), derandomize=True, print_blob=True)
 hypothesis_settings.register_profile("long", hypothesis_settings.get_profile("here"), max_examples=2_000)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-# Dagster's records in tests need not outlive a power cut.
+# Tests do not need Dagster's records to survive a power cut.
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def _do_not_sync(connection: object, _: object) -> None:
     if type(connection).__module__.startswith("sqlite3"):
         connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]
 
 
-# Each of Dagster's instances reads its hundred migrations anew; a process needs to do that once.
+# Each Dagster instance reads about a hundred migrations again. Once per process is enough.
 _read_migrations = ScriptDirectory.from_config
 _scripts: dict[str, ScriptDirectory] = {}
 
@@ -81,7 +81,7 @@ ScriptDirectory.from_config = staticmethod(_migrations)  # type: ignore[method-a
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse tests that are in the wrong tier: they fail before they begin. (An error here would crash xdist.)"""
+    """Make tests in the wrong tier fail during setup. (An error raised here would crash xdist.)"""
     for item in items:
         if fault := misplaced(item):
             item.setup = partial(pytest.fail, fault, pytrace=False)  # type: ignore[method-assign]
@@ -94,11 +94,13 @@ def _turn(item: pytest.Item) -> int:
 
 
 def misplaced(item: pytest.Item) -> str | None:
-    """Why a test is in the wrong tier, or None if it is not."""
+    """Return why a test is in the wrong tier, or None if the tier is right."""
     tiers = [tier for tier in SLOW_TIERS if item.get_closest_marker(tier)]
-    # A parameter may ask for a fixture while the test runs: its mark names it.
-    asked = [name for tier in tiers for mark in item.iter_markers(tier) for name in mark.args]
-    reasons = [SLOW_FIXTURES[name] for name in (*getattr(item, "fixturenames", ()), *asked) if name in SLOW_FIXTURES]
+    # A test can request a fixture while it runs. Its mark then names the fixture.
+    requested = [name for tier in tiers for mark in item.iter_markers(tier) for name in mark.args]
+    reasons = [
+        SLOW_FIXTURES[name] for name in (*getattr(item, "fixturenames", ()), *requested) if name in SLOW_FIXTURES
+    ]
     if len(tiers) > 1:
         return f"In the wrong tier: it is marked {' and '.join(tiers)}. Choose one."
     if reasons and not tiers:
@@ -116,14 +118,14 @@ class _Guard:
     def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
         if self.running and event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"):
             raise RuntimeError(
-                f"{self.running} is a fast test and starts a process: take the fixture `processes`, and mark it slow."
+                f"{self.running} is a fast test and starts a process: use the fixture `processes` and mark it slow."
             )
 
 
-# The collector of garbage would look at all of Dagster, again and again.
+# With the default thresholds the garbage collector would traverse all of Dagster again and again.
 gc.set_threshold(100_000, 50, 100)
 
-# Asked once and kept: the first time, the standard library starts `uname` to find out.
+# The first call starts the process `uname`, and the standard library keeps the answer: call it before any test.
 platform.uname().processor  # noqa: B018
 
 _guard = _Guard()
@@ -132,7 +134,7 @@ sys.addaudithook(_guard)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let no fast test start a process."""
+    """Prevent fast tests from starting a process."""
     _guard.running = None if any(item.get_closest_marker(tier) for tier in SLOW_TIERS) else item.nodeid
     try:
         return (yield)
@@ -141,33 +143,33 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
-    """Let no fast test ask for a slow fixture while it runs."""
+    """Prevent fast tests from requesting a slow fixture while they run."""
     if _guard.running and fixturedef.argname in SLOW_FIXTURES:
         pytest.fail(f"{_guard.running} is a fast test and {SLOW_FIXTURES[fixturedef.argname]}.", pytrace=False)
 
 
 @pytest.fixture(scope="session")
 def processes() -> None:
-    """Says that a test starts processes."""
+    """Declares that a test starts processes."""
 
 
 @pytest.fixture(scope="session")
 def many_runs() -> None:
-    """Says that a test carries out so many runs that they take seconds."""
+    """Declares that a test executes so many runs that it takes seconds."""
 
 
-def absent(word: str) -> NoReturn:
-    """End a test that needs what is not there: in CI it fails, elsewhere it is skipped."""
+def skip_or_fail_in_ci(reason: str) -> NoReturn:
+    """End a test whose requirements are not installed: it fails in CI and is skipped elsewhere."""
     if os.environ.get("CI"):
-        pytest.fail(word)
-    pytest.skip(word)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """A browser's executable."""
+    """The path of a browser's executable."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    return found or absent("There is no chromium on the PATH; Debian has it as a package.")
+    return found or skip_or_fail_in_ci("No chromium on the PATH. Install the Debian package chromium.")
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +177,7 @@ def shared_data() -> Path:
     """The directory of real data: $MTA_SHARED_DATA, or shared/data beside the repository."""
     directory = Path(os.environ.get("MTA_SHARED_DATA") or REPOSITORY.parent / "shared" / "data")
     if not directory.is_dir():
-        absent(f"No real data at {directory}; MTA_SHARED_DATA says where it is.")
+        skip_or_fail_in_ci(f"No real data in {directory}. Set MTA_SHARED_DATA to its directory.")
     return directory
 
 

@@ -1,4 +1,4 @@
-"""Three real days of the hourly feed, and a page as the portal answers it: nothing is lost on the way to the lake."""
+"""Three real days of the hourly feed and a real page of the portal: nothing is lost on the way to the lake."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +27,14 @@ def real(real_hours: Path) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def landed(real, tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]]:
-    """A lake with the week those days are in, taken from a portal that has them."""
+    """A lake with the week of those days, loaded from a portal that has them."""
     with serve(Portal({"wujg-7c2s": real})) as portal:
         project = Project(tmp_path_factory.mktemp("real"), resources={"soda": SodaPortal(portal.url)})
         yield project, project.run(WEEK, job=HOURLY_JOB)
 
 
 @pytest.mark.slow
-def test_all_233_979_rows_become_staged_ones_with_totals_kept_to_the_last_rider(landed, real):
+def test_all_233_979_rows_are_staged_and_their_totals_are_exact(landed, real):
     project, result = landed
     assert result.success
     staged = project.table("staged", "hourly_ridership", WEEK)
@@ -54,7 +54,7 @@ def test_the_lake_has_every_subway_rider_of_the_424_complexes_by_hour(landed, re
 
 
 @pytest.mark.slow
-def test_checks_tell_that_only_three_of_seven_days_are_published_and_that_all_else_holds(landed):
+def test_checks_report_the_missing_days_and_pass_otherwise(landed):
     project, result = landed
     assert project.checks(result) == {
         ("every_row_accounted_for", WEEK): True,
@@ -65,11 +65,11 @@ def test_checks_tell_that_only_three_of_seven_days_are_published_and_that_all_el
 
 
 @pytest.mark.slow
-def test_the_real_rows_hold_5_522_that_agree_in_every_column_with_another_and_all_count(real):
+def test_the_real_rows_contain_5_522_that_equal_another_row_in_every_column(real):
     assert real.is_duplicated().sum() == 5_522
 
 
-def test_a_page_as_the_portal_answers_it_is_read(shared_data):
+def test_a_real_page_of_the_portal_is_read(shared_data):
     page = (shared_data / "hourly" / "soda2_page_1000.json").read_bytes()
     made = stage(rows_of(page, HOURLY_RIDERSHIP.fields, "page"), HOURLY_RIDERSHIP, "2024-08-31")
     assert (made.rows.height, made.rejects.height) == (1_000, 0)

@@ -1,4 +1,4 @@
-"""The five real weeks give the figures of the data contract, section 5, to the last rider."""
+"""The five real weeks reproduce the reference figures of the data contract exactly."""
 
 import datetime as dt
 import gzip
@@ -26,12 +26,12 @@ from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.turnstile.readings import stage
 from mta_pipeline.turnstile.ridership import is_subway
-from mta_pipeline_tests.support.browser import DESK, PHONE, opened
+from mta_pipeline_tests.support.browser import DESKTOP, PHONE, open_page
 from mta_pipeline_tests.support.published_files import moment
 from mta_pipeline_tests.support.small_lake import sources_of
 
-# Readings, turnstiles, entries, exits, both for status ok only, and for each of the two how many intervals are first,
-# reset, implausible and long_gap.
+# Readings, turnstiles, entries, exits, entries and exits with status ok only, and then for each of the two registers
+# the numbers of intervals with status first, reset, implausible and long_gap.
 CONTRACT = {
     "2023-12-30": (250_814, 5_026, 10_295_123, 19_491_569, 10_293_781, 19_482_851, 5_026, 25, 8, 19, 5_026, 21, 8, 19),
     "2024-01-06": (253_002, 5_026, 10_913_020, 20_428_297, 10_911_121, 20_426_035, 7, 25, 2, 17, 7, 21, 2, 17),
@@ -59,7 +59,7 @@ def summary(lake: Path) -> LakeSummary:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("week", CONTRACT)
-def test_a_real_week_has_the_contract_s_figures(summary, week):
+def test_a_real_week_has_the_figures_of_the_contract(summary, week):
     assert summary.weeks.filter(week=week).drop("week").row(0) == CONTRACT[week]
 
 
@@ -71,10 +71,10 @@ def test_every_rejected_line_of_the_real_weeks_is_a_superseded_twin(summary):
 
 @pytest.mark.slow
 def test_no_real_week_is_unusual(lake):
-    judge = AnomalyDetector(figures_in(str(lake)))
-    judged = [judge.judge(week) for week in CONTRACT]
-    assert [found.is_founded for found in judged] == [False, False, False, True, True]
-    for week, found in zip(CONTRACT, judged, strict=True):
+    detector = AnomalyDetector(figures_in(str(lake)))
+    assessed = [detector.judge(week) for week in CONTRACT]
+    assert [found.is_founded for found in assessed] == [False, False, False, True, True]
+    for week, found in zip(CONTRACT, assessed, strict=True):
         traffic = pl.scan_parquet(lake / "lake" / "turnstile_traffic" / f"week={week}" / "part-0.parquet")
         assert not any(departure.is_unusual for departure in found.departures)
         assert [f.height for f in (found.silent, found.doubled, late_complexes(week, traffic))] == [0, 0, 0]
@@ -94,11 +94,11 @@ def test_days_and_hours_hold_the_riders_of_ok_intervals(lake):
 
 @pytest.mark.slow
 def test_the_system_s_days_hold_the_riders_of_ok_intervals(lake):
-    with open_lake(str(lake)) as opened:
+    with open_lake(str(lake)) as reader:
         system, stations = (
-            pl.DataFrame(pl.from_arrow(opened.to_pyarrow(f"{of}_daily"))) for of in ("system", "station")
+            pl.DataFrame(pl.from_arrow(reader.to_pyarrow(f"{of}_daily"))) for of in ("system", "station")
         )
-        quality = pl.DataFrame(pl.from_arrow(opened.to_pyarrow("data_quality_weekly")))
+        quality = pl.DataFrame(pl.from_arrow(reader.to_pyarrow("data_quality_weekly")))
     totals = [sum(figures[at] for figures in CONTRACT.values()) for at in (4, 5)]
     assert list(system.select(pl.col("entries", "exits").sum()).row(0)) == totals
     without_complex = quality.select(pl.col("entries_without_complex", "exits_without_complex").sum()).row(0)
@@ -107,19 +107,19 @@ def test_the_system_s_days_hold_the_riders_of_ok_intervals(lake):
 
 
 @pytest.mark.slow
-def test_people_leave_at_work_in_the_morning_and_at_home_in_the_evening(lake):
-    with open_lake(str(lake)) as opened:
+def test_most_exits_are_near_offices_in_the_morning_and_near_homes_in_the_evening(lake):
+    with open_lake(str(lake)) as reader:
         peaks, places = (
-            pl.DataFrame(pl.from_arrow(opened.to_pyarrow(name))) for name in ("station_peak_hours", "busiest_places")
+            pl.DataFrame(pl.from_arrow(reader.to_pyarrow(name))) for name in ("station_peak_hours", "busiest_places")
         )
     weekdays = peaks.filter(pl.col("day_kind") == "weekday")
-    # The block most leave in, and the one most enter in: offices around the first, homes around the other two.
+    # The blocks with the most exits and the most entries. The first complex is near offices, the others are near homes.
     expected = {"Grand Central-42 St": (8, 16), "Flushing-Main St": (16, 8), "Astoria-Ditmars Blvd": (16, 8)}
     for name, blocks in expected.items():
-        of_place = weekdays.filter(pl.col("name") == name)
-        assert of_place.height == 6
-        assert of_place.select(pl.col("exits_share", "entries_share").sum()).row(0) == pytest.approx((1, 1))
-        most = [of_place.filter(pl.col(f"{r}_rank") == 1)["block_start"].item() for r in ("exits", "entries")]
+        complex_rows = weekdays.filter(pl.col("name") == name)
+        assert complex_rows.height == 6
+        assert complex_rows.select(pl.col("exits_share", "entries_share").sum()).row(0) == pytest.approx((1, 1))
+        most = [complex_rows.filter(pl.col(f"{r}_rank") == 1)["block_start"].item() for r in ("exits", "entries")]
         assert tuple(most) == blocks
     wednesday_at_nine = places.filter(weekday=3, hour=9, exits_rank=1).select("name", "latitude", "longitude").row(0)
     assert wednesday_at_nine == (
@@ -139,17 +139,17 @@ def page_file(lake: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_the_report_of_the_real_weeks_opens_without_a_fault(page_file, chromium, size):
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_report_of_the_real_weeks_opens_without_problems(page_file, chromium, size):
     assert page_file.stat().st_size < 5_000_000
-    with opened(chromium, page_file, size) as (page, faults):
+    with open_page(chromium, page_file, size) as (page, problems):
         assert page.locator(".places_marks path").locator("visible=true").count() == 424
         assert page.locator(".figures dd").first.inner_text() == "3,292,071"
-    assert faults == []
+    assert problems == []
 
 
 def official_share(published: pl.DataFrame) -> pl.DataFrame:
-    """The MTA's percentages of January 2024 as the table omny_share."""
+    """The MTA's percentages of January 2024, as a table like omny_share."""
     riders = pl.col("ridership")
     return published.select(
         "complex_id",
@@ -162,7 +162,7 @@ def official_share(published: pl.DataFrame) -> pl.DataFrame:
 
 
 def january_against_published(lake: Path, official: Path, booths: pl.DataFrame) -> pl.DataFrame:
-    """Per complex: ridership estimated from entries and OMNY share, and what the MTA published for January 2024."""
+    """Per complex: ridership estimated from entries and OMNY share, and the ridership published for January 2024."""
     traffic = pl.concat(
         pl.read_parquet(lake / "lake" / "turnstile_traffic" / f"week={week}" / "part-0.parquet") for week in CONTRACT
     )
@@ -181,13 +181,13 @@ def january_against_published(lake: Path, official: Path, booths: pl.DataFrame) 
     return published.join(estimated, on="complex_id").select(
         "complex_id",
         estimate="ridership_estimate",
-        # 26 of the month's 31 days are in the weeks at hand.
+        # The weeks contain 26 of the month's 31 days.
         published=pl.col("ridership") * 26 / 31,
     )
 
 
 @pytest.mark.slow
-def test_january_2024_agrees_with_what_the_mta_publishes(lake, shared_data):
+def test_the_estimate_of_january_2024_agrees_with_published_ridership(lake, shared_data):
     official = shared_data / "official" / "monthly_ridership_2024_01.csv"
     both = january_against_published(lake, official, control_areas())
     ratio = both["estimate"].sum() / both["published"].sum()
@@ -198,7 +198,7 @@ def test_january_2024_agrees_with_what_the_mta_publishes(lake, shared_data):
 
 
 @pytest.mark.slow
-def test_the_five_complexes_that_are_off_by_more_than_a_tenth_are_these(lake, shared_data):
+def test_these_five_complexes_are_off_by_more_than_ten_percent(lake, shared_data):
     both = january_against_published(lake, shared_data / "official" / "monthly_ridership_2024_01.csv", control_areas())
     ratio = (pl.col("estimate") / pl.col("published")).round(2)
     off = both.with_columns(ratio=ratio).filter((pl.col("estimate") / pl.col("published") - 1).abs() > 0.1)
@@ -217,9 +217,9 @@ def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_
     published = pl.read_csv(
         shared_data / "official" / "monthly_ridership_2024_01.csv", schema_overrides={"complex_id": pl.Int32}
     )
-    with open_lake(str(lake)) as opened:
+    with open_lake(str(lake)) as reader:
         share = ibis.memtable(official_share(published).to_arrow())
-        tables = {**opened.tables, "omny_share": share}
+        tables = {**reader.tables, "omny_share": share}
         days = pl.DataFrame(pl.from_arrow(expression("ridership_estimate", tables).to_pyarrow()))
     january = days.filter(pl.col("service_date").is_between(dt.date(2024, 1, 1), dt.date(2024, 1, 31)))
     both = january.group_by("complex_id").agg(pl.col("ridership_estimate").sum()).join(published, on="complex_id")
@@ -233,14 +233,14 @@ def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_
 
 
 @pytest.mark.slow
-def test_nineteen_complexes_of_twenty_agree_as_closely_as_the_error_band_says(lake, shared_data):
+def test_nineteen_of_twenty_complexes_agree_within_the_error_band(lake, shared_data):
     both = january_against_published(lake, shared_data / "official" / "monthly_ridership_2024_01.csv", control_areas())
     off = both.select((pl.col("estimate") / pl.col("published") - 1).abs()).to_series()
     assert off.quantile(0.95) == pytest.approx(AGREEMENT, abs=0.001)
 
 
 @pytest.mark.slow
-def test_the_contract_s_1_004_is_that_of_the_booths_without_the_new_one(lake, shared_data):
+def test_without_control_area_r533a_the_ratio_is_1_004(lake, shared_data):
     official = shared_data / "official" / "monthly_ridership_2024_01.csv"
     both = january_against_published(lake, official, control_areas().filter(pl.col("control_area") != "R533A"))
     ratio = both["estimate"].sum() / both["published"].sum()
@@ -248,7 +248,7 @@ def test_the_contract_s_1_004_is_that_of_the_booths_without_the_new_one(lake, sh
     assert both.filter((pl.col("estimate") / pl.col("published") - 1).abs() <= 0.1).height == 419
 
 
-def test_the_legacy_head_yields_7343_readings_of_which_286_are_twins_of_another(shared_data):
+def test_the_legacy_head_gives_7343_readings_of_which_286_are_twins(shared_data):
     published = (shared_data / "legacy" / "turnstile_110528.head.txt").read_bytes()
     week = stage(published, "2011-05-21", control_areas())
     assert week.layout == "legacy"
@@ -260,7 +260,7 @@ def test_the_legacy_head_yields_7343_readings_of_which_286_are_twins_of_another(
     assert week.readings["division"].null_count() == 0
 
 
-def test_the_legacy_head_s_twins_bear_the_same_registers_as_the_readings_that_stay(shared_data):
+def test_twins_in_the_legacy_head_have_the_same_registers_as_the_readings_that_are_kept(shared_data):
     week = stage((shared_data / "legacy" / "turnstile_110528.head.txt").read_bytes(), "2011-05-21", control_areas())
     names = ["control_area", "unit", "scp", "date", "time", "audit", "entries_register", "exits_register"]
     fields = pl.col("raw_text").str.split(",")
@@ -280,7 +280,7 @@ def test_the_legacy_head_s_twins_bear_the_same_registers_as_the_readings_that_st
         ("190330", "2019-03-23", 6_497, "field_count"),
     ],
 )
-def test_the_genuine_heads_lose_nothing_but_their_cut_last_line(shared_data, name, week, readings, cut):
+def test_real_file_heads_lose_only_their_cut_last_line(shared_data, name, week, readings, cut):
     published = gzip.decompress((shared_data / "partial" / f"turnstile_{name}.head.txt.gz").read_bytes())
     staged = stage(published, week, control_areas())
     assert staged.readings.height == readings

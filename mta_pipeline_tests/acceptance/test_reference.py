@@ -1,4 +1,4 @@
-"""The shipped reference data against the MTA's lists, the third-party tables and the booths of the real files."""
+"""The shipped reference data compared with the MTA's lists, third-party tables and the booths of real files."""
 
 import gzip
 import subprocess
@@ -15,15 +15,15 @@ COMPILER = REPOSITORY / "tools" / "compile_reference.py"
 DECISIONS = REPOSITORY / "tools" / "reference_decisions.csv"
 BOOTH = ["control_area", "unit"]
 NO_COMPLEX = {"JFK01", "JFK02", "JFK03", "TRAM1", "TRAM2"}
-"""Booths of the five weeks without a complex, beside those of PATH."""
+"""Booths of the five weeks without a complex, in addition to those of PATH."""
 
 
 def booths_in(file: Path) -> pl.DataFrame:
-    """The booths of a turnstile file in either layout; a last line that was cut does not count."""
+    """The booths of a turnstile file in either layout, without a last line that was cut."""
     content = file.read_bytes()
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
-    whole = (line for line in text.splitlines(keepends=True) if line.endswith("\n") and not line.startswith("C/A,"))
-    return pl.DataFrame(sorted({tuple(line.split(",", 2)[:2]) for line in whole}), schema=BOOTH, orient="row")
+    complete = (line for line in text.splitlines(keepends=True) if line.endswith("\n") and not line.startswith("C/A,"))
+    return pl.DataFrame(sorted({tuple(line.split(",", 2)[:2]) for line in complete}), schema=BOOTH, orient="row")
 
 
 def decisions() -> pl.DataFrame:
@@ -31,7 +31,7 @@ def decisions() -> pl.DataFrame:
 
 
 @pytest.mark.slow
-def test_the_shipped_files_are_what_the_lists_give(processes, shared_data: Path):
+def test_the_shipped_files_equal_those_compiled_from_the_lists(processes, shared_data: Path):
     run = subprocess.run(
         [sys.executable, COMPILER, shared_data / "reference", "--check"], capture_output=True, text=True, check=False
     )
@@ -40,7 +40,7 @@ def test_the_shipped_files_are_what_the_lists_give(processes, shared_data: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("place", "word"),
+    ("place", "message"),
     [
         ("59 STREET,NQR456W", "control_areas.csv differs from the result"),
         ("5 AV/59 ST,NQRW", "A002 R051"),
@@ -48,26 +48,24 @@ def test_the_shipped_files_are_what_the_lists_give(processes, shared_data: Path)
     ],
     ids=["another spelling", "a dispute without a reason", "a booth that no rule places"],
 )
-def test_the_check_fails_when_a_list_says_otherwise(
-    processes, shared_data: Path, tmp_path: Path, place: str, word: str
-):
+def test_the_check_fails_if_a_list_disagrees(processes, shared_data: Path, tmp_path: Path, place: str, message: str):
     for source in (shared_data / "reference").glob("*.csv"):
         text = source.read_text(encoding="utf-8-sig")
         (tmp_path / source.name).write_text(text.replace("A002,R051,59 ST,NQR456W,BMT\n", f"A002,R051,{place},BMT\n"))
     run = subprocess.run([sys.executable, COMPILER, tmp_path, "--check"], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert word in run.stderr
+    assert message in run.stderr
 
 
 @pytest.mark.parametrize("table", ["crosscheck_remote_booth_complex.csv", "crosscheck_remote_complex_qri.csv"])
-def test_every_disagreement_about_a_complex_has_a_written_reason(shared_data: Path, table: str):
-    theirs = pl.read_csv(shared_data / "reference" / table, infer_schema=False)
-    theirs = theirs.rename({name: name.strip() for name in theirs.columns}).select(
+def test_every_disagreement_about_a_complex_has_a_documented_reason(shared_data: Path, table: str):
+    third_party = pl.read_csv(shared_data / "reference" / table, infer_schema=False)
+    third_party = third_party.rename({name: name.strip() for name in third_party.columns}).select(
         pl.col("booth").alias("control_area"), pl.col("remote").alias("unit"), pl.col("complex_id").cast(pl.Int32)
     )
     disagreements = (
         control_areas()
-        .join(theirs.drop_nulls(), on=BOOTH, suffix="_theirs")
+        .join(third_party.drop_nulls(), on=BOOTH, suffix="_theirs")
         .filter(pl.col.complex_id.ne_missing(pl.col.complex_id_theirs))
         .filter(pl.col.complex_id_theirs.is_in(station_complexes()["complex_id"].implode()))
     )
@@ -75,10 +73,10 @@ def test_every_disagreement_about_a_complex_has_a_written_reason(shared_data: Pa
     assert disagreements.join(reasons, on=BOOTH, how="anti").is_empty()
 
 
-def test_every_decision_holds_in_the_shipped_table():
+def test_every_decision_is_applied_in_the_shipped_table():
     shipped = control_areas().cast(pl.String).unpivot(index=BOOTH, variable_name="field", value_name="shipped")
-    held = decisions().join(shipped, on=[*BOOTH, "field"], how="left")
-    assert held.filter(pl.col.value.ne_missing(pl.col.shipped)).is_empty()
+    applied = decisions().join(shipped, on=[*BOOTH, "field"], how="left")
+    assert applied.filter(pl.col.value.ne_missing(pl.col.shipped)).is_empty()
 
 
 @pytest.mark.slow

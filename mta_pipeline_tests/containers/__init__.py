@@ -1,1 +1,1 @@
-"""Tests on a real Docker engine: the image, a deployment as compose.yaml has it, and what can break in it."""
+"""Tests on a real Docker engine: the image, a deployment from compose.yaml, and the faults that it must survive."""

@@ -1,4 +1,4 @@
-"""An engine, the image and one deployment for all tests that need them."""
+"""A Docker engine, the image and one deployment for all tests that need them."""
 
 import os
 import shutil
@@ -11,28 +11,28 @@ from docker.errors import DockerException, ImageNotFound
 
 from mta_pipeline.orchestration.keys import REFERENCE_JOB
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.containers.deployment import HERE, IMAGE, POSTGRES, Deployment, absent, build
+from mta_pipeline_tests.containers.deployment import HERE, IMAGE, POSTGRES, Deployment, build, skip_or_fail_in_ci
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
-    """The machine's Docker engine. CI must have it."""
-    word = "" if shutil.which("docker") else "there is no docker on the path"
+    """The machine's Docker engine. In CI it is required."""
+    reason = "" if shutil.which("docker") else "no docker on the PATH"
     client = None
     try:
         client = docker.from_env()
         client.ping()
     except DockerException as error:
-        word = str(error)
-    if client is None or word:
-        absent(f"No Docker engine: {word}")
+        reason = str(error)
+    if client is None or reason:
+        skip_or_fail_in_ci(f"No Docker engine: {reason}")
     yield client
     client.close()
 
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> str:
-    """The image as the Dockerfile makes it."""
+    """The image built from the Dockerfile."""
     build("--tag", IMAGE, "--build-arg", "REVISION=under-test", REPOSITORY)
     return IMAGE
 
@@ -41,10 +41,10 @@ def image(engine: docker.DockerClient) -> str:
 def deployment(
     engine: docker.DockerClient, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """A deployment that runs, with the reference tables in its lake."""
-    _have_postgres(engine)
+    """A running deployment with the reference tables in its lake."""
+    _ensure_postgres_image(engine)
     deployed = Deployment(tmp_path_factory.mktemp("deployment"), engine)
-    deployed.down()  # what a run of the tests that was killed has left
+    deployed.down()  # what a killed run of the tests left
     try:
         deployed.up()
         assert deployed.wait_for_run(deployed.launch(REFERENCE_JOB)).status == "SUCCESS"
@@ -54,8 +54,8 @@ def deployment(
         deployed.down()
 
 
-def _have_postgres(engine: docker.DockerClient) -> None:
-    """The image that compose.yaml names, or where none can be pulled a stand-in under its name."""
+def _ensure_postgres_image(engine: docker.DockerClient) -> None:
+    """Use the image that compose.yaml names, or build a substitute under its name if it cannot be pulled."""
     try:
         engine.images.get(POSTGRES)
     except ImageNotFound:
@@ -69,7 +69,7 @@ def _keep_logs(deployed: Deployment) -> None:
 
 
 def _mirror() -> str:
-    """Where this machine's own packages come from, if it is a Debian; nothing if it does not say."""
+    """The mirror of this machine's Debian packages, or an empty string if it is not configured."""
     sources = (path.read_text() for path in Path("/etc/apt/sources.list.d").glob("*.sources"))
-    places = [line.split()[1] for text in sources for line in text.splitlines() if line.startswith("URIs:")]
-    return places[0] if places else ""
+    addresses = [line.split()[1] for text in sources for line in text.splitlines() if line.startswith("URIs:")]
+    return addresses[0] if addresses else ""

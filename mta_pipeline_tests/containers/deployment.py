@@ -1,4 +1,4 @@
-"""A deployment as compose.yaml has it, on a real engine, apart from any other deployment of the machine."""
+"""A deployment from compose.yaml on a real engine, separate from other deployments on the machine."""
 
 import base64
 import functools
@@ -28,7 +28,7 @@ from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, REDO, WEEKLY_KEYS
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.fault_injection import sandbox
 from mta_pipeline_tests.fault_injection.lake_comparison import contents
-from mta_pipeline_tests.support.collector import Trace, received
+from mta_pipeline_tests.support.collector import Trace, parse_spans
 from mta_pipeline_tests.support.webserver import RefusedError, Run, Webserver
 
 IMAGE = "mta-pipeline:test"
@@ -37,28 +37,28 @@ HERE = Path(__file__).parent
 WEEKS = ("2014-09-27", "2014-10-04", "2014-10-11", "2014-10-18")
 """The weeks of the sample feed that compose.yaml serves."""
 
-wait_until = functools.partial(sandbox.wait_until, patience=900)
-"""Containers of all parts and of runs share what may be a small machine."""
+wait_until = functools.partial(sandbox.wait_until, timeout=900)
+"""The parts of the deployment and the runs may share a small machine, so the timeout is long."""
 
 _RUN_LABEL = "dagster/run_id"
 _OVER = ("SUCCESS", "FAILURE", "CANCELED")
 
 
-def absent(word: str) -> NoReturn:
-    """End a test that needs what is not there: in CI it fails, elsewhere it is skipped."""
+def skip_or_fail_in_ci(reason: str) -> NoReturn:
+    """End a test whose requirements are not installed: it fails in CI and is skipped elsewhere."""
     if os.environ.get("CI"):
-        pytest.fail(word)
-    pytest.skip(word)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def compose_command() -> list[str]:
-    """Compose as it is on this machine: Docker's plugin, or the program of its own that older ones have."""
+    """The Compose command of this machine: Docker's plugin, or the older separate program."""
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
     return ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
 
 
 def build(*arguments: str | Path) -> None:
-    """`docker build`, which may use the network of the machine."""
+    """Run `docker build` with access to the machine's network."""
     buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False)
     environment = {**os.environ, **({} if buildx.returncode == 0 else {"DOCKER_BUILDKIT": "0"})}
     command = ["docker", "build", "--quiet", "--network", "host", *map(str, arguments)]
@@ -75,7 +75,7 @@ def free_port() -> int:
 
 @dataclass
 class Deployment:
-    """PostgreSQL, code server, webserver, daemon, caretaker and the sample feed, each in its container."""
+    """PostgreSQL, code server, webserver, daemon, caretaker and the sample feed, each in its own container."""
 
     folder: Path
     engine: docker.DockerClient
@@ -84,8 +84,8 @@ class Deployment:
 
     def __post_init__(self) -> None:
         product = (REPOSITORY / "deploy" / "docker" / "dagster.yaml").read_text()
-        ours = product.replace("mta-lake:", "mta-test-lake:").replace("mta-logs:", "mta-test-logs:")
-        self.usual_settings = ours.replace("poll_interval_seconds: 30", "poll_interval_seconds: 2")
+        settings = product.replace("mta-lake:", "mta-test-lake:").replace("mta-logs:", "mta-test-logs:")
+        self.usual_settings = settings.replace("poll_interval_seconds: 30", "poll_interval_seconds: 2")
         self._settings = self.folder / "dagster.yaml"
         self._settings.write_text(self.usual_settings)
         self._no_variables = self.folder / "empty.env"
@@ -114,7 +114,7 @@ class Deployment:
         }
 
     def compose(self, *arguments: str) -> str:
-        """Run Compose over the product's file and ours."""
+        """Run Compose with the product's file and the overrides for tests."""
         files = [
             "--env-file",
             str(self._no_variables),
@@ -135,12 +135,12 @@ class Deployment:
         return done.stdout
 
     def up(self) -> None:
-        """Start all parts, and wait until each is healthy."""
+        """Start all parts and wait until the webserver responds."""
         self.compose("up", "--detach")
-        wait_until(self.web.answers, "the webserver", every=0.3)
+        wait_until(self.web.is_up, "the webserver", every=0.3)
 
     def down(self) -> None:
-        """Remove all of it, run containers and volumes as well."""
+        """Remove everything, including run containers and volumes."""
         self.compose("rm", "--stop", "--force", "daemon")
         for container in self.run_containers():
             container.remove(force=True)
@@ -163,57 +163,57 @@ class Deployment:
         return bool(self.part(name).attrs["State"]["Health"]["Status"] == "healthy")
 
     def restart_database(self) -> None:
-        """Restart PostgreSQL, and wait until the webserver is done with old connections, each an error on the page."""
+        """Restart PostgreSQL and wait until the webserver has dropped its old connections. Each gives an error."""
         self.part("postgres").restart(timeout=5)
         wait_until(lambda: self.healthy("postgres"), "the database")
-        wait_until(lambda: all(self._has_runs() for _ in range(20)), "the webserver to find the database again")
+        wait_until(lambda: all(self._database_responds() for _ in range(20)), "the webserver to reconnect")
 
-    def _has_runs(self) -> bool:
+    def _database_responds(self) -> bool:
         try:
             return bool(self.web.log(self.web.runs()[0].id))
         except RefusedError:
             return False
 
     def run_containers(self) -> list[Container]:
-        """The containers of runs that are there, whether they run or not."""
-        ours = {"label": _RUN_LABEL, "network": "mta-test"}
-        return list(self.engine.containers.list(all=True, filters=ours, ignore_removed=True))
+        """The containers of runs, running or not."""
+        filters = {"label": _RUN_LABEL, "network": "mta-test"}
+        return list(self.engine.containers.list(all=True, filters=filters, ignore_removed=True))
 
     @contextmanager
-    def watched(self) -> Iterator[list[str]]:
-        """The runs that a container is created for while the block lasts, once for each container."""
+    def record_containers(self) -> Iterator[list[str]]:
+        """Record the run ids for which containers are created until the block ends, one entry per container."""
         events = self.engine.events(filters={"event": "create", "label": _RUN_LABEL}, decode=True)
         created: list[str] = []
 
-        def watch() -> None:
+        def record() -> None:
             created.extend(event["Actor"]["Attributes"][_RUN_LABEL] for event in events)
 
-        watching = threading.Thread(target=watch, daemon=True)
-        watching.start()
+        recorder = threading.Thread(target=record, daemon=True)
+        recorder.start()
         try:
             yield created
         finally:
             events.close()
 
     def container_of(self, run_id: str) -> Container:
-        """The container of a run, once it is there and runs."""
+        """The container of a run; waits until it is running."""
         found: list[Container] = []
 
-        def look() -> bool:
+        def is_running() -> bool:
             filters = {"label": f"{_RUN_LABEL}={run_id}", "status": "running"}
             found.extend(self.engine.containers.list(filters=filters, ignore_removed=True))
             return bool(found)
 
-        wait_until(look, f"the container of run {run_id}", every=0.1)
+        wait_until(is_running, f"the container of run {run_id}", every=0.1)
         return found[0]
 
     def traces(self) -> Trace:
-        """The spans that have come so far."""
+        """The spans that the collector has received so far."""
         bodies = json.loads(requests.get(self._collector, timeout=30).text)
-        return Trace([span for body in bodies for span in received(base64.b64decode(body))])
+        return Trace([span for body in bodies for span in parse_spans(base64.b64decode(body))])
 
     def launch(self, job: str, week: str | None = None, **tags: str) -> str:
-        """Launch a run of a job through the webserver; it has work to do, be the week complete or not."""
+        """Launch a run of a job through the webserver and return its id. It rebuilds its week even if complete."""
         return self.web.launch(job, **({"dagster/partition": week, COMPLETE_WEEKS: REDO} if week else {}), **tags)
 
     def launch_range(self, job: str) -> str:
@@ -230,34 +230,34 @@ class Deployment:
         return found
 
     def started_run_of(self, backfill: str) -> Run:
-        """The run of a backfill that is at work, once there is one."""
+        """The run of a backfill that is in progress; waits for it."""
         found: list[Run] = []
 
-        def look() -> bool:
+        def is_started() -> bool:
             found.extend(self.web.runs(tags=[{"key": "dagster/backfill", "value": backfill}], statuses=["STARTED"]))
             return bool(found)
 
-        wait_until(look, "a run of the backfill to start", every=0.1)
+        wait_until(is_started, "a run of the backfill to start", every=0.1)
         return found[0]
 
     def wait_for_run(self, run_id: str) -> Run:
-        """A run, once it is over."""
+        """Wait until a run has ended and return it."""
         wait_until(lambda: self.run(run_id).status in _OVER, f"run {run_id}", every=0.3)
         return self.run(run_id)
 
     def wait_for_retry(self, run_id: str) -> Run:
-        """The run that tries a failed one again, once it is over."""
+        """Wait until the retry of a failed run has ended and return it."""
         found: list[Run] = []
 
-        def look() -> bool:
+        def is_over() -> bool:
             found[:] = self.web.runs(tags=[{"key": "dagster/parent_run_id", "value": run_id}])
             return bool(found) and found[0].status in _OVER
 
-        wait_until(look, f"run {run_id} to be tried again", every=0.3)
+        wait_until(is_over, f"run {run_id} to be retried", every=0.3)
         return found[0]
 
     def wait_for_backfill(self, backfill: str) -> str:
-        """The status of a backfill that has come to its end."""
+        """Wait until a backfill has ended and return its status."""
         wait_until(
             lambda: self.web.backfill_status(backfill).startswith(("COMPLETED", "FAILED", "CANCELED")),
             "the backfill",
@@ -271,7 +271,7 @@ class Deployment:
 
     @contextmanager
     def settings(self, change: Callable[[str], str]) -> Iterator[None]:
-        """Other settings for the daemon, for as long as the block lasts."""
+        """Change the daemon's settings until the block ends."""
         changed = change(self.usual_settings)
         assert changed != self.usual_settings
         self._settings.write_text(changed)
@@ -283,7 +283,7 @@ class Deployment:
             self.part("daemon").restart(timeout=2)
 
     def lake(self) -> dict[str, object]:
-        """Every file of the lake but marts: its sha256 by its path, or of a manifest all but where and when fetched."""
+        """The sha256 of every file of the lake but the marts, by path; manifests without source and fetch time."""
         chunks, _ = self.part("code-server").get_archive("/lake")
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
@@ -302,9 +302,9 @@ class Deployment:
 
 
 def _contents(lake: Path) -> dict[str, object]:
-    """A file's sha256, so that what differs can be read; what the job `marts` makes is left out."""
+    """Replace contents by their sha256, so that a difference is readable. Leaves out what the job `marts` makes."""
     return {
-        # The feed has one address inside of the deployment and another one outside.
+        # The feed's address differs inside and outside of the deployment.
         path: {key: value for key, value in content.items() if key != "source"}
         if isinstance(content, dict)
         else hashlib.sha256(content).hexdigest()

@@ -1,7 +1,7 @@
-# What stands in for the official PostgreSQL image where none can be pulled: Debian's packages, and of the official entry
-# point no more than the three variables that compose.yaml sets.
+# Substitute for the official PostgreSQL image where it cannot be pulled. It uses Debian's packages and supports only the
+# three variables of the official entry point that compose.yaml sets.
 FROM python:3.11-slim
-# Where packages come from, for a base that does not know.
+# The package mirror, for a base image without one.
 ARG MIRROR
 RUN . /etc/os-release \
     && if [ -n "$MIRROR" ]; then echo "deb $MIRROR $VERSION_CODENAME main" >/etc/apt/sources.list; fi \

@@ -1,4 +1,4 @@
-"""A collector of traces for a deployment under test: keeps what is sent to it, and gives all of it to whoever asks."""
+"""A trace collector for a deployment under test: keeps the requests that it receives and returns all of them on GET."""
 
 import base64
 import json
@@ -11,12 +11,12 @@ class Spool(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.bodies.append(base64.b64encode(self.rfile.read(int(self.headers["Content-Length"]))).decode())
-        self._answer(b"")
+        self._respond(b"")
 
     def do_GET(self) -> None:
-        self._answer(json.dumps(self.bodies).encode())
+        self._respond(json.dumps(self.bodies).encode())
 
-    def _answer(self, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

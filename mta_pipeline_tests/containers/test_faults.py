@@ -1,4 +1,4 @@
-"""What can break in a deployment, and how it ends: by name, or well."""
+"""Faults in a deployment: a run fails with a clear message, or it recovers."""
 
 import contextlib
 
@@ -11,12 +11,12 @@ pytestmark = pytest.mark.docker
 
 WEEK = WEEKS[1]
 ONCE = {"dagster/max_retries": "0"}
-"""Tags of a run that is not tried again: of a fault that stays, one failure is enough to look at."""
+"""Tags of a run that is not retried: if the fault is permanent, one failure is enough."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ends_well(deployment):
-    """Before the faults the lake is complete, and after all of them a run over all weeks succeeds."""
+def a_complete_lake(deployment):
+    """The lake is complete before the faults, and a run over all weeks succeeds after all of them."""
     if deployment.lake() != deployment.undisturbed():
         assert deployment.wait_for_run(deployment.launch_range(RIDERSHIP_JOB)).status == "SUCCESS"
     yield
@@ -25,14 +25,14 @@ def ends_well(deployment):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_lost(deployment):
-    """After each fault the lake is as if nothing had happened."""
+def an_undisturbed_lake(deployment):
+    """After each test the lake equals the undisturbed one."""
     yield
     assert deployment.lake() == deployment.undisturbed()
 
 
 def started(deployment):
-    """A run over a week that is at work, in its container."""
+    """Start a run over one week and return its id once it is in progress in its container."""
     launched = deployment.launch(RIDERSHIP_JOB, WEEK)
     deployment.container_of(launched)
     wait_until(lambda: deployment.run(launched).status == "STARTED", "the run to start", every=0.05)
@@ -41,37 +41,37 @@ def started(deployment):
 
 @pytest.fixture
 def run(deployment):
-    """A run that is at work."""
+    """The id of a run in progress."""
     return started(deployment)
 
 
 def failure(deployment, **tags):
-    """What the log says of a run that must fail."""
+    """Launch a run that must fail and return its log."""
     run = deployment.wait_for_run(deployment.launch(RIDERSHIP_JOB, WEEK, **ONCE, **tags))
     assert run.status == "FAILURE"
     return deployment.web.log(run.id)
 
 
-def test_a_run_whose_container_is_killed_is_tried_again_and_the_container_is_kept(deployment, run):
+def test_a_run_whose_container_is_killed_is_retried_and_its_container_is_kept(deployment, run):
     container = deployment.container_of(run)
     container.kill()
     assert deployment.wait_for_run(run).status == "FAILURE"
     assert "exited, with exit code 137" in deployment.web.log(run)
-    again = deployment.wait_for_retry(run)
-    assert again.status == "SUCCESS"
-    deployment.wait_for_containers_to_go(again.id)
-    container.reload()  # the caretaker has looked at both
+    retry = deployment.wait_for_retry(run)
+    assert retry.status == "SUCCESS"
+    deployment.wait_for_containers_to_go(retry.id)
+    container.reload()  # the caretaker has processed both
     assert (container.status, container.attrs["State"]["ExitCode"]) == ("exited", 137)
 
 
-def test_a_run_that_runs_out_of_memory_says_so_and_is_tried_again(deployment):
-    # Of all in the container the kernel ends the one that has volunteered, once something has used the memory up.
-    volunteer = "open('/proc/1/oom_score_adj', 'w').write('1000'); hog = b'x' * (4 << 30)"
+def test_a_run_that_runs_out_of_memory_reports_it_and_is_retried(deployment):
+    # The raised score makes the kernel kill the container's first process once the other has used up the memory.
+    script = "open('/proc/1/oom_score_adj', 'w').write('1000'); hog = b'x' * (4 << 30)"
     feed = deployment.part("feed")
-    feed.pause()  # the run waits for it, and is not over before its memory is
+    feed.pause()  # the run waits for the feed, so it is still running when the memory is used up
     try:
         run = started(deployment)
-        deployment.container_of(run).exec_run(["python", "-c", volunteer], detach=True)
+        deployment.container_of(run).exec_run(["python", "-c", script], detach=True)
         assert deployment.wait_for_run(run).status == "FAILURE"
     finally:
         feed.unpause()
@@ -79,13 +79,13 @@ def test_a_run_that_runs_out_of_memory_says_so_and_is_tried_again(deployment):
     assert deployment.wait_for_retry(run).status == "SUCCESS"
 
 
-def test_a_run_that_is_out_of_memory_before_it_begins_says_so(deployment):
+def test_a_run_that_runs_out_of_memory_during_startup_reports_it(deployment):
     log = failure(deployment, **{"run-container/memory": "40m"})
     assert "Out of memory: the container may use 40 MiB" in log
     assert "run-container/memory" in log
 
 
-def test_a_missing_image_fails_the_run_by_its_name(deployment, engine):
+def test_a_missing_image_fails_the_run_and_is_named(deployment, engine):
     image = engine.images.get(IMAGE)
     image.tag("mta-pipeline", "kept")
     engine.images.remove(IMAGE, noprune=True)
@@ -98,20 +98,20 @@ def test_a_missing_image_fails_the_run_by_its_name(deployment, engine):
     assert "mta-pipeline" in log
 
 
-def test_a_run_does_not_notice_that_the_code_server_is_restarted(deployment, run):
+def test_a_run_survives_a_restart_of_the_code_server(deployment, run):
     deployment.part("code-server").restart(timeout=5)
     assert deployment.wait_for_run(run).status == "SUCCESS"
     wait_until(lambda: deployment.healthy("code-server"), "the code server")
 
 
-def test_a_backfill_outlives_a_restart_of_the_database(deployment):
+def test_a_backfill_survives_a_restart_of_the_database(deployment):
     backfill = deployment.backfill()
     deployment.started_run_of(backfill)
     deployment.restart_database()
     assert deployment.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
 
 
-def test_a_missing_variable_fails_the_run_by_name(deployment):
+def test_a_missing_variable_fails_the_run_and_is_named(deployment):
     with deployment.settings(lambda text: text.replace("- MTA_LAST_WEEK", "- MTA_LAST_WEEK\n      - MTA_NOWHERE_SET")):
         assert "MTA_NOWHERE_SET" in failure(deployment)
     with deployment.settings(lambda text: text.replace("      - DAGSTER_POSTGRES_PASSWORD\n", "")):
@@ -129,23 +129,23 @@ def test_of_two_runs_over_the_same_week_one_waits_for_the_other(deployment):
     assert first.ended <= second.started
 
 
-def test_a_full_disk_fails_the_run_by_name_and_leaves_what_was_there(deployment):
-    with filled(deployment):
+def test_a_full_disk_fails_the_run_with_the_path_and_keeps_the_existing_files(deployment):
+    with full_disk(deployment):
         log = failure(deployment)
         assert deployment.lake() == deployment.undisturbed()
     assert "Not written, what was there stays: No space left on device" in log
     assert "/lake/" in log
 
 
-def test_a_cancelled_run_ends_and_its_container_goes(deployment, run):
+def test_a_canceled_run_ends_and_its_container_is_removed(deployment, run):
     deployment.web.terminate(run)
     assert deployment.wait_for_run(run).status == "CANCELED"
     deployment.wait_for_containers_to_go(run)
 
 
 @contextlib.contextmanager
-def filled(deployment):
-    """The lake's disk without any room."""
+def full_disk(deployment):
+    """Fill the lake's disk until the block ends."""
     writer = "import shutil; open('/lake/filler', 'wb').write(bytes(shutil.disk_usage('/lake').free))"
     in_lake = {"volumes": ["mta-test-lake:/lake"], "remove": True, "network_disabled": True}
     deployment.engine.containers.run(IMAGE, ["python", "-c", writer], **in_lake)

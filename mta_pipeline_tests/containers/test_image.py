@@ -1,4 +1,4 @@
-"""What is in the image and what is not, and that it survives a registry."""
+"""Tests of the image: what it contains, what it does not contain, and that a registry preserves it."""
 
 import base64
 import csv
@@ -17,19 +17,19 @@ import requests
 from detect_secrets.core.scan import scan_file
 from detect_secrets.settings import default_settings
 
-from mta_pipeline_tests.containers.deployment import absent, free_port, wait_until
+from mta_pipeline_tests.containers.deployment import free_port, skip_or_fail_in_ci, wait_until
 
 MEGABYTE = 1_000_000
 
 
 @dataclass
 class Contents:
-    """The files that our Dockerfile adds to its base, by path, and what the image says of itself."""
+    """The files that our Dockerfile adds to its base, by path, and the image's configuration."""
 
     config: dict[str, object]
     hashes: dict[str, str] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
-    """What is in a file, unless it was compiled, or unpacked from a package whose hash is in the lock."""
+    """The contents of a file, unless it was compiled or comes unchanged from a package whose hash is in the lock."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def contents(engine, image, tmp_path_factory):
 
 
 def from_packages(contents):
-    """Files that are as a package of the lock has them, by the hash in its RECORD, and those compiled from them."""
+    """Files that match the hash in the RECORD of a locked package, and the bytecode compiled from known sources."""
     published = {}
     for path, data in contents.texts.items():
         if path.startswith("opt/venv/") and path.endswith(".dist-info/RECORD"):
@@ -76,10 +76,10 @@ def source_of(compiled):
 
 
 @pytest.mark.docker
-def test_no_secret_is_in_a_layer_or_in_what_the_image_says_of_itself(contents, tmp_path):
+def test_no_secret_is_in_a_layer_or_in_the_configuration_of_the_image(contents, tmp_path):
     ours = {path for path in contents.texts if path.startswith(("opt/mta_pipeline/mta_pipeline/", "opt/dagster/"))}
     assert len(ours) > 70
-    assert len(contents.texts) < 2_000  # the rest is as published, hashes verified: see from_packages
+    assert len(contents.texts) < 2_000  # all other files are as published, with verified hashes: see from_packages
     with default_settings():
         for path, data in contents.texts.items():
             place = tmp_path / "file" / path
@@ -92,26 +92,26 @@ def test_no_secret_is_in_a_layer_or_in_what_the_image_says_of_itself(contents, t
             for secret in scan_file(str(tmp_path / "file" / path))
         ]
         image = tmp_path / "image.txt"
-        image.write_text("\n".join(said(contents.config)))
+        image.write_text("\n".join(describe(contents.config)))
         found += [f"{secret.line_number}: {secret.type}" for secret in scan_file(str(image))]
     assert found == []
 
 
-def said(config):
-    """What the image tells whoever asks: variables, commands, labels, and how it was built, hashes of layers apart."""
-    told = config["config"]
+def describe(image):
+    """What the image reveals: variables, commands, labels and build history, without the hashes of layers."""
+    config = image["config"]
     built = [
-        re.sub(r"(sha256|dir|file|multi):[0-9a-f]{64}", "", entry.get("created_by", "")) for entry in config["history"]
+        re.sub(r"(sha256|dir|file|multi):[0-9a-f]{64}", "", entry.get("created_by", "")) for entry in image["history"]
     ]
-    return [*told["Env"], *told["Cmd"], *(f"{name}={value}" for name, value in told["Labels"].items()), *built]
+    return [*config["Env"], *config["Cmd"], *(f"{name}={value}" for name, value in config["Labels"].items()), *built]
 
 
 def harmless(path):
-    """Lists of hashes, and the project's own page-long tables, which look random to a scanner."""
+    """Whether a file looks random to a scanner but is harmless: lists of hashes and the project's long tables."""
     return path.endswith((".dist-info/RECORD", ".csv"))
 
 
-def test_the_scan_finds_a_secret_that_is_there(tmp_path):
+def test_the_scan_finds_a_known_secret(tmp_path):
     leaked = tmp_path / "settings.py"
     leaked.write_text('PASSWORD = "' + "hunter2" * 3 + '"\n')
     with default_settings():
@@ -119,7 +119,7 @@ def test_the_scan_finds_a_secret_that_is_there(tmp_path):
 
 
 @pytest.mark.docker
-def test_nothing_is_in_the_image_that_does_not_run(contents):
+def test_the_image_contains_no_files_that_it_does_not_need(contents):
     paths = contents.hashes
     assert not [path for path in paths if Path(path).name in (".env", ".git", "pip.conf", ".netrc", "uv.toml")]
     assert not [path for path in paths if "/.cache/" in path or path.startswith(("root/", "build/", "opt/uv/"))]
@@ -127,17 +127,17 @@ def test_nothing_is_in_the_image_that_does_not_run(contents):
 
 
 @pytest.mark.docker
-def test_what_runs_in_it_is_not_root_writes_nothing_and_compiles_nothing(engine, image):
+def test_the_image_runs_without_root_and_has_no_write_access_or_compiler(engine, image):
     script = "id -u; for tool in cc gcc g++ make uv; do command -v $tool; done; touch /opt/dagster/x /lake/x; echo $?"
-    said = (
+    output = (
         engine.containers.run(image, ["sh", "-c", script], read_only=True, remove=True, stderr=False).decode().split()
     )
-    assert said == ["1000", "1"]
+    assert output == ["1000", "1"]
 
 
 @pytest.mark.docker
-def test_a_run_needs_no_more_than_a_lake_and_a_place_for_temporary_files(engine, image):
-    said = engine.containers.run(
+def test_a_run_needs_only_a_lake_and_a_directory_for_temporary_files(engine, image):
+    output = engine.containers.run(
         image,
         ["sh", "-c", "mta-pipeline sample /tmp/feed --weeks 2014-10-18 --turnstiles 12 && mta-pipeline run"],
         environment={"MTA_FEED": "/tmp/feed", "LAKE_ROOT": "/lake", "DAGSTER_HOME": ""},
@@ -147,11 +147,11 @@ def test_a_run_needs_no_more_than_a_lake_and_a_place_for_temporary_files(engine,
         network_disabled=True,
         remove=True,
     ).decode()
-    assert "2014-10-18" in said
+    assert "2014-10-18" in output
 
 
 @pytest.mark.docker
-def test_the_image_says_what_it_is_and_how_to_ask_after_its_health(engine, image):
+def test_the_image_has_labels_and_a_health_check(engine, image):
     attributes = engine.images.get(image).attrs
     labels = attributes["Config"]["Labels"]
     assert labels["org.opencontainers.image.title"] == "mta-pipeline"
@@ -162,14 +162,14 @@ def test_the_image_says_what_it_is_and_how_to_ask_after_its_health(engine, image
 
 
 @pytest.mark.docker
-def test_the_image_is_no_larger_than_it_was(engine, image):
+def test_the_image_does_not_exceed_its_size_limit(engine, image):
     sizes = [layer["Size"] for layer in engine.images.get(image).history() if "COPY" in layer["CreatedBy"]]
     assert sum(sizes) < 960 * MEGABYTE
 
 
 @pytest.mark.docker
-def test_dependencies_stay_when_only_the_code_changes(engine, image):
-    """New code is a small layer over those that are there."""
+def test_a_change_of_code_replaces_only_a_small_layer(engine, image):
+    """The code is a small layer above the dependencies."""
     sizes = [layer["Size"] for layer in engine.images.get(image).history() if "COPY" in layer["CreatedBy"]]
     assert sizes[0] < MEGABYTE  # dagster.yaml and workspace.yaml
     assert sizes[1] < 3 * MEGABYTE  # the project
@@ -178,23 +178,23 @@ def test_dependencies_stay_when_only_the_code_changes(engine, image):
 
 @pytest.fixture
 def registry(tmp_path):
-    """A registry on this machine, in place of Docker Hub."""
+    """A registry on this machine instead of Docker Hub."""
     program = shutil.which("docker-registry")
     if program is None:
-        absent("No docker-registry (Debian's package) on this machine")
+        skip_or_fail_in_ci("No docker-registry on the PATH. Install the Debian package docker-registry.")
     address = f"127.0.0.1:{free_port()}"
     settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path)}}, "http": {"addr": address}}
     file = tmp_path / "config.yml"
     file.write_text(json.dumps(settings))
     with subprocess.Popen([program, "serve", str(file)], stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: answers(address), "the registry")
+            wait_until(lambda: is_up(address), "the registry")
             yield address
         finally:
             process.terminate()
 
 
-def answers(address):
+def is_up(address):
     try:
         return requests.get(f"http://{address}/v2/", timeout=5).ok
     except requests.ConnectionError:
@@ -202,7 +202,7 @@ def answers(address):
 
 
 @pytest.mark.docker
-def test_the_image_comes_back_from_a_registry_as_it_was(engine, image, registry):
+def test_a_registry_returns_the_same_image(engine, image, registry):
     name = f"{registry}/owner/mta-pipeline"
     local = engine.images.get(image)
     local.tag(name, "1.2.3")

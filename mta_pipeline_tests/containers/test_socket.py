@@ -1,4 +1,4 @@
-"""What is asked of Docker's socket is what the proxy before it lets through: nothing more is needed."""
+"""The proxy of Docker's socket allows exactly the requests that the project sends."""
 
 import datetime as dt
 import logging
@@ -18,8 +18,8 @@ from mta_pipeline.run_launchers.reaper import reconcile
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.containers.deployment import wait_until
 
-STAYS = ["sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"]
-"""A run's container that goes on until it is told to end."""
+RUNS_UNTIL_STOPPED = ["sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"]
+"""The command of a run's container that runs until it is stopped."""
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def instance(tmp_path):
 
 @pytest.fixture
 def launch(instance, image):
-    """Launches a run whose container does what it is told to, with the launcher of a deployment."""
+    """Launches a run whose container executes the given command, with the launcher of a deployment."""
 
-    def launched(entry_point, status=dg.DagsterRunStatus.STARTING, image=image):
+    def launch_run(entry_point, status=dg.DagsterRunStatus.STARTING, image=image):
         launcher = ContainerRunLauncher(image=image, container_kwargs={"network_disabled": True})
         launcher.register_instance(instance)
         code = RepositoryPythonOrigin("python", ModuleCodePointer("m", "f"), entry_point=entry_point)
@@ -40,12 +40,12 @@ def launch(instance, image):
         launcher.launch_run(LaunchRunContext(run, workspace=None))
         return launcher, instance.get_run_by_id(run.run_id)
 
-    return launched
+    return launch_run
 
 
 @pytest.fixture
 def allowed():
-    """Whether the proxy lets a request through, by the rules in its compose file."""
+    """Returns whether the proxy allows a request, by the rules in its compose file."""
     text = (REPOSITORY / "deploy" / "docker" / "socket-proxy.yaml").read_text().replace("!reset", "")
     arguments = yaml.safe_load(text)["services"]["docker-proxy"]["command"]
     rules = dict(
@@ -59,14 +59,12 @@ def container_of(engine, run):
 
 
 @pytest.mark.docker
-def test_a_container_that_is_told_to_end_and_one_that_dies_ask_for_nothing_else(
-    instance, engine, launch, allowed, caplog
-):
+def test_the_proxy_allows_all_requests_for_stopped_and_failed_containers(instance, engine, launch, allowed, caplog):
     caplog.set_level(logging.DEBUG, logger="urllib3.connectionpool")
     with pytest.raises(Exception, match="mta-pipeline-that-is-nowhere"):
         launch(["true"], image="mta-pipeline-that-is-nowhere:1")
     launcher, dead = launch(["sh", "-c", "echo NO_SUCH_VARIABLE; exit 3"])
-    _, alive = launch(STAYS)
+    _, alive = launch(RUNS_UNTIL_STOPPED)
     instance.report_run_canceling(alive)
     wait_until(lambda: container_of(engine, dead).status == "exited", "the container to end")
     assert "exit code 3" in launcher.check_run_worker_health(dead).msg
@@ -82,12 +80,12 @@ def test_a_container_that_is_told_to_end_and_one_that_dies_ask_for_nothing_else(
     assert not left & {run.tags["docker/container_id"] for run in (dead, alive)}
 
     requests = [re.search(r'"([A-Z]+) (\S+?)(?:\?\S*)? HTTP', record.getMessage()) for record in caplog.records]
-    asked = {match.groups() for match in requests if match}
-    assert {("POST"), ("GET"), ("DELETE")} <= {method for method, _ in asked}
-    assert {request for request in asked if not allowed(*request)} == set()
+    sent = {match.groups() for match in requests if match}
+    assert {("POST"), ("GET"), ("DELETE")} <= {method for method, _ in sent}
+    assert {request for request in sent if not allowed(*request)} == set()
 
 
-def test_the_proxy_lets_through_no_more_than_that(allowed):
+def test_the_proxy_refuses_all_other_requests(allowed):
     for method, path in (
         ("POST", "/v1.41/containers/abc/exec"),
         ("POST", "/v1.41/build"),
@@ -102,7 +100,7 @@ def test_the_proxy_lets_through_no_more_than_that(allowed):
 
 
 @pytest.mark.docker
-def test_containers_of_other_deployments_are_left_alone(instance, engine, launch, tmp_path):
+def test_containers_of_other_deployments_are_kept(instance, engine, launch, tmp_path):
     _, run = launch(["true"])
     container = container_of(engine, run)
     container.wait()

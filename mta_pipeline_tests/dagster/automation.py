@@ -1,4 +1,4 @@
-"""The automation of a project, driven tick by tick: looks at the feed, conditions, and the runs they ask for."""
+"""Drives the automation of a project tick by tick: feed sensor, automation conditions and requested runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,34 +21,34 @@ LAYERS = ("raw", "staged", "lake")
 
 @dataclass
 class Automation:
-    """Ticks of a project's sensors, and the runs they ask for, carried out at once as the daemon would."""
+    """Ticks of a project's sensors. The runs that they request are executed at once, in this process."""
 
     project: Project
     groups: Sequence[str] | None = TURNSTILE_GROUPS
-    """The assets whose conditions are asked, by group; None for all. Each costs its time at each tick."""
+    """The groups whose conditions are evaluated; None for all. Each group makes every tick slower."""
     sensor_cursor: str | None = None
     conditions_cursor: AutomationConditionCursor | None = None
     reasons: list[str] = field(default_factory=list)
-    """Why looks asked for nothing."""
-    told: list[dg.AssetCheckEvaluation] = field(default_factory=list)
+    """The reasons of skipped sensor ticks."""
+    check_evaluations: list[dg.AssetCheckEvaluation] = field(default_factory=list)
 
-    def look(self) -> list[dg.RunRequest]:
-        """One tick of the sensor; returns what it asks for, without what it has asked for before."""
+    def tick_sensor(self) -> list[dg.RunRequest]:
+        """Evaluate one tick of the feed sensor; return its run requests without those made before."""
         defs, instance = self.project.defs, self.project.instance
-        context = dg.build_sensor_context(instance, self.sensor_cursor, resources=self.project.parts)
+        context = dg.build_sensor_context(instance, self.sensor_cursor, resources=self.project.sensor_resources)
         tick = defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
         self.sensor_cursor = tick.cursor
         if tick.skip_message:
             self.reasons.append(tick.skip_message)
         for event in tick.asset_events:
             if isinstance(event, dg.AssetCheckEvaluation):
-                self.told.append(event)
+                self.check_evaluations.append(event)
             instance.report_runless_asset_event(event)
         known = {run.tags.get(RUN_KEY_TAG) for run in instance.get_runs()}
         return [request for request in tick.run_requests if request.run_key not in known]
 
     def land(self, requests: Iterable[dg.RunRequest]) -> list[dg.ExecuteInProcessResult]:
-        """Run what a look asked for."""
+        """Execute the requests of a sensor tick."""
         job = self.project.defs.resolve_job_def(LANDING_JOB)
         return [
             job.execute_in_process(
@@ -60,8 +60,8 @@ class Automation:
             for request in requests
         ]
 
-    def due(self) -> list[dg.RunRequest]:
-        """One tick of the automation conditions; returns what they ask for."""
+    def tick_conditions(self) -> list[dg.RunRequest]:
+        """Evaluate one tick of the automation conditions; return its run requests."""
         defs = self.project.defs
         everything = dg.AssetSelection.all(include_sources=True)
         result = dg.evaluate_automation_conditions(
@@ -75,22 +75,22 @@ class Automation:
         return list(build_run_requests(result._requested_subsets, defs.resolve_asset_graph(), {}, False))
 
     def follow(self, layers: tuple[str, ...] = LAYERS) -> dict[str, set[str]]:
-        """Ticks of the conditions and the runs they ask for, until nothing is due; returns the weeks made, by table.
+        """Tick the conditions and execute the requested runs until none is requested; return the weeks made, by table.
 
-        Of other layers than these, runs are asked for and not carried out.
+        Requests for other layers than these are not executed.
         """
         made: dict[str, set[str]] = {}
         for _ in range(10):
-            if not (requests := self.due()):
+            if not (requests := self.tick_conditions()):
                 return made
-            for key, weeks in self.carry_out(requests, layers):
+            for key, weeks in self.execute(requests, layers):
                 made.setdefault(key, set()).update(weeks)
-        raise AssertionError(f"still something to do after ten ticks: {requests}")
+        raise AssertionError(f"the conditions still request runs after ten ticks: {requests}")
 
-    def carry_out(
+    def execute(
         self, requests: Iterable[dg.RunRequest], layers: tuple[str, ...] = LAYERS
     ) -> list[tuple[str, list[str]]]:
-        """Run what the conditions ask for; returns the weeks made, by table and run."""
+        """Execute the requests of the conditions; return the weeks made, by table and run."""
         return [made for request in requests for made in self._run(request, layers)]
 
     def _run(self, request: dg.RunRequest, layers: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
@@ -111,23 +111,23 @@ class Automation:
             yield key.to_user_string(), weeks
 
     def settle(self) -> dict[str, set[str]]:
-        """A look, the landing, and all that follows; returns the weeks made, by weekly table."""
-        landed = {week for result in self.land(self.look()) for week in weeks_of(result.dagster_run)}
+        """One sensor tick, the landing, and everything downstream; returns the weeks made, by weekly table."""
+        landed = {week for result in self.land(self.tick_sensor()) for week in weeks_of(result.dagster_run)}
         made = {"raw/turnstile_file": landed} if landed else {}
         return made | {key: weeks for key, weeks in self.follow().items() if weeks}
 
     def failed_runs(self) -> int:
-        """How many runs have failed."""
+        """The number of failed runs."""
         return self.project.instance.get_runs_count(dg.RunsFilter(statuses=[DagsterRunStatus.FAILURE]))
 
 
-def weeks_asked_for(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
-    """The weeks of each request: one, or the first and last of a range."""
+def requested_weeks(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
+    """The weeks of each request: one week, or the first and last of a range."""
     return [tuple(tag for name, tag in request.tags.items() if "partition" in name) for request in requests]
 
 
-def standing(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
-    """The standing checks, by name."""
+def evaluate_standing_checks(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
+    """Evaluate the standing checks; return them by name."""
     job = project.defs.resolve_job_def("__ASSET_JOB")
     checks = [key for key in project.defs.resolve_asset_graph().asset_check_keys if key.asset_key == FEED_KEY]
     subset = job.get_subset(asset_check_selection=set(checks), asset_selection=set())

@@ -1,4 +1,4 @@
-"""Dagster's own daemons, turned by hand in this process: real ticks of real sensors, real retries of runs."""
+"""Runs iterations of Dagster's own daemons in this process: real ticks of real sensors, real retries of runs."""
 
 import contextlib
 import datetime as dt
@@ -28,12 +28,12 @@ from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.settings import read_settings
 
 LOCATION = "mta_pipeline"
-DEATH = "Its process is gone"
+CRASH_MESSAGE = "Its process is gone"
 
 
 @dataclass
 class Daemons:
-    """The daemons of an instance, over the definitions that the environment's settings give."""
+    """The daemons of an instance, over the definitions that the settings in the environment give."""
 
     instance: dg.DagsterInstance
     workspace: WorkspaceProcessContext
@@ -48,7 +48,7 @@ class Daemons:
         self.instance.start_sensor(self.repository.get_sensor(sensor))
 
     def set_cursor(self, sensor: str, cursor: str | None) -> None:
-        """Set what a sensor's last tick has left, as `dagster sensor cursor` does."""
+        """Set the cursor of a sensor, as `dagster sensor cursor` does."""
         remote = self.repository.get_sensor(sensor)
         state = self.instance.get_instigator_state(remote.get_remote_origin_id(), remote.selector_id)
         self.instance.update_instigator_state(
@@ -56,20 +56,20 @@ class Daemons:
         )
 
     def tick(self, times: int = 1) -> None:
-        """Ticks of every sensor that is on, so far apart that each is due."""
+        """Tick every sensor that is on; the ticks are far enough apart for each sensor to be due."""
         for _ in range(times):
             self.now += dt.timedelta(minutes=10)
             with freeze_time(self.now):
                 list(execute_sensor_iteration(self.workspace, logging.getLogger("daemon"), None, None))
 
     def retry(self) -> list[dg.DagsterRun]:
-        """Try the failed runs again that are to be tried again; returns the new runs, in the queue."""
+        """Let Dagster retry the failed runs that it should retry; return the new runs, which are queued."""
         before = {run.run_id for run in self.instance.get_runs()}
         list(EventLogConsumerDaemon().run_iteration(self.workspace))
         return [run for run in self.instance.get_runs() if run.run_id not in before]
 
     def launch(self, job: str, *weeks: str) -> dg.DagsterRun:
-        """A run over these weeks that has been launched, and has done nothing yet."""
+        """Create a run over these weeks that has started and has executed nothing yet."""
         remote = self.repository.get_full_job(job)
         run = self.instance.create_run_for_job(
             self._job(job),
@@ -80,12 +80,12 @@ class Daemons:
         self._report(run, dg.DagsterEventType.RUN_START)
         return run
 
-    def die(self, run: dg.DagsterRun) -> None:
-        """The end of a run whose process was killed, as run monitoring tells it."""
-        self.instance.report_run_failed(run, DEATH)
+    def report_crash(self, run: dg.DagsterRun) -> None:
+        """End a run as run monitoring does when the run's process was killed."""
+        self.instance.report_run_failed(run, CRASH_MESSAGE)
 
-    def work(self, run: dg.DagsterRun) -> bool:
-        """Do a run that is in the queue, in this process; returns whether it succeeded."""
+    def execute(self, run: dg.DagsterRun) -> bool:
+        """Execute a queued run in this process; return whether it succeeded."""
         self._report(run, dg.DagsterEventType.RUN_STARTING)
         starting = self.instance.get_run_by_id(run.run_id)
         return execute_run(InMemoryJob(self._job(run.job_name)), starting, self.instance).success
@@ -93,13 +93,13 @@ class Daemons:
     def _job(self, name: str) -> dg.JobDefinition:
         return build_defs(read_settings()).resolve_job_def(name)
 
-    def _report(self, run: dg.DagsterRun, what: dg.DagsterEventType) -> None:
-        self.instance.report_dagster_event(DagsterEvent(what.value, run.job_name), run.run_id)
+    def _report(self, run: dg.DagsterRun, event_type: dg.DagsterEventType) -> None:
+        self.instance.report_dagster_event(DagsterEvent(event_type.value, run.job_name), run.run_id)
 
 
 @contextlib.contextmanager
 def daemons(instance: dg.DagsterInstance) -> Iterator[Daemons]:
-    """The daemons over `mta_pipeline.definitions`, loaded anew."""
+    """Yield the daemons over a freshly loaded `mta_pipeline.definitions`."""
     origin = InProcessCodeLocationOrigin(
         LoadableTargetOrigin(module_name="mta_pipeline.definitions"), location_name=LOCATION
     )

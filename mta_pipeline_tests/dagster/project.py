@@ -1,4 +1,4 @@
-"""A whole project in a temporary place: a feed to put files in, a lake, an instance, and runs."""
+"""A whole project in a temporary directory: a feed, a lake, a Dagster instance, and runs."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,15 @@ WEEKS = ("2024-01-06", "2024-01-13", "2024-01-20")
 
 @cache
 def reference_tables() -> dict[Table, memoryview]:
-    """The contents of the tables without weeks, as the job that makes them writes them."""
+    """The contents of the tables without weeks, as their job writes them."""
     return {
         CONTROL_AREAS: to_parquet(complexes.control_areas()),
         STATION_COMPLEXES: to_parquet(complexes.station_complexes()),
     }
 
 
-def quiet_week(week: str, start: int = 100, riders: int = 10) -> bytes:
-    """A sound file: one turnstile, read every four hours, each time `riders` further on both registers."""
+def steady_week(week: str, start: int = 100, riders: int = 10) -> bytes:
+    """A valid file: one turnstile, read every four hours, with `riders` more on both registers each time."""
     hours = pl.datetime_range(
         pl.lit(week).str.to_datetime(), pl.lit(week_after(week)).str.to_datetime(), "4h", closed="left"
     )
@@ -46,25 +46,25 @@ def quiet_week(week: str, start: int = 100, riders: int = 10) -> bytes:
     return modern_file(*(modern_line(str(at), start + n * riders, start + n * riders) for n, at in enumerate(moments)))
 
 
-def sound_week(week: str) -> bytes:
-    """One of the sound weeks, in which registers go on from week to week."""
-    return quiet_week(week, start=1_000 + WEEKS.index(week) * 420)
+def valid_week(week: str) -> bytes:
+    """One of the valid weeks, in which registers continue from week to week."""
+    return steady_week(week, start=1_000 + WEEKS.index(week) * 420)
 
 
 @cache
-def tables_of_sound_weeks() -> dict[str, bytes]:
-    """The tables of all sound weeks, by their paths in a lake, as a run of the job makes them."""
+def tables_of_valid_weeks() -> dict[str, bytes]:
+    """The tables of all valid weeks after a run of the job, by path in the lake."""
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder))
         for week in WEEKS:
-            project.publish(week, sound_week(week))
+            project.publish(week, valid_week(week))
         assert project.run(WEEKS[0], WEEKS[-1]).success
         return {path: contents for path, contents in project.files().items() if "week=" in path and "raw/" not in path}
 
 
 @dataclass
 class Project:
-    """The real definitions over a directory; nothing is replaced unless `resources` says so."""
+    """The real definitions over a directory; `resources` overrides some of them."""
 
     root: Path
     resources: Mapping[str, object] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Project:
         assets: Sequence[dg.AssetKey] | None = None,
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> dg.ExecuteInProcessResult:
-        """One run over the weeks, of which the first and last are given; of some assets of the job, or all."""
+        """Execute one run over a range of weeks, given by its first and last; `assets` limits it to some assets."""
         return self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             tags={**(range_tags((weeks[0], weeks[-1])) if weeks else {}), **tags},
@@ -103,12 +103,12 @@ class Project:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
 
-    def have(self, last: str) -> None:
-        """Put the sound weeks up to this one, which are published, into lake and catalogue, as a run leaves them."""
+    def load_weeks_until(self, last: str) -> None:
+        """Put the valid, published weeks up to `last` into the lake and Dagster's catalogue, as a run does."""
         for week in weeks_between(WEEKS[0], last):
-            assert (self.feed / file_name(week)).read_bytes() == sound_week(week)
+            assert (self.feed / file_name(week)).read_bytes() == valid_week(week)
             self.raw.land(self.source(), week)
-            for path, contents in tables_of_sound_weeks().items():
+            for path, contents in tables_of_valid_weeks().items():
                 if f"week={week}" in path:
                     write_atomically(UPath(self.lake / path), contents)
             for key in WEEKLY_KEYS:
@@ -118,21 +118,21 @@ class Project:
         return pl.read_parquet(self.lake / layer / name / f"week={week}" / "part-0.parquet")
 
     def files(self) -> dict[str, bytes]:
-        """Every file of the lake but the manifests, whose time of fetching differs from run to run."""
+        """The contents of every file of the lake but the manifests, whose fetch time differs between runs."""
         paths = (path for path in sorted(self.lake.rglob("*")) if path.is_file() and path.name != "manifest.json")
         return {str(path.relative_to(self.lake)): path.read_bytes() for path in paths}
 
     @property
-    def parts(self) -> dict[str, object]:
-        """The resources that sensors and schedules take."""
+    def sensor_resources(self) -> dict[str, object]:
+        """The resources that sensors and schedules require."""
         return {name: self.defs.resources[name] for name in ("feed", "raw_layer")}
 
     def source(self) -> Feed:
-        """The feed, opened."""
+        """Open the feed."""
         return open_feed(str(self.feed))
 
     def landed(self) -> list[str]:
-        """The weeks that are in lake/complex_daily."""
+        """The weeks in lake/complex_daily."""
         folder = self.lake / "lake" / "complex_daily"
         return sorted(path.parent.name.removeprefix("week=") for path in folder.glob("week=*/part-0.parquet"))
 
@@ -142,6 +142,6 @@ class Project:
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """What the failed steps of a run say."""
+    """The error messages of the failed steps of a run."""
     events = result.filter_events(lambda event: event.is_step_failure)
     return "\n".join(str(event.step_failure_data.error.to_string()) for event in events)

@@ -1,4 +1,4 @@
-"""What is new on offer lands, what hangs on it follows, and nothing else does."""
+"""Automation lands new weeks, materializes everything downstream of them, and nothing else."""
 
 import os
 
@@ -9,7 +9,7 @@ from mta_pipeline.orchestration.checks import weekly
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.automation import Automation
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
 
 FIRST, SECOND, THIRD = WEEKS
 STAGED = ("staged/turnstile_readings", "staged/turnstile_rejects")
@@ -18,42 +18,42 @@ RIDERSHIP = ("lake/turnstile_traffic", "lake/complex_daily", "lake/complex_hourl
 
 @pytest.fixture
 def automation(many_runs, project) -> Automation:
-    """Two sound weeks on offer; the third is still to be published."""
+    """Two valid weeks are available. The third is not published yet."""
     (project.feed / file_name(THIRD)).unlink()
     return Automation(project)
 
 
 def made(*, landed: set[str], ridership: set[str]) -> dict[str, set[str]]:
-    """Weeks made, by table, if these have landed and so these have traffic."""
+    """The weeks made, by table, if `landed` have landed and `ridership` have traffic."""
     return {"raw/turnstile_file": landed, **dict.fromkeys(STAGED, landed), **dict.fromkeys(RIDERSHIP, ridership)}
 
 
 @pytest.mark.slow
-def test_all_weeks_on_offer_come_into_the_lake_and_then_nothing_is_due(automation, project):
+def test_all_available_weeks_are_loaded_into_the_lake_and_then_nothing_is_due(automation, project):
     assert automation.settle() == made(landed={FIRST, SECOND}, ridership={FIRST, SECOND})
     assert project.landed() == [FIRST, SECOND]
     assert automation.settle() == {}
 
 
 @pytest.mark.slow
-def test_the_lake_is_as_after_a_run_by_hand(automation, project, tmp_path):
+def test_the_lake_is_the_same_as_after_a_manual_run(automation, project, tmp_path):
     automation.settle()
     by_automation = project.files()
-    (tmp_path / "by_hand").mkdir()
-    by_hand = Project(tmp_path / "by_hand")
+    (tmp_path / "manual").mkdir()
+    manual = Project(tmp_path / "manual")
     for week in (FIRST, SECOND):
-        by_hand.publish(week, sound_week(week))
-    by_hand.run(FIRST, SECOND)
-    weekly = {path: data for path, data in by_hand.files().items() if "week=" in path}
+        manual.publish(week, valid_week(week))
+    manual.run(FIRST, SECOND)
+    weekly = {path: data for path, data in manual.files().items() if "week=" in path}
     assert {path: data for path, data in by_automation.items() if "week=" in path} == weekly
 
 
 @pytest.mark.slow
-def test_a_week_published_again_is_renewed_and_the_traffic_of_the_week_after_and_nothing_else(automation, project):
-    project.publish(THIRD, sound_week(THIRD))
+def test_a_republished_week_is_rebuilt_with_the_traffic_of_the_week_after_and_nothing_else(automation, project):
+    project.publish(THIRD, valid_week(THIRD))
     automation.settle()
     before = project.files()
-    project.publish(FIRST, quiet_week(FIRST, start=1_001))
+    project.publish(FIRST, steady_week(FIRST, start=1_001))
     assert automation.settle() == made(landed={FIRST}, ridership={FIRST, SECOND})
     changed = {path for path, data in project.files().items() if before.get(path) != data}
     assert not [path for path in changed if THIRD in path]
@@ -61,78 +61,78 @@ def test_a_week_published_again_is_renewed_and_the_traffic_of_the_week_after_and
 
 
 @pytest.mark.slow
-def test_a_week_that_lands_again_between_two_ticks_just_after_it_was_staged_is_staged_again(automation, project):
-    automation.land(automation.look())
-    automation.carry_out(automation.due())
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
-    automation.land(automation.look())
+def test_a_week_that_lands_again_just_after_it_was_staged_is_staged_again(automation, project):
+    automation.land(automation.tick_sensor())
+    automation.execute(automation.tick_conditions())
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
+    automation.land(automation.tick_sensor())
     automation.follow()
     assert weeks_due([FIRST, SECOND], str(project.lake), project.source()) == []
 
 
 @pytest.mark.slow
-def test_a_touched_file_with_the_same_contents_renews_nothing(automation, project):
+def test_a_touched_file_with_the_same_contents_causes_no_run(automation, project):
     automation.settle()
     os.utime(project.feed / file_name(SECOND), (0, 1_000_000_000))
     assert automation.settle() == {}
 
 
 @pytest.mark.slow
-def test_traffic_is_made_where_the_week_before_was_never_published_and_renewed_when_it_comes(automation, project):
+def test_traffic_is_built_without_the_week_before_and_rebuilt_when_that_week_is_published(automation, project):
     (project.feed / file_name(FIRST)).unlink()
     assert automation.settle() == made(landed={SECOND}, ridership={SECOND})
-    project.publish(FIRST, sound_week(FIRST))
+    project.publish(FIRST, valid_week(FIRST))
     assert automation.settle() == made(landed={FIRST}, ridership={FIRST, SECOND})
 
 
 @pytest.mark.slow
-def test_the_next_week_follows_alone(automation, project):
+def test_the_next_week_is_processed_alone(automation, project):
     automation.settle()
-    project.publish(THIRD, sound_week(THIRD))
+    project.publish(THIRD, valid_week(THIRD))
     assert automation.settle() == made(landed={THIRD}, ridership={THIRD})
 
 
-def test_a_new_deployment_begins_with_the_reference_tables_and_makes_no_empty_marts(tmp_path):
+def test_a_new_deployment_starts_with_the_reference_tables_and_makes_no_empty_marts(tmp_path):
     empty = Automation(Project(tmp_path, has_reference_tables=False), groups=None)
-    asked = {key.to_user_string() for request in empty.due() for key in request.asset_selection or ()}
-    assert asked == {"lake/control_areas", "lake/station_complexes"}
+    requested = {key.to_user_string() for request in empty.tick_conditions() for key in request.asset_selection or ()}
+    assert requested == {"lake/control_areas", "lake/station_complexes"}
 
 
 @pytest.mark.slow
-def test_marts_follow_once_when_all_weeks_are_done(automation):
-    automation.land(automation.look())
+def test_marts_are_materialized_once_after_all_weeks(automation):
+    automation.land(automation.tick_sensor())
     made = automation.follow(layers=("staged", "lake", "warehouse", "marts"))
     assert {"marts/station_daily", "warehouse/fact_turnstile"} <= made.keys()
-    assert automation.due() == []
+    assert automation.tick_conditions() == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "contents",
-    [b"<html>Not here</html>", b"C/A,UNIT,nothing of the sort\n" * 9],
-    ids=["one that does not land", "one that lands and cannot be staged"],
+    [b"<html>Not here</html>", b"C/A,UNIT,no data\n" * 9],
+    ids=["does not land", "lands but cannot be staged"],
 )
-def test_a_bad_file_is_tried_once_and_again_when_it_is_replaced(automation, project, contents):
+def test_a_bad_file_is_tried_once_and_again_after_it_is_replaced(automation, project, contents):
     project.publish(SECOND, contents)
     for _ in range(3):
         automation.settle()
     assert automation.failed_runs() == 1
     assert project.landed() == [FIRST]
-    project.publish(SECOND, sound_week(SECOND))
+    project.publish(SECOND, valid_week(SECOND))
     automation.settle()
     assert project.landed() == [FIRST, SECOND]
 
 
 @pytest.mark.slow
-def test_a_landing_that_is_killed_is_not_forgotten(automation, project):
-    """The files are in the lake, and Dagster's records do not know: nothing would ever follow."""
+def test_the_downstream_tables_of_a_killed_landing_are_built(automation, project):
+    """The files are in the lake, but Dagster has no record of them, so nothing downstream would run."""
     project.raw.land(project.source(), SECOND)
     assert automation.settle() == made(landed={FIRST, SECOND}, ridership={FIRST, SECOND})
 
 
 @pytest.mark.slow
-def test_a_failed_blocking_check_stops_what_hangs_on_it_until_it_passes(automation, project, monkeypatch):
-    second, third = sound_week(SECOND), sound_week(THIRD)
+def test_a_failed_blocking_check_stops_downstream_tables_until_it_passes(automation, project, monkeypatch):
+    second, third = valid_week(SECOND), valid_week(THIRD)
     (project.feed / file_name(FIRST)).unlink()
     monkeypatch.setattr(weekly, "count_data_lines", lambda data: 7 if data == second else count_data_lines(data))
     project.publish(SECOND, second)
@@ -141,6 +141,6 @@ def test_a_failed_blocking_check_stops_what_hangs_on_it_until_it_passes(automati
     automation.settle()
     assert project.landed() == []
     monkeypatch.undo()
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     automation.settle()
     assert project.landed() == [SECOND, THIRD]

@@ -1,4 +1,4 @@
-"""What a person finds in Dagster: every asset described by the contract, and every way of running it open."""
+"""What Dagster's UI shows: every asset with its description from the contract. Also tests the command line."""
 
 import os
 import subprocess
@@ -38,9 +38,9 @@ PORTAL = {
         for layer, table in (("raw", name), ("staged", name), ("staged", f"{name}_rejects"), ("lake", name))
     ),
 }
-"""What the portal adds to the tables of the contract: pages, and the data sets that are declared in YAML."""
-ASKED_FOR = {RAW, *(key for key in PORTAL if key.path[0] == "raw")}
-WHOLE = {key for key in PORTAL if "subway_stations" in key.path[1]}
+"""Assets that the portal adds to the tables of the contract: raw pages, and the data sets declared in YAML."""
+NOT_AUTOMATED = {RAW, *(key for key in PORTAL if key.path[0] == "raw")}
+WITHOUT_A_TIME_COLUMN = {key for key in PORTAL if "subway_stations" in key.path[1]}
 
 
 @pytest.fixture(scope="module")
@@ -73,25 +73,25 @@ def test_every_asset_has_a_description_a_group_kinds_and_owners(graph):
 
 
 @pytest.mark.parametrize("table", [*TABLES, *WAREHOUSE, *MARTS], ids=lambda table: table.name)
-def test_a_table_shows_the_columns_of_the_contract_each_with_its_meaning(graph, table):
-    shown = graph.get(key_of(table)).metadata["dagster/column_schema"]
+def test_a_table_shows_the_columns_of_the_contract_with_their_descriptions(graph, table):
+    displayed = graph.get(key_of(table)).metadata["dagster/column_schema"]
     assert [
-        (column.name, column.type, column.description, column.constraints.nullable) for column in shown.columns
+        (column.name, column.type, column.description, column.constraints.nullable) for column in displayed.columns
     ] == [(column.name, str(column.dtype), column.description, column.nullable) for column in table.columns]
     assert all(column.description.endswith(".") for column in table.columns)
     assert table.grain in graph.get(key_of(table)).description
 
 
-def test_all_weekly_assets_and_checks_share_one_calendar_and_ranges_in_one_run(graph):
-    weekly = [FEED, RAW, *(PORTAL - WHOLE), *map(key_of, WEEKLY)]
+def test_all_weekly_assets_and_checks_share_one_calendar_and_run_ranges_in_one_run(graph):
+    weekly = [FEED, RAW, *(PORTAL - WITHOUT_A_TIME_COLUMN), *map(key_of, WEEKLY)]
     assert len({id(graph.get(key).partitions_def) for key in weekly}) == 1
     assert {graph.get(key).backfill_policy for key in weekly if key != FEED} == {dg.BackfillPolicy.single_run()}
     of_weeks = [key for key in graph.asset_check_keys if key.asset_key in weekly and key.asset_key != FEED]
     assert {id(graph.get(key).partitions_def) for key in of_weeks} == {id(graph.get(RAW).partitions_def)}
-    assert all(graph.get(key).partitions_def is None for key in (*map(key_of, WITHOUT_WEEKS), *WHOLE))
+    assert all(graph.get(key).partitions_def is None for key in (*map(key_of, WITHOUT_WEEKS), *WITHOUT_A_TIME_COLUMN))
 
 
-def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
+def test_checks_have_descriptions_and_those_that_guard_the_lake_block(graph):
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
     assert all(len(spec.description) > 25 for spec in specs)
     assert sorted((spec.asset_key.path[-1], spec.name, spec.blocking) for spec in specs) == [
@@ -122,26 +122,26 @@ def test_checks_say_what_they_hold_and_those_that_guard_the_lake_block(graph):
     ]
 
 
-def test_all_assets_but_those_that_are_asked_for_follow_their_inputs(graph):
-    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED} - ASKED_FOR)
-    assert not any(graph.get(key).automation_condition for key in ASKED_FOR)
+def test_all_assets_but_the_requested_ones_are_materialized_after_their_inputs(graph):
+    assert all(graph.get(key).automation_condition for key in graph.get_all_asset_keys() - {FEED} - NOT_AUTOMATED)
+    assert not any(graph.get(key).automation_condition for key in NOT_AUTOMATED)
 
 
-def test_the_jobs_say_what_they_are_for(defs):
+def test_the_jobs_have_descriptions(defs):
     for job in (RIDERSHIP_JOB, REFERENCE_JOB, LANDING_JOB, HOURLY_JOB, MARTS_JOB):
         assert len(defs.resolve_job_def(job).description) > 40
 
 
-def test_a_week_shows_its_rows_and_where_its_file_is(project):
+def test_a_week_shows_its_rows_and_the_path_of_its_file(project):
     result = project.run("2024-01-06")
-    shown = {event.asset_key: event.materialization.metadata for event in result.get_asset_materialization_events()}
+    displayed = {event.asset_key: event.materialization.metadata for event in result.get_asset_materialization_events()}
     for table in TURNSTILE:
         if table in WEEKLY:
             file = project.lake / table.layer / table.name / "week=2024-01-06" / "part-0.parquet"
             height = project.table(table.layer, table.name, "2024-01-06").height
-            assert shown[key_of(table)]["dagster/partition_row_count"].value == height
-            assert shown[key_of(table)]["path"].value == str(file)
-    assert shown[RAW]["sha256"].value == project.raw.manifest("2024-01-06").sha256
+            assert displayed[key_of(table)]["dagster/partition_row_count"].value == height
+            assert displayed[key_of(table)]["path"].value == str(file)
+    assert displayed[RAW]["sha256"].value == project.raw.manifest("2024-01-06").sha256
 
 
 # --- from the command line ---
@@ -154,8 +154,8 @@ LAUNCH = [BIN / "dg", "launch", "--assets"]
 
 
 @pytest.fixture
-def sampled(tmp_path) -> Project:
-    """A project that offers two weeks of a small sample, and has its reference tables."""
+def sampled_project(tmp_path) -> Project:
+    """A project with two weeks of a small sample and its reference tables."""
     made = Project(tmp_path)
     SampleFeed(4, 8, FIRST).write(made.feed, WEEKS)
     return made
@@ -170,11 +170,17 @@ def sampled(tmp_path) -> Project:
         pytest.param(LAUNCH, [LAST], marks=pytest.mark.long, id="dg launch, one week"),
     ],
 )
-def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(processes, sampled, tmp_path, command, weeks):
+def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(
+    processes, sampled_project, tmp_path, command, weeks
+):
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").symlink_to(REPOSITORY / "dagster.yaml")
-    settings = {"MTA_FEED": str(sampled.feed), "LAKE_ROOT": str(sampled.lake), "DAGSTER_HOME": str(home)}
+    settings = {
+        "MTA_FEED": str(sampled_project.feed),
+        "LAKE_ROOT": str(sampled_project.lake),
+        "DAGSTER_HOME": str(home),
+    }
     span = ["--partition", *weeks] if len(weeks) == 1 else ["--partition-range", "...".join(weeks)]
     ran = subprocess.run(
         [*command, SELECTION, *span],
@@ -185,11 +191,11 @@ def test_weeks_are_materialized_from_the_command_line_as_in_the_ui(processes, sa
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert sampled.landed() == weeks
-    by_command = sampled.files()
-    assert sampled.run(*weeks, tags={COMPLETE_WEEKS: REDO}).success
-    assert sampled.files() == by_command
+    assert sampled_project.landed() == weeks
+    by_command = sampled_project.files()
+    assert sampled_project.run(*weeks, tags={COMPLETE_WEEKS: REDO}).success
+    assert sampled_project.files() == by_command
 
 
-def test_a_code_location_loads_all_of_it(defs):
+def test_all_definitions_of_the_code_location_load(defs):
     defs.get_repository_def().load_all_definitions()

@@ -1,4 +1,4 @@
-"""What is complete in the lake is not done again; what is missing, or made from other contents, is."""
+"""Complete weeks are not rebuilt. Weeks that lack tables, or whose tables are made from other contents, are."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import contiguous_ranges, week_after
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
 
 FIRST, SECOND, THIRD = WEEKS
 FOURTH = week_after(THIRD)
@@ -31,9 +31,9 @@ def file(project: Project, layer: str, table: str, week: str):
     return project.lake / layer / table / f"week={week}" / "part-0.parquet"
 
 
-def test_every_week_is_due_until_it_is_in_the_lake_and_none_afterwards(project):
+def test_every_week_is_due_until_it_is_in_the_lake(project):
     assert due(project) == list(WEEKS)
-    project.have(SECOND)
+    project.load_weeks_until(SECOND)
     assert due(project) == [THIRD]
     project.run(THIRD)
     assert due(project) == []
@@ -42,113 +42,113 @@ def test_every_week_is_due_until_it_is_in_the_lake_and_none_afterwards(project):
 
 
 @pytest.mark.parametrize(("layer", "table"), TABLES)
-def test_a_week_that_lacks_any_table_is_due_alone(project, layer, table):
-    project.have(THIRD)
+def test_a_week_that_lacks_a_table_is_due_and_no_other(project, layer, table):
+    project.load_weeks_until(THIRD)
     file(project, layer, table, SECOND).unlink()
     assert due(project) == [SECOND]
 
 
-def test_other_contents_make_their_week_due_and_the_week_after_and_no_other(project):
-    project.publish(FOURTH, quiet_week(FOURTH, start=9_000))
+def test_other_contents_make_their_week_and_the_week_after_due_and_no_other(project):
+    project.publish(FOURTH, steady_week(FOURTH, start=9_000))
     project.run(FIRST, FOURTH)
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     weeks = due(project, *WEEKS, FOURTH)
     assert weeks == [SECOND, THIRD]
-    for stretch in contiguous_ranges(weeks):
-        project.run(*stretch)
+    for ends in contiguous_ranges(weeks):
+        project.run(*ends)
     assert due(project, *WEEKS, FOURTH) == []
 
 
-def test_a_week_whose_week_before_was_renewed_alone_is_out_of_date(project):
-    project.have(THIRD)
+def test_a_week_is_out_of_date_if_only_the_week_before_was_rebuilt(project):
+    project.load_weeks_until(THIRD)
     assert weeks_out_of_date(WEEKS, str(project.lake)) == []
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     project.run(SECOND)
     assert weeks_out_of_date([*WEEKS, FOURTH], str(project.lake)) == [THIRD]
 
 
-def test_a_table_of_older_contents_over_newer_ones_is_found(project):
-    project.have(THIRD)
+def test_an_older_table_that_replaced_a_newer_one_is_found(project):
+    project.load_weeks_until(THIRD)
     older = file(project, "staged", "turnstile_rejects", SECOND).read_bytes()
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     project.run(SECOND, THIRD)
     assert due(project) == []
     file(project, "staged", "turnstile_rejects", SECOND).write_bytes(older)
     assert due(project) == [SECOND]
 
 
-def test_a_week_nobody_published_does_not_make_the_week_after_due(tmp_path):
+def test_a_week_that_was_never_published_does_not_make_the_week_after_due(tmp_path):
     project = Project(tmp_path)
-    project.publish(FIRST, quiet_week(FIRST))
-    project.publish(THIRD, quiet_week(THIRD))
+    project.publish(FIRST, steady_week(FIRST))
+    project.publish(THIRD, steady_week(THIRD))
     project.run(FIRST, THIRD)
     assert due(project) == [SECOND]
 
 
-def test_a_week_whose_file_is_bad_stays_due(project):
+def test_a_week_with_a_bad_file_stays_due(project):
     project.publish(SECOND, b"")
     project.run(FIRST, THIRD)
     assert SECOND in due(project)
 
 
-def test_a_file_says_which_published_contents_it_was_made_from(project):
-    project.have(THIRD)
+def test_a_file_records_which_published_contents_it_was_made_from(project):
+    project.load_weeks_until(THIRD)
     first, second = project.raw.manifest(FIRST).sha256, project.raw.manifest(SECOND).sha256
     assert pl.read_parquet_metadata(file(project, *TABLES[0], SECOND))["made_from"] == second
     assert pl.read_parquet_metadata(file(project, *TABLES[2], FIRST))["made_from"] == f"nothing {first}"
     assert pl.read_parquet_metadata(file(project, *TABLES[4], SECOND))["made_from"] == f"{first} {second}"
 
 
-RIVAL: list[Callable[[], object]] = []
+OTHER_RUN: list[Callable[[], object]] = []
 
 
-class MeetsARival(ParquetIOManager):
-    """Before its first table is written, a rival lands the week with other contents, and makes its tables."""
+class WritesAfterAnotherRun(ParquetIOManager):
+    """Before it writes its first table, another run lands the week with other contents and makes its tables."""
 
     def _write(self, context, week, table, *origin):
-        if week == SECOND and RIVAL:
-            RIVAL.pop()()
+        if week == SECOND and OTHER_RUN:
+            OTHER_RUN.pop()()
         return super()._write(context, week, table, *origin)
 
 
-def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path):
-    meets_a_rival = MeetsARival(lake=Lake(lake_root=str(tmp_path / "lake")))
-    project = Project(tmp_path, {"io_manager": meets_a_rival})
-    project.publish(FIRST, quiet_week(FIRST))
-    project.publish(SECOND, quiet_week(SECOND, start=520))
+def test_a_slow_run_does_not_replace_the_tables_of_a_faster_one(tmp_path):
+    slow = WritesAfterAnotherRun(lake=Lake(lake_root=str(tmp_path / "lake")))
+    project = Project(tmp_path, {"io_manager": slow})
+    project.publish(FIRST, steady_week(FIRST))
+    project.publish(SECOND, steady_week(SECOND, start=520))
     faster: dict[str, bytes] = {}
 
-    def rival() -> None:
-        project.publish(SECOND, quiet_week(SECOND, start=530))
+    def run_faster() -> None:
+        project.publish(SECOND, steady_week(SECOND, start=530))
         other = Project(tmp_path)
         assert other.run(FIRST, SECOND).success
         faster.update(other.files())
 
-    RIVAL.append(rival)
+    OTHER_RUN.append(run_faster)
     result = project.run(FIRST, SECOND)
     assert "another run has renewed what the week 2024-01-13 is made from" in failure_of(result)
     assert project.files() == faster
     assert due(project, FIRST, SECOND) == []
 
 
-class SpoilsTraffic(ParquetIOManager):
-    """Of one week, a turnstile comes twice in traffic."""
+class DuplicatesTraffic(ParquetIOManager):
+    """Writes one turnstile twice into the traffic of one week."""
 
     def _write(self, context, week, table, *origin):
-        spoiled = week == SECOND and context.asset_key.path[-1] == "turnstile_traffic"
-        return super()._write(context, week, pl.concat([table, table.head(1)]) if spoiled else table, *origin)
+        duplicated = week == SECOND and context.asset_key.path[-1] == "turnstile_traffic"
+        return super()._write(context, week, pl.concat([table, table.head(1)]) if duplicated else table, *origin)
 
 
-def test_a_week_whose_traffic_breaks_its_contract_stays_due_and_the_others_go_on(tmp_path):
-    project = Project(tmp_path, {"io_manager": SpoilsTraffic(lake=Lake(lake_root=str(tmp_path / "lake")))})
+def test_a_week_whose_traffic_violates_its_contract_stays_due_and_the_others_continue(tmp_path):
+    project = Project(tmp_path, {"io_manager": DuplicatesTraffic(lake=Lake(lake_root=str(tmp_path / "lake")))})
     for week in WEEKS:
-        project.publish(week, sound_week(week))
-    project.have(THIRD)
+        project.publish(week, valid_week(week))
+    project.load_weeks_until(THIRD)
     before = project.files()
-    project.publish(SECOND, quiet_week(SECOND, start=1_421))
+    project.publish(SECOND, steady_week(SECOND, start=1_421))
     result = project.run(FIRST, THIRD)
     assert "turnstile_traffic.control_area, unit, scp, ended_at must name one row" in failure_of(result)
-    # As the runner in the terminal does: on without the week that failed.
+    # The command line does the same: it continues without the week that failed.
     assert project.run(THIRD).success
     after = project.files()
     kept = [path for path in after if f"week={SECOND}" in path and path.startswith("lake/")]

@@ -1,4 +1,4 @@
-"""A data set of the portal from YAML alone: assets, checks and clear words where the YAML is wrong."""
+"""Data sets of the portal that are declared in YAML only: their assets, checks and error messages."""
 
 import datetime as dt
 import importlib
@@ -24,7 +24,7 @@ DAILY_YAML = REPOSITORY / "mta_pipeline" / "defs" / "daily_ridership" / "defs.ya
 
 @pytest.fixture(scope="module")
 def data_sets() -> dict[str, pl.DataFrame]:
-    """What the portal has: a week of daily ridership with a bad row, and all stations that the tests' own list has."""
+    """The data sets of the portal: a week of daily ridership with one bad row, and 496 stations as in the real list."""
     days = pl.date_range(dt.date(2024, 1, 6), dt.date(2024, 1, 13), closed="left", eager=True)
     n = days.len()
     daily = pl.DataFrame(
@@ -67,7 +67,7 @@ def project(data_sets, tmp_path_factory) -> Iterator[Project]:
 
 
 def materialize(project: Project, table: str, week: str | None = None) -> dg.ExecuteInProcessResult:
-    """All assets of a declared data set, as *Materialize all* does, with their checks."""
+    """Materialize all assets of a declared data set with their checks, as *Materialize all* does."""
     graph = project.defs.resolve_asset_graph()
     keys = {key for key in graph.get_all_asset_keys() if key.path[1] in (table, f"{table}_rejects")}
     job = project.defs.get_repository_def().get_implicit_job_def_for_assets(keys)
@@ -92,7 +92,7 @@ def test_a_data_set_with_a_time_column_becomes_weekly_tables(project):
     }
 
 
-def test_a_data_set_without_one_is_taken_whole(project):
+def test_a_data_set_without_a_time_column_is_fetched_as_a_whole(project):
     result = materialize(project, "subway_stations")
     assert result.success, failure_of(result)
     stations = pl.read_parquet(project.lake / "lake" / "subway_stations" / "part-0.parquet")
@@ -101,27 +101,27 @@ def test_a_data_set_without_one_is_taken_whole(project):
     assert set(project.checks(result).values()) == {True}
 
 
-def test_declared_tables_show_their_columns_with_types_and_meaning(project):
+def test_declared_tables_show_their_columns_with_types_and_descriptions(project):
     node = project.defs.resolve_asset_graph().get(dg.AssetKey(["lake", "daily_ridership"]))
-    shown = node.metadata["dagster/column_schema"]
-    assert [(column.name, column.type) for column in shown.columns[:2]] == [
+    schema = node.metadata["dagster/column_schema"]
+    assert [(column.name, column.type) for column in schema.columns[:2]] == [
         ("day", "Date"),
         ("subway_ridership", "Int64"),
     ]
-    assert all(column.description for column in shown.columns)
+    assert all(column.description for column in schema.columns)
     assert (
         node.partitions_def
         is project.defs.resolve_asset_graph().get(dg.AssetKey(["raw", "turnstile_file"])).partitions_def
     )
 
 
-def test_a_declaration_is_a_dozen_lines_and_a_line_per_column():
+def test_a_declaration_takes_at_most_13_lines_and_one_line_per_column():
     lines = [line for line in DAILY_YAML.read_text().splitlines() if line.strip() and "#" not in line]
     assert len(lines) - sum("{name:" in line for line in lines) <= 13
 
 
 @pytest.mark.parametrize(
-    ("change", "at", "saying"),
+    ("change", "at", "message"),
     [
         (
             ("type: number", "type: decimal"),
@@ -135,9 +135,7 @@ def test_a_declaration_is_a_dozen_lines_and_a_line_per_column():
         (("  table: daily_ridership\n", ""), "attributes:", "Field required"),
     ],
 )
-def test_a_declaration_that_is_wrong_is_told_with_file_line_and_what_was_expected(
-    tmp_path, monkeypatch, change, at, saying
-):
+def test_a_wrong_declaration_is_reported_with_file_line_and_expected_value(tmp_path, monkeypatch, change, at, message):
     text = DAILY_YAML.read_text().replace(*change, 1)
     line = next(n for n, content in enumerate(text.splitlines(), 1) if at in content)
     name = f"wrong_{tmp_path.name}"
@@ -149,10 +147,10 @@ def test_a_declaration_that_is_wrong_is_told_with_file_line_and_what_was_expecte
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DeclarationError) as wrong:
         declared_data_sets(importlib.import_module(f"{name}.defs"))
-    assert re.search(rf"daily/defs.yaml:{line}\b[^\n]*\n[^\n]*{re.escape(saying)}", str(wrong.value)), str(wrong.value)
+    assert re.search(rf"daily/defs.yaml:{line}\b[^\n]*\n[^\n]*{re.escape(message)}", str(wrong.value)), str(wrong.value)
 
 
-def test_a_declaration_that_is_no_yaml_is_told_with_file_and_line(tmp_path, monkeypatch):
+def test_a_declaration_with_invalid_yaml_is_reported_with_file_and_line(tmp_path, monkeypatch):
     folder = tmp_path / "no_yaml" / "defs" / "daily"
     folder.mkdir(parents=True)
     for package in folder.parents[:2]:
@@ -163,7 +161,7 @@ def test_a_declaration_that_is_no_yaml_is_told_with_file_and_line(tmp_path, monk
         declared_data_sets(importlib.import_module("no_yaml.defs"))
 
 
-def test_what_dg_scaffolds_is_found_by_it_and_loads(tmp_path, monkeypatch):
+def test_dg_finds_and_loads_what_it_scaffolds(tmp_path, monkeypatch):
     dg_settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
     (registry,) = dg_settings["registry_modules"]
     assert importlib.import_module(registry).SodaDataSetComponent is SodaDataSetComponent

@@ -1,4 +1,4 @@
-"""Every table that the project writes has a contract, and keeps it in a run over everything."""
+"""Every table that the project writes has a contract, and a run over everything conforms to all contracts."""
 
 import datetime as dt
 
@@ -25,7 +25,9 @@ FAULTY = Faults(resets=0.1, jumps=0.1, long_gaps=0.2, recovered=0.2, extra_audit
 
 
 @pytest.mark.slow
-def test_every_table_of_a_sample_run_keeps_its_contract_and_there_are_no_others(many_runs, short_calendar, tmp_path):
+def test_every_table_of_a_sample_run_conforms_to_its_contract_and_there_are_no_others(
+    many_runs, short_calendar, tmp_path
+):
     feed = SampleFeed(5, 20, FIRST, faults=FAULTY)
     with serve(Portal(data_sets(feed.hourly([FIRST, SECOND])))) as portal, stamina.set_testing(True, attempts=2):
         settings = Settings(

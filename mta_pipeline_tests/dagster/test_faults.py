@@ -1,7 +1,7 @@
 """Bad input and broken machines, end to end.
 
-A week completes with everything accounted for, or fails with one clear message. What was good stays, and running again
-heals.
+A week is either complete, with every line accounted for, or fails with one clear message. Existing data is kept, and
+the next run repairs the week.
 """
 
 import io
@@ -18,10 +18,10 @@ import stamina
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.sample import Faults, SampleFeed
-from mta_pipeline.sources import http as asking
+from mta_pipeline.sources import http
 from mta_pipeline.weeks import file_name, weeks_between
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week, sound_week
-from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, a_worker
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
+from mta_pipeline_tests.dagster.worker import KILLED, Order, Worker, start_worker
 from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
 from mta_pipeline_tests.support.published_files import legacy_file, legacy_group, legacy_line, modern_file, modern_line
 
@@ -38,16 +38,16 @@ def temporaries(lake: Path) -> list[Path]:
 
 @pytest.fixture
 def site(many_runs: None, tmp_path: Path) -> Iterator[tuple[Project, FeedServer]]:
-    """A project that takes three sound weeks from a web site, without waiting between attempts."""
+    """A project that reads three valid weeks from a web site, without waiting between attempts."""
     (tmp_path / "feed").mkdir()
     with serve_feed(tmp_path / "feed") as server, stamina.set_testing(True, attempts=3):
         project = Project(tmp_path, {"feed": TurnstileFeed(location=server.listing_url)})
         for week in WEEKS:
-            project.publish(week, sound_week(week))
+            project.publish(week, valid_week(week))
         yield project, server
 
 
-PASSING = {
+TRANSIENT = {
     "429": Fault(status=429, headers={"Retry-After": "0"}),
     "503": Fault(status=503),
     "cut in the middle": Fault(cut_after=1_000),
@@ -57,21 +57,21 @@ PASSING = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_a_site_that_stumbles_gives_the_weeks_all_the_same(site, monkeypatch, fault):
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT.keys())
+def test_the_weeks_land_in_spite_of_a_transient_fault_of_the_site(site, monkeypatch, fault):
     project, server = site
-    monkeypatch.setattr(asking, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.3)
     server.fail(file_name(SECOND), fault, times=2)
     assert project.run(FIRST, THIRD).success
     assert project.landed() == list(WEEKS)
     assert [project.raw.read(week) for week in WEEKS] == [
         (project.feed / file_name(week)).read_bytes() for week in WEEKS
     ]
-    asked = [request for request in server.asked if request.path.endswith(file_name(SECOND))]
-    assert len(asked) == 3
+    sent = [request for request in server.requests if request.path.endswith(file_name(SECOND))]
+    assert len(sent) == 3
 
 
-LASTING = {
+PERMANENT = {
     "503": (Fault(status=503), "answers 503"),
     "403": (Fault(status=403), "answers 403"),
     "cut in the middle": (Fault(cut_after=1_000), "the connection failed|bytes came of"),
@@ -81,21 +81,21 @@ LASTING = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "told"), LASTING.values(), ids=LASTING.keys())
-def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_running_again_heals(
-    site, monkeypatch, fault, told
+@pytest.mark.parametrize(("fault", "message"), PERMANENT.values(), ids=PERMANENT.keys())
+def test_a_permanent_fault_is_reported_with_week_and_address_and_existing_data_is_kept_until_the_next_run(
+    site, monkeypatch, fault, message
 ):
     project, server = site
-    monkeypatch.setattr(asking, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.3)
     project.run(FIRST, SECOND)
     before, manifest = project.files(), project.raw.manifest(SECOND)
-    corrected = quiet_week(SECOND, start=1_421)
+    corrected = steady_week(SECOND, start=1_421)
     project.publish(SECOND, corrected)
-    server.fail(file_name(SECOND), fault, times=4)  # the headers are asked for, too
+    server.fail(file_name(SECOND), fault, times=4)  # the headers are requested, too
 
     result = project.run(SECOND)
     assert not result.success
-    assert re.search(f"Week {SECOND} at {server.listing_url}{file_name(SECOND)}: .*({told})", failure_of(result))
+    assert re.search(f"Week {SECOND} at {server.listing_url}{file_name(SECOND)}: .*({message})", failure_of(result))
     assert project.files() == before
     assert project.raw.manifest(SECOND) == manifest
 
@@ -107,17 +107,17 @@ def test_a_fault_that_lasts_fails_by_week_and_address_what_was_good_stays_and_ru
 
 
 @pytest.mark.slow
-def test_a_week_the_site_does_not_have_is_skipped_with_a_word(site):
+def test_a_week_that_the_site_does_not_have_is_skipped_with_a_message(site):
     project, server = site
     result = project.run("2024-01-27")
     assert result.success
-    said = [entry.user_message for entry in project.instance.all_logs(result.run_id)]
-    assert any("skipped: Week 2024-01-27 is not published at " + server.listing_url in line for line in said)
+    messages = [entry.user_message for entry in project.instance.all_logs(result.run_id)]
+    assert any("skipped: Week 2024-01-27 is not published at " + server.listing_url in line for line in messages)
     assert not (project.lake / "raw").exists()
 
 
 @pytest.mark.slow
-def test_weeks_that_landed_before_the_site_broke_down_are_kept_and_recorded(site):
+def test_weeks_that_landed_before_the_site_failed_are_kept_and_recorded(site):
     project, server = site
     server.fail(file_name(THIRD), Fault(status=503), times=3)
     assert not project.run(FIRST, THIRD).success
@@ -131,7 +131,7 @@ def test_weeks_that_landed_before_the_site_broke_down_are_kept_and_recorded(site
 # --- files ---
 
 
-def test_a_zip_bomb_fails_by_name_while_the_other_weeks_land(project):
+def test_a_zip_bomb_fails_its_week_and_the_other_weeks_land(project):
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(file_name(SECOND), bytes(80 * 2**20))
@@ -144,7 +144,7 @@ def test_a_zip_bomb_fails_by_name_while_the_other_weeks_land(project):
 
 
 def with_groups(*groups: str, week: str) -> str:
-    """A legacy line of one turnstile: a sound reading at midnight, then these groups."""
+    """A legacy line of one turnstile: a valid reading at midnight, followed by these groups."""
     return legacy_line(legacy_group(f"{week} 00", 100, 50), *groups)
 
 
@@ -167,7 +167,7 @@ KNOWN_BAD = {
 
 @pytest.fixture(scope="module")
 def known_bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dg.ExecuteInProcessResult]:
-    """A project, and one run over all the weeks that are bad as the known ones."""
+    """A project after one run over weeks that are bad in the same ways as four known files."""
     project = Project(tmp_path_factory.mktemp("known"))
     for week, lines, _ in KNOWN_BAD.values():
         last = legacy_line(legacy_group(f"{week} 08", 120, 70), legacy_group(f"{week} 12", 130, 80))
@@ -178,7 +178,9 @@ def known_bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dg.Exe
 
 
 @pytest.mark.parametrize(("week", "lines", "rejects"), KNOWN_BAD.values(), ids=KNOWN_BAD.keys())
-def test_files_bad_as_the_four_known_ones_complete_with_every_line_accounted_for(known_bad, week, lines, rejects):
+def test_weeks_that_are_bad_like_four_known_files_complete_with_every_line_accounted_for(
+    known_bad, week, lines, rejects
+):
     project, result = known_bad
     assert result.success
     assert project.checks(result)["every_line_accounted_for", week]
@@ -190,12 +192,12 @@ def test_files_bad_as_the_four_known_ones_complete_with_every_line_accounted_for
 
 
 def three_lines(week: str) -> list[str]:
-    """Sound lines of a turnstile that nobody has seen the week before, with eight entries."""
+    """Valid lines of a turnstile that does not occur in the week before, with eight entries."""
     booth = f"A002,R051,02-00-{week[-2:]}"
     return [modern_line(f"{week} {hour:02}", 100 + hour, 50 + hour, booth=booth) for hour in (0, 4, 8)]
 
 
-def among(week: str, odd: str) -> bytes:
+def with_a_line(week: str, odd: str) -> bytes:
     *before, after = three_lines(week)
     return modern_file(*before, odd, after)
 
@@ -206,9 +208,9 @@ ODD = {
     "byte order mark": (lambda week: b"\xef\xbb\xbf" + modern_file(*three_lines(week)), []),
     "Latin-1": (lambda week: modern_file(*three_lines(week)).replace(b"59 ST", b"59 \xd1T"), []),
     "NUL in a name": (lambda week: modern_file(*three_lines(week)).replace(b"59 ST", b"59\0ST"), []),
-    "NUL in an identity": (lambda week: among(week, NUL_LINE), [NUL_LINE]),
-    "only NUL in a line": (lambda week: among(week, "\0" * 100), ["\0" * 100]),
-    "a line of a megabyte": (lambda week: among(week, "x" * 2**20), ["x" * 2**20]),
+    "NUL in an identity": (lambda week: with_a_line(week, NUL_LINE), [NUL_LINE]),
+    "only NUL in a line": (lambda week: with_a_line(week, "\0" * 100), ["\0" * 100]),
+    "a line of a megabyte": (lambda week: with_a_line(week, "x" * 2**20), ["x" * 2**20]),
     "a new DESC": (lambda week: modern_file(*three_lines(week)).replace(b"REGULAR", b"LOGON  "), []),
 }
 ODD_WEEKS = dict(zip(ODD, weeks_between("2024-01-06", "2024-02-24"), strict=True))
@@ -216,7 +218,7 @@ ODD_WEEKS = dict(zip(ODD, weeks_between("2024-01-06", "2024-02-24"), strict=True
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dg.ExecuteInProcessResult]:
-    """A project, and one run over a week for each kind of odd bytes."""
+    """A project after one run over a week for each kind of unusual bytes."""
     project = Project(tmp_path_factory.mktemp("odd"))
     for kind, week in ODD_WEEKS.items():
         project.publish(week, ODD[kind][0](week))
@@ -224,7 +226,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dg.ExecuteIn
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_bytes_change_no_rider_and_are_kept_where_they_are_rejected(odd, kind):
+def test_unusual_bytes_change_no_rider_and_rejected_lines_are_kept(odd, kind):
     (project, result), week, (published, rejected) = odd, ODD_WEEKS[kind], ODD[kind]
     assert result.success
     assert project.checks(result)["every_line_accounted_for", week]
@@ -239,17 +241,17 @@ def test_odd_bytes_change_no_rider_and_are_kept_where_they_are_rejected(odd, kin
 
 SAMPLE_WEEKS = ("2014-10-04", "2014-10-11")
 WRITES = 2 + len(SAMPLE_WEEKS) * 7
-"""Two reference tables; each week a file, its manifest and five tables."""
+"""Two reference tables; per week a file, its manifest and five tables."""
 
 
 @pytest.fixture(scope="module")
 def worker(processes: None) -> Iterator[Worker]:
-    with a_worker() as made:
+    with start_worker() as made:
         yield made
 
 
 class Sample(NamedTuple):
-    """A feed of two weeks, legacy and modern, and what a lake holds of it when nothing happens."""
+    """A feed of two weeks, one legacy and one modern, and the files of its lake after an undisturbed run."""
 
     feed: str
     lake: dict[str, bytes]
@@ -259,11 +261,11 @@ class Sample(NamedTuple):
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     root = tmp_path_factory.mktemp("undisturbed")
     SampleFeed(3, 40, SAMPLE_WEEKS[0], faults=Faults.all()).write(root / "sample", SAMPLE_WEEKS)
-    return Sample(str(root / "sample"), over(root / "sample", root))
+    return Sample(str(root / "sample"), run_sample_weeks(root / "sample", root))
 
 
-def over(feed: Path | str, root: Path) -> dict[str, bytes]:
-    """The files of a lake after a run of the sample's weeks."""
+def run_sample_weeks(feed: Path | str, root: Path) -> dict[str, bytes]:
+    """Run the sample's weeks and return the files of the lake."""
     link = root / "feed"
     link.unlink(missing_ok=True)
     link.symlink_to(feed)
@@ -274,39 +276,39 @@ def over(feed: Path | str, root: Path) -> dict[str, bytes]:
 
 
 def whole_files(lake: Path) -> dict[str, bytes]:
-    """What anybody would read in a lake: files that are not hidden, manifests left out."""
+    """The files that a reader of the lake sees: no hidden files. Manifests are left out."""
     files = (path for path in lake.rglob("[!.]*") if path.is_file() and path.name != "manifest.json")
     return {str(path.relative_to(lake)): path.read_bytes() for path in files}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [1, 4, 8, 11, WRITES])
-def test_a_run_killed_in_the_middle_of_a_write_leaves_whole_files_and_running_again_gives_the_same_as_ever(
+def test_a_run_killed_during_a_write_leaves_complete_files_and_the_next_run_gives_the_expected_lake(
     worker, sample, tmp_path, write
 ):
     lake = tmp_path / "lake"
-    assert worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, killed_in_write=write)).codes == [KILLED]
+    assert worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, kill_in_write=write)).codes == [KILLED]
     assert len(temporaries(lake)) == 1
     for week in SAMPLE_WEEKS:
         assert RawFiles(str(lake)).read(week) in (None, (Path(sample.feed) / file_name(week)).read_bytes())
     left = whole_files(lake)
     assert left == {path: sample.lake[path] for path in left}
     assert left.keys() < sample.lake.keys()
-    assert over(sample.feed, tmp_path) == sample.lake
+    assert run_sample_weeks(sample.feed, tmp_path) == sample.lake
 
 
 @pytest.mark.slow
-def test_a_run_that_is_not_killed_has_as_many_writes_as_we_think(worker, sample, tmp_path):
-    """Or else the last one above would kill nobody."""
-    answer = worker.run(Order(sample.feed, str(tmp_path / "lake"), SAMPLE_WEEKS, killed_in_write=WRITES + 1))
-    assert (answer.codes, answer.failures) == ([0], [[]])
+def test_the_number_of_writes_of_a_run_is_as_expected(worker, sample, tmp_path):
+    """If it were lower, the last write in the test above would not be reached and nothing would be killed."""
+    result = worker.run(Order(sample.feed, str(tmp_path / "lake"), SAMPLE_WEEKS, kill_in_write=WRITES + 1))
+    assert (result.codes, result.failures) == ([0], [[]])
 
 
 @pytest.mark.slow
-def test_the_same_weeks_by_two_processes_at_once_give_the_same_files(worker, sample, tmp_path):
+def test_two_processes_that_run_the_same_weeks_at_once_give_the_same_files(worker, sample, tmp_path):
     lake = tmp_path / "lake"
-    answer = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, children=2))
-    assert (answer.codes, answer.failures) == ([0, 0], [[], []])
+    result = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, children=2))
+    assert (result.codes, result.failures) == ([0, 0], [[], []])
     assert whole_files(lake) == sample.lake
     assert temporaries(lake) == []
 
@@ -321,21 +323,21 @@ def test_the_same_weeks_by_two_processes_at_once_give_the_same_files(worker, sam
     ],
     ids=["raw", "staged", "lake"],
 )
-def test_a_full_disk_names_the_file_keeps_what_was_there_and_running_again_heals(
+def test_a_full_disk_is_reported_with_the_file_and_existing_files_are_kept_until_the_next_run(
     worker, sample, tmp_path, writes, table
 ):
     earlier = tmp_path / "earlier"
     SampleFeed(3, 12, SAMPLE_WEEKS[0]).write(earlier, SAMPLE_WEEKS)
-    before, lake = over(earlier, tmp_path), tmp_path / "lake"
+    before, lake = run_sample_weeks(earlier, tmp_path), tmp_path / "lake"
 
-    answer = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, disk_full_after=writes))
-    assert answer.codes == [0]
-    [[told]] = answer.failures
-    assert re.search(f"Not written, what was there stays: File too large: '{lake}/{table}", told)
+    result = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, disk_full_after=writes))
+    assert result.codes == [0]
+    [[message]] = result.failures
+    assert re.search(f"Not written, what was there stays: File too large: '{lake}/{table}", message)
     assert temporaries(lake) == []
     left = whole_files(lake)
     assert left.keys() >= before.keys() - {path for path in before if path.startswith("raw/")}
     assert all(contents in (before.get(path), sample.lake.get(path)) for path, contents in left.items())
     assert not [path for path in left if path.startswith(table) and left[path] != before.get(path)]
 
-    assert over(sample.feed, tmp_path) == sample.lake
+    assert run_sample_weeks(sample.feed, tmp_path) == sample.lake

@@ -1,4 +1,4 @@
-"""How the pipeline is doing, read from real records: as metrics, on a terminal and as a page."""
+"""Health of the pipeline, read from real records: as metrics, in the terminal and as a page."""
 
 import datetime as dt
 import json
@@ -33,9 +33,9 @@ from mta_pipeline.monitoring.health import HealthReader
 from mta_pipeline.monitoring.server import HealthServer
 from mta_pipeline.monitoring.status import figures, page, problems, terminal
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
-from mta_pipeline_tests.conftest import REPOSITORY, absent
+from mta_pipeline_tests.conftest import REPOSITORY, skip_or_fail_in_ci
 from mta_pipeline_tests.dagster.automation import Automation
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 from mta_pipeline_tests.fault_injection.sandbox import wait_until
 
 REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pipeline"), "__repository__")
@@ -43,14 +43,14 @@ REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pip
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Two weeks in the lake, the first without a carry-in, and a third on offer whose file is bad."""
+    """Two weeks in the lake, the first without carry-in, and a third available week whose file is bad."""
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("records"))) as instance:
         made = Project(tmp_path_factory.mktemp("project"), instance=instance)
         for week in WEEKS[:2]:
-            made.publish(week, quiet_week(week))
+            made.publish(week, steady_week(week))
         made.run(*WEEKS[:2])
         made.publish(WEEKS[2], b"no such thing\n")
-        Automation(made).look()
+        Automation(made).tick_sensor()
         made.run(WEEKS[2])
         yield made
 
@@ -61,21 +61,21 @@ def reader(project):
 
 
 @pytest.fixture
-def served(reader):
+def url(reader):
     with HealthServer(("127.0.0.1", 0), reader.read) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def got(url: str) -> str:
-    with urllib.request.urlopen(url) as answer:
-        return str(answer.read().decode())
+def get(url: str) -> str:
+    with urllib.request.urlopen(url) as response:
+        return str(response.read().decode())
 
 
 def samples(url: str) -> dict[tuple[str, ...], float]:
-    """What Prometheus' own parser reads: values by metric and the values of its labels."""
-    families = text_string_to_metric_families(got(f"{url}/metrics"))
+    """The samples that Prometheus' own parser reads: values by metric name and label values."""
+    families = text_string_to_metric_families(get(f"{url}/metrics"))
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families
@@ -83,8 +83,8 @@ def samples(url: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_prometheus_reads_runs_weeks_checks_and_the_newest_week(served, project):
-    found = samples(served)
+def test_metrics_show_runs_weeks_checks_and_the_newest_week(url, project):
+    found = samples(url)
     daily = project.table("lake", "complex_daily", WEEKS[1])
     expected = {
         ("mta_runs_ended_total", RIDERSHIP_JOB, "success"): 1,
@@ -110,14 +110,14 @@ def test_prometheus_reads_runs_weeks_checks_and_the_newest_week(served, project)
     assert durations
 
 
-def test_no_label_is_of_a_week_a_run_or_a_message(served, project):
-    text = got(f"{served}/metrics")
+def test_no_label_contains_a_week_a_run_id_or_a_message(url, project):
+    text = get(f"{url}/metrics")
     assert not any(
         word in text for word in (*WEEKS, "no such thing", *(run.run_id for run in project.instance.get_runs()))
     )
 
 
-def test_runs_in_the_queue_and_killed_ones_are_seen(served, reader, project):
+def test_queued_and_killed_runs_are_reported(url, reader, project):
     waiting = create_run_for_test(
         project.instance,
         status=dg.DagsterRunStatus.QUEUED,
@@ -125,7 +125,7 @@ def test_runs_in_the_queue_and_killed_ones_are_seen(served, reader, project):
         remote_job_origin=REPOSITORY_ORIGIN.get_job_origin("waits"),
     )
     killed = create_run_for_test(project.instance, status=dg.DagsterRunStatus.STARTED, job_name="killed")
-    before = samples(served)
+    before = samples(url)
     assert (before["mta_runs_under_way", "queued"], before["mta_runs_under_way", "started"]) == (1, 1)
     assert ("mta_runs_oldest_timestamp_seconds", "queued") in before
     project.instance.report_run_failed(killed, "Its process is gone")
@@ -135,14 +135,14 @@ def test_runs_in_the_queue_and_killed_ones_are_seen(served, reader, project):
     assert {(run.job, run.status.value) for run in after.ended} >= {("killed", "FAILURE"), ("waits", "CANCELED")}
 
 
-def test_a_second_look_counts_what_ended_since_and_nothing_twice(reader, project):
+def test_a_second_read_adds_newly_ended_runs_and_counts_nothing_twice(reader, project):
     first = len(reader.read().ended)
     assert len(reader.read().ended) == first
     project.run(WEEKS[0])
     assert len(reader.read().ended) == first + 1
 
 
-def test_a_sensor_that_fails_again_and_again_is_counted_and_named(reader, served, project):
+def test_a_sensor_that_fails_repeatedly_is_counted_and_named(reader, url, project):
     origin = REPOSITORY_ORIGIN.get_instigator_origin("published_weeks")
     state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData())
     project.instance.add_instigator_state(state)
@@ -159,7 +159,7 @@ def test_a_sensor_that_fails_again_and_again_is_counted_and_named(reader, served
                 error=error,
             )
         )
-    found = samples(served)
+    found = samples(url)
     assert found["mta_tick_failures_in_a_row", "sensor", "published_weeks"] == 2
     assert found["mta_tick_timestamp_seconds", "sensor", "published_weeks", "skipped"] == 1_700_000_000
     health = reader.read()
@@ -169,24 +169,24 @@ def test_a_sensor_that_fails_again_and_again_is_counted_and_named(reader, served
     assert "the feed is &lt;down&gt;" in page(health)
 
 
-def test_people_see_what_is_wrong_what_to_do_and_key_figures(reader, served):
+def test_the_status_shows_problems_remedies_and_key_figures(reader, url):
     health = reader.read()
-    told = {problem.what.partition(":")[0]: problem.do for problem in problems(health)}
-    assert told["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or run make dev"
-    assert f"1 week ({WEEKS[2]}) landed, but incomplete" in told
-    assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in told
+    remedies = {problem.what.partition(":")[0]: problem.do for problem in problems(health)}
+    assert remedies["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or run make dev"
+    assert f"1 week ({WEEKS[2]}) landed, but incomplete" in remedies
+    assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in remedies
     assert (figures(health)["Newest week"], figures(health)["Readings"]) == (WEEKS[1], "42")
     console = Console(record=True, width=200)
     for part in terminal(health):
         console.print(part)
-    on_terminal, on_page = console.export_text(), got(f"{served}/")
+    on_terminal, on_page = console.export_text(), get(f"{url}/")
     for name, text in figures(health).items():
         assert name in on_terminal
         assert text in on_page
     assert "carry_in_present" in on_page
 
 
-def test_what_cannot_be_read_is_a_503_that_says_nothing_of_where(tmp_path):
+def test_an_unreadable_state_gives_a_503_without_paths(tmp_path):
     def broken():
         raise OSError(f"{tmp_path}/secret place")
 
@@ -204,31 +204,33 @@ MONITORING = REPOSITORY / "deploy" / "monitoring"
 
 
 def expressions() -> list[str]:
-    """Every question that the dashboard and the alerts ask Prometheus."""
+    """Every expression that the dashboard and the alerts send to Prometheus."""
     board = json.loads((MONITORING / "grafana" / "dashboard.json").read_text())
     rules = yaml.safe_load((MONITORING / "rules.yml").read_text())
-    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    return asked + [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    return queries + [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
 
 
-def test_dashboard_and_alerts_name_only_metrics_that_there_are(served, project):
-    declared = re.findall(r"^# TYPE (\w+) (\w+)$", got(f"{served}/metrics"), re.MULTILINE)
-    there = {name for name, _ in declared}
-    there |= {f"{name}_{part}" for name, kind in declared if kind == "histogram" for part in ("bucket", "sum", "count")}
+def test_dashboard_and_alerts_use_only_existing_metrics(url, project):
+    declared = re.findall(r"^# TYPE (\w+) (\w+)$", get(f"{url}/metrics"), re.MULTILINE)
+    existing = {name for name, _ in declared}
+    existing |= {
+        f"{name}_{part}" for name, kind in declared if kind == "histogram" for part in ("bucket", "sum", "count")
+    }
     named = {name for expression in expressions() for name in re.findall(r"\bmta_\w+", expression)} - {"mta_pipeline"}
     assert len(named) > 10
-    assert named - there == set()
+    assert named - existing == set()
 
 
 @pytest.fixture
-def prometheus(processes, served, tmp_path):
-    """A real Prometheus that asks the served metrics every second, with the alerts of the deployment."""
+def prometheus(processes, url, tmp_path):
+    """A real Prometheus that scrapes the metrics every second and has the alerts of the deployment."""
     if shutil.which("prometheus") is None:
-        absent("There is no prometheus; Debian has it as a package.")
+        skip_or_fail_in_ci("No prometheus on the PATH. Install the Debian package prometheus.")
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / "rules.yml")]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [served.removeprefix("http://")]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [url.removeprefix("http://")]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -241,38 +243,38 @@ def prometheus(processes, served, tmp_path):
         up.terminate()
 
 
-def asked(prometheus: str, expression: str) -> list[object]:
-    query = urllib.parse.urlencode({"query": expression})
-    result: list[object] = json.loads(got(f"{prometheus}/api/v1/query?{query}"))["data"]["result"]
+def query(prometheus: str, expression: str) -> list[object]:
+    parameters = urllib.parse.urlencode({"query": expression})
+    result: list[object] = json.loads(get(f"{prometheus}/api/v1/query?{parameters}"))["data"]["result"]
     return result
 
 
 @pytest.mark.slow
-def test_a_real_prometheus_reads_the_metrics_and_answers_what_the_dashboard_asks(prometheus):
+def test_a_real_prometheus_reads_the_metrics_and_evaluates_the_dashboard_expressions(prometheus):
     def has_metrics() -> bool:
         with suppress(urllib.error.URLError):
-            return bool(asked(prometheus, "mta_weeks") and asked(prometheus, 'up{job="mta_pipeline"} == 1'))
+            return bool(query(prometheus, "mta_weeks") and query(prometheus, 'up{job="mta_pipeline"} == 1'))
         return False
 
-    wait_until(has_metrics, "Prometheus to have asked")
+    wait_until(has_metrics, "Prometheus to scrape the metrics")
     for expression in expressions():
-        asked(prometheus, expression)  # A question that it does not take is an error.
-    assert asked(prometheus, 'mta_weeks{state="unfinished"} > 0')
-    rules = json.loads(got(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
+        query(prometheus, expression)  # An invalid expression is an error.
+    assert query(prometheus, 'mta_weeks{state="unfinished"} > 0')
+    rules = json.loads(get(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
 
 
 @pytest.mark.slow
-def test_alerts_are_said_when_they_should_be_and_not_before(processes):
+def test_alerts_fire_when_they_should_and_not_before(processes):
     if shutil.which("promtool") is None:
-        absent("There is no promtool; Debian's prometheus has it.")
-    told = subprocess.run(
+        skip_or_fail_in_ci("No promtool on the PATH. Install the Debian package prometheus.")
+    result = subprocess.run(
         ["promtool", "test", "rules", "rules_test.yml"], cwd=MONITORING, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_every_alert_is_tried_and_explained():
+def test_every_alert_is_tested_and_documented():
     rules = yaml.safe_load((MONITORING / "rules.yml").read_text())
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
     tried = yaml.safe_load((MONITORING / "rules_test.yml").read_text())

@@ -1,4 +1,4 @@
-"""Hourly ridership from a portal to the lake, and beside the turnstiles: from the sample, whose truth is known."""
+"""Hourly ridership from a portal to the lake and its comparison with the turnstiles, for a sample with known truth."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from mta_pipeline_tests.support.published_files import moment
 RAW = dg.AssetKey(["raw", "hourly_ridership"])
 FIRST, LAST = "2024-01-27", "2024-02-24"
 WEEKS = weeks_between(FIRST, LAST)
-"""February, from the week it begins in to the one that ends with it, nearly."""
+"""February: from the week in which it begins to the week of its last days."""
 DATA_SET = "wujg-7c2s"
 SEED = 5
 
@@ -56,7 +56,7 @@ def portal(truth) -> Iterator[Portal]:
 
 @pytest.fixture(scope="module")
 def project(feed, portal, tmp_path_factory) -> Project:
-    """A project that has the month by turnstiles and by the hour, and what is made of both."""
+    """A project with one month of turnstile data, one month of hourly data, and the marts."""
     root = tmp_path_factory.mktemp("hourly")
     settings = Settings(
         feed=str(root / "feed"), lake_root=str(root / "lake"), soda=portal.url, last_week=dt.date.fromisoformat(LAST)
@@ -65,8 +65,8 @@ def project(feed, portal, tmp_path_factory) -> Project:
     feed.write(made.feed, WEEKS)
     assert made.run(FIRST, LAST).success
     assert made.run(FIRST, LAST, job=HOURLY_JOB, tags={COMPLETE_WEEKS: SKIP}).success
-    answers = made.run(job=MARTS_JOB)
-    assert answers.success, failure_of(answers)
+    marts = made.run(job=MARTS_JOB)
+    assert marts.success, failure_of(marts)
     return made
 
 
@@ -85,12 +85,12 @@ def by_hour(truth: pl.DataFrame) -> pl.DataFrame:
     return hours.agg(pl.col("ridership", "transfers").sum(), tapped).sort("hour", "complex_id")
 
 
-def test_a_month_behind_a_portal_that_often_has_enough_of_us_ends_with_exact_totals(project, truth, portal):
+def test_a_month_from_a_portal_that_often_refuses_requests_has_exact_totals(project, truth, portal):
     assert published(project).drop("omny_share").sort("hour", "complex_id").equals(by_hour(truth))
-    assert len(portal.asked) > len({*portal.asked})  # it did have enough, and was asked again
+    assert len(portal.asked) > len({*portal.asked})  # the portal refused requests, and they were repeated
 
 
-def test_shares_are_those_the_sample_was_made_with(project):
+def test_the_omny_shares_are_those_of_the_sample(project):
     shares = table(project, "lake", "omny_share").filter(
         pl.col("complex_id").is_not_null(), pl.col("ridership") > 5_000
     )
@@ -98,20 +98,20 @@ def test_shares_are_those_the_sample_was_made_with(project):
     assert (shares["omny_share"] - expected).abs().max() < 0.01
 
 
-def test_estimates_from_turnstiles_agree_with_what_is_published_by_construction(project):
+def test_estimates_from_turnstiles_agree_with_published_ridership_in_a_sample(project):
     reconciled = table(project, "marts", "ridership_reconciliation").filter(pl.col("days") == 7)
-    assert reconciled["week"].n_unique() == 4  # of the first week the first day has no reading before it
+    assert reconciled["week"].n_unique() == 4  # on the first day of the first week, turnstiles have no earlier reading
     assert (reconciled["ratio"] - 1).abs().max() < 0.01
     assert reconciled["ridership_estimate"].sum() / reconciled["published"].sum() == pytest.approx(1, abs=0.001)
 
 
-def test_the_report_shows_the_agreement_and_the_catalogue_its_picture(project):
+def test_the_report_and_the_catalogue_show_the_agreement(project):
     assert "Comparison with published ridership" in (project.lake / "report" / "index.html").read_text()
     made = project.instance.get_latest_materialization_event(dg.AssetKey(["report", "ridership_report"]))
     assert "data:image/png;base64," in made.asset_materialization.metadata["agreement"].value
 
 
-def test_checks_say_how_well_it_agrees(project):
+def test_the_checks_report_the_agreement(project):
     found = {}
     for name in ("ratio_near_one", "complexes_agree"):
         key = dg.AssetCheckKey(dg.AssetKey(["marts", "ridership_reconciliation"]), name)
@@ -122,18 +122,18 @@ def test_checks_say_how_well_it_agrees(project):
     assert {"weeks", "furthest_off"} <= found["ratio_near_one"].metadata.keys()
 
 
-# --- corrections: from here on the portal's rows are others ---
+# --- corrections: from here on the portal's rows are changed ---
 
 
-def look(project: Project, cursor: str | None = None, **parts: object) -> SensorExecutionData:
-    """One tick of the sensor."""
+def tick_sensor(project: Project, cursor: str | None = None, **parts: object) -> SensorExecutionData:
+    """Evaluate one tick of the sensor."""
     parts = {name: project.defs.resources[name] for name in ("soda", "raw_layer")} | parts
     repository = project.defs.get_repository_def()
     with dg.build_sensor_context(project.instance, cursor, repository_def=repository, resources=parts) as context:
         return project.defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
 
 
-def weeks_asked_for(tick: SensorExecutionData) -> list[str]:
+def requested_weeks(tick: SensorExecutionData) -> list[str]:
     assert all(request.asset_selection == [RAW] for request in tick.run_requests)
     ends = [
         request.tags.get(PARTITION_NAME_TAG) or (request.tags[RANGE_START], request.tags[RANGE_END])
@@ -142,8 +142,8 @@ def weeks_asked_for(tick: SensorExecutionData) -> list[str]:
     return [week for end in ends for week in ([end] if isinstance(end, str) else weeks_between(*end))]
 
 
-def carried_out(project: Project, tick: SensorExecutionData) -> dg.ExecuteInProcessResult:
-    """The one run that a tick asks for, as the daemon starts it."""
+def execute(project: Project, tick: SensorExecutionData) -> dg.ExecuteInProcessResult:
+    """Execute the only run that a tick requests, as the daemon does."""
     (request,) = tick.run_requests
     return project.defs.resolve_job_def("__ASSET_JOB").execute_in_process(
         instance=project.instance,
@@ -153,35 +153,35 @@ def carried_out(project: Project, tick: SensorExecutionData) -> dg.ExecuteInProc
     )
 
 
-def test_the_sensor_asks_for_the_corrected_week_alone_and_the_lake_follows(project, portal, truth):
+def test_the_sensor_requests_only_the_corrected_week_and_the_lake_is_updated(project, portal, truth):
     portal.too_many = 0
-    first = look(project)
-    assert weeks_asked_for(first) == []
-    # Two declared data sets are not on this portal, and do not keep it from telling of the third.
+    first = tick_sensor(project)
+    assert requested_weeks(first) == []
+    # Two declared data sets are missing on this portal. They do not hide the change of the third.
     assert first.skip_message.count("there is no such data set") == 2
     before = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}
     row = (
         truth.with_row_index().filter(pl.col("transit_timestamp").dt.date() == dt.date(2024, 2, 12)).row(0, named=True)
     )
     portal.correct(DATA_SET, row["index"], ridership=str(row["ridership"] + 7))
-    second = look(project, first.cursor)
-    assert weeks_asked_for(second) == ["2024-02-10"]
-    assert weeks_asked_for(look(project, second.cursor)) == []
-    assert carried_out(project, second).success
+    second = tick_sensor(project, first.cursor)
+    assert requested_weeks(second) == ["2024-02-10"]
+    assert requested_weeks(tick_sensor(project, second.cursor)) == []
+    assert execute(project, second).success
     assert project.run("2024-02-10", job=HOURLY_JOB, tags={COMPLETE_WEEKS: SKIP}).success
     after = {week: project.table("lake", "complex_hourly_published", week) for week in WEEKS}
     added = {week: after[week]["ridership"].sum() - before[week]["ridership"].sum() for week in WEEKS}
     assert {week: n for week, n in added.items() if n} == {"2024-02-10": 7}
 
 
-def test_a_portal_that_is_away_is_a_tick_that_says_so(project):
-    tick = look(project, soda=SodaPortal("http://127.0.0.1:9"))
+def test_an_unreachable_portal_is_reported_by_the_tick(project):
+    tick = tick_sensor(project, soda=SodaPortal("http://127.0.0.1:9"))
     assert tick.run_requests == []
     assert "request failed: t69i-h2me at 127.0.0.1:9, " in tick.skip_message
     assert "time of the last change: the connection failed" in tick.skip_message
 
 
-# --- where no portal is set, or a week is not whole ---
+# --- without a portal, or with an incomplete week ---
 
 
 @pytest.fixture
@@ -189,13 +189,13 @@ def without_portal(tmp_path) -> Project:
     return Project(tmp_path, has_reference_tables=False)
 
 
-def test_without_a_portal_nobody_is_asked_and_the_message_says_how_to_set_one(without_portal):
+def test_without_a_portal_nothing_is_requested_and_the_message_tells_how_to_set_one(without_portal):
     assert SENSOR not in {sensor.name for sensor in without_portal.defs.sensors}
     result = without_portal.run(FIRST, job=HOURLY_JOB)
     assert "set MTA_SODA to its address" in failure_of(result)
 
 
-def test_a_week_that_is_half_published_lands_and_a_check_says_which_hours_are_missing(tmp_path, truth):
+def test_a_half_published_week_lands_and_a_check_reports_the_missing_hours(tmp_path, truth):
     half = truth.filter(pl.col("transit_timestamp") < moment("2024-01-30 05"))
     with serve(Portal({DATA_SET: half})) as portal:
         project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)})
@@ -208,14 +208,14 @@ def test_a_week_that_is_half_published_lands_and_a_check_says_which_hours_are_mi
     assert evaluations["published_riders_kept"].passed
 
 
-def test_a_complex_that_nobody_knows_is_named_and_its_riders_stay(tmp_path, truth):
-    stranger = truth.filter(pl.col("transit_timestamp") < moment("2024-02-03 00")).with_columns(
+def test_an_unknown_complex_is_named_and_its_riders_are_kept(tmp_path, truth):
+    unknown = truth.filter(pl.col("transit_timestamp") < moment("2024-02-03 00")).with_columns(
         station_complex_id=pl.lit("9999")
     )
-    with serve(Portal({DATA_SET: stranger})) as portal:
+    with serve(Portal({DATA_SET: unknown})) as portal:
         project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)})
         result = project.run(FIRST, job=HOURLY_JOB)
     (known,) = (e for e in result.get_asset_check_evaluations() if e.check_name == "complexes_known")
     assert not known.passed
-    assert known.metadata["unknown"].value == [{"complex_id": 9999, "ridership": stranger["ridership"].sum()}]
-    assert project.table("lake", "complex_hourly_published", FIRST)["ridership"].sum() == stranger["ridership"].sum()
+    assert known.metadata["unknown"].value == [{"complex_id": 9999, "ridership": unknown["ridership"].sum()}]
+    assert project.table("lake", "complex_hourly_published", FIRST)["ridership"].sum() == unknown["ridership"].sum()

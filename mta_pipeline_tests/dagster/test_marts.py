@@ -1,4 +1,4 @@
-"""The warehouse and the marts follow the lake: one run after weeks are done, and the catalogue says what they are."""
+"""Warehouse and marts follow the lake: one run after weeks are done. The catalogue describes them."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of
 
 FIRST, SECOND, THIRD = WEEKS
-ANSWERS = {f"{table.layer}/{table.name}" for table in (*WAREHOUSE, *MARTS)} | {REPORT_KEY.to_user_string()}
+MARTS_AND_REPORT = {f"{table.layer}/{table.name}" for table in (*WAREHOUSE, *MARTS)} | {REPORT_KEY.to_user_string()}
 
 
 def read(project: Project, name: str) -> pl.DataFrame:
@@ -24,15 +24,15 @@ def read(project: Project, name: str) -> pl.DataFrame:
 
 
 def test_marts_hold_the_riders_of_the_weeks_in_the_lake(project):
-    project.have(THIRD)
+    project.load_weeks_until(THIRD)
     assert project.run(job=MARTS_JOB).success
     assert read(project, "system_daily")["entries"].sum() == (3 * 42 - 1) * 10
     assert read(project, "station_daily")["exits"].sum() == (3 * 42 - 1) * 10
     assert read(project, "data_quality_weekly")["readings"].to_list() == [42, 42, 42]
 
 
-def test_what_was_written_is_what_an_open_lake_computes(project):
-    project.have(FIRST)
+def test_written_marts_equal_those_computed_from_the_lake(project):
+    project.load_weeks_until(FIRST)
     project.run(job=MARTS_JOB)
     with open_lake(str(project.lake)) as lake:
         for mart in MARTS:
@@ -42,8 +42,8 @@ def test_what_was_written_is_what_an_open_lake_computes(project):
 
 
 @pytest.mark.slow
-def test_a_renewed_week_is_renewed_in_marts_and_warehouse(many_runs, project):
-    project.have(THIRD)
+def test_a_rebuilt_week_is_updated_in_marts_and_warehouse(many_runs, project):
+    project.load_weeks_until(THIRD)
     project.run(job=MARTS_JOB)
     (project.feed / "turnstile_240120.txt").write_bytes(
         (project.feed / "turnstile_240120.txt").read_bytes()[: 131 * 20]
@@ -57,15 +57,15 @@ def test_a_renewed_week_is_renewed_in_marts_and_warehouse(many_runs, project):
     assert marts == [(42,), (19,), (42,)]
 
 
-def test_an_empty_lake_gives_empty_marts_and_a_report_with_a_word(project):
+def test_an_empty_lake_gives_empty_marts_and_a_report_that_says_so(project):
     result = project.run(job=MARTS_JOB)
     assert result.success
     assert all(read(project, mart.name).is_empty() for mart in MARTS)
     assert "The lake holds no weeks yet" in (project.lake / "report" / "index.html").read_text()
 
 
-def test_the_report_is_made_with_the_marts_and_shows_its_charts_in_the_catalogue(project):
-    project.have(THIRD)
+def test_the_report_is_made_with_the_marts_and_its_charts_are_in_the_catalogue(project):
+    project.load_weeks_until(THIRD)
     result = project.run(job=MARTS_JOB)
     [made] = [event for event in result.get_asset_materialization_events() if event.asset_key == REPORT_KEY]
     shown = made.materialization.metadata
@@ -78,7 +78,7 @@ def test_the_report_is_made_with_the_marts_and_shows_its_charts_in_the_catalogue
     assert pictures["map"].startswith("Exits on an average ")
 
 
-def test_a_report_without_its_marts_fails_with_what_to_do_and_leaves_the_page_as_it_was(project):
+def test_a_report_without_its_marts_fails_with_a_remedy_and_keeps_the_old_page(project):
     project.run(job=MARTS_JOB)
     page = project.lake / "report" / "index.html"
     before = page.read_bytes()
@@ -91,12 +91,12 @@ def test_a_report_without_its_marts_fails_with_what_to_do_and_leaves_the_page_as
     assert page.read_bytes() == before
 
 
-def test_a_missing_reference_table_fails_with_what_to_do(project):
+def test_a_missing_reference_table_fails_with_a_remedy(project):
     (project.lake / "lake" / STATION_COMPLEXES.name / "part-0.parquet").unlink()
     assert "Materialize it first" in failure_of(project.run(job=MARTS_JOB))
 
 
-def test_a_file_that_is_not_ours_fails_the_run_by_name_and_the_marts_are_there(project):
+def test_a_foreign_warehouse_file_fails_the_run_and_is_kept(project):
     file = project.lake / "warehouse" / "mta.duckdb"
     file.parent.mkdir(parents=True)
     file.write_text("not ours")
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_ours_fails_the_run_by_name_and_the_marts_are_there(p
     assert file.read_text() == "not ours"
 
 
-def test_the_catalogue_knows_columns_units_and_where_they_come_from(project):
+def test_the_catalogue_has_columns_descriptions_and_column_lineage(project):
     result = project.run(job=MARTS_JOB)
     graph = project.defs.resolve_asset_graph()
     for table in (*WAREHOUSE, *MARTS):
@@ -122,22 +122,22 @@ def test_the_catalogue_knows_columns_units_and_where_they_come_from(project):
 
 
 @pytest.mark.slow
-def test_answers_are_due_once_after_a_range_of_weeks_and_not_again(many_runs, project):
+def test_marts_are_requested_once_after_a_range_of_weeks(many_runs, project):
     automation = Automation(project)
     project.run(FIRST, SECOND)
     project.run(job=MARTS_JOB)
-    automation.due()
+    automation.tick_conditions()
     assert project.run(FIRST, THIRD).success
-    assert asked(automation.due()) == ANSWERS
-    assert asked(automation.due()) == set()
+    assert requested_assets(automation.tick_conditions()) == MARTS_AND_REPORT
+    assert requested_assets(automation.tick_conditions()) == set()
 
 
-def asked(requests: list[dg.RunRequest]) -> set[str]:
+def requested_assets(requests: list[dg.RunRequest]) -> set[str]:
     return {key.to_user_string() for request in requests for key in request.asset_selection or ()}
 
 
 @pytest.mark.slow
-def test_nothing_slow_is_imported_to_load_the_definitions(processes):
+def test_loading_the_definitions_imports_no_slow_packages(processes):
     slow = (
         "any(name in sys.modules for name in ('ibis', 'duckdb', 'pyspark', 'jinja2.environment', 'vl_convert', 'PIL'))"
     )

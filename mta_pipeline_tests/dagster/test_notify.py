@@ -1,4 +1,4 @@
-"""What goes wrong is told once, with what a person needs, and once more when it is well again; nothing gets lost."""
+"""An incident is reported once with what a person needs, and once more when it is resolved. No message is lost."""
 
 import datetime as dt
 import json
@@ -21,40 +21,40 @@ from mta_pipeline.orchestration.keys import LANDING_JOB, REFERENCE_JOB
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import file_name, week_after, weeks_between
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.dagster.automation import Automation, standing
-from mta_pipeline_tests.dagster.daemons import DEATH, daemons
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
-from mta_pipeline_tests.support.webhook import Got, Webhook, serve_webhook
+from mta_pipeline_tests.dagster.automation import Automation, evaluate_standing_checks
+from mta_pipeline_tests.dagster.daemons import CRASH_MESSAGE, daemons
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
+from mta_pipeline_tests.support.webhook import Message, Webhook, serve_webhook
 
 FIRST, SECOND, THIRD = WEEKS
 
 
 @dataclass
-class Told:
-    """A project whose faults are told to a webhook, tick by tick."""
+class NotifiedProject:
+    """A project that sends its notifications to a webhook. Tests evaluate the notify sensor tick by tick."""
 
     project: Project
     webhook: Webhook
     cursor: str | None = None
-    words: list[str] = field(default_factory=list)
+    skip_reasons: list[str] = field(default_factory=list)
 
-    def tick(self) -> list[Got]:
-        """One tick of the sensor; returns the messages that came in."""
+    def tick(self) -> list[Message]:
+        """Evaluate one tick of the sensor; return the messages that the webhook received."""
         context = dg.build_sensor_context(
             self.project.instance, self.cursor, definitions=self.project.defs, sensor_name=NOTIFY_SENSOR
         )
         sensor = self.project.defs.resolve_sensor_def(NOTIFY_SENSOR)
         tick: SensorExecutionData = sensor.evaluate_tick(context)
         self.cursor = tick.cursor
-        self.words.append(tick.skip_message or "")
+        self.skip_reasons.append(tick.skip_message or "")
         return self.webhook.new()
 
     def later(self, **passed: float) -> None:
-        """As if so much time had passed since the last word about each fault."""
+        """Move the time of the last message about each incident that far into the past."""
         cursor = json.loads(self.cursor)
-        for fault in cursor["look"]["faults"]["known"].values():
-            told = dt.datetime.fromisoformat(fault["told"]) - dt.timedelta(**passed)
-            fault["told"] = told.isoformat()
+        for incident in cursor["look"]["faults"]["known"].values():
+            notified_at = dt.datetime.fromisoformat(incident["told"]) - dt.timedelta(**passed)
+            incident["told"] = notified_at.isoformat()
         self.cursor = json.dumps(cursor)
 
 
@@ -66,7 +66,7 @@ def webhook():
 
 @pytest.fixture
 def instance(tmp_path):
-    """Records in memory, but for those of ticks, which Dagster keeps in a file."""
+    """An instance in memory, except for its ticks, which Dagster stores in a file."""
     with dg.DagsterInstance.ephemeral() as made:
         made._schedule_storage = SqliteScheduleStorage.from_local(str(tmp_path / "ticks"))
         made._schedule_storage.register_instance(made)
@@ -74,8 +74,8 @@ def instance(tmp_path):
 
 
 @pytest.fixture
-def told(tmp_path, webhook, instance) -> Told:
-    """Three sound weeks on offer, the automation's `notify` on and nothing wrong yet."""
+def notified(tmp_path, webhook, instance) -> NotifiedProject:
+    """A project with three available valid weeks, `MTA_NOTIFY` set, and no incidents."""
     webhook.new()
     webhook.status = 200
     settings = Settings(
@@ -86,8 +86,8 @@ def told(tmp_path, webhook, instance) -> Told:
     )
     project = Project(tmp_path, settings=settings, instance=instance, has_reference_tables=False)
     for week in WEEKS:
-        project.publish(week, sound_week(week))
-    made = Told(project, webhook)
+        project.publish(week, valid_week(week))
+    made = NotifiedProject(project, webhook)
     assert made.tick() == []
     return made
 
@@ -95,204 +95,216 @@ def told(tmp_path, webhook, instance) -> Told:
 # --- runs ---
 
 
-def test_a_run_that_fails_is_told_once_with_its_week_cause_and_page_and_once_more_when_it_is_well(told):
-    told.project.publish(SECOND, b"<html>Not here</html>")
-    failed = told.project.run(FIRST, THIRD, job=LANDING_JOB)
-    [word] = told.tick()
-    assert word.title == "mta_pipeline: job land_weeks failed"
-    assert word.tone == "failure"
-    assert word.line("Weeks") == SECOND
-    assert word.line("Since").endswith("UTC")
-    assert file_name(SECOND) in word.line("Likely cause")
-    assert "web page" in word.line("Likely cause")
-    assert word.line("Link") == f"https://dagster.example/runs/{failed.run_id}"
-    assert "launch the same weeks again" in word.line("To do")
-    told.project.run(SECOND, job=LANDING_JOB)
-    assert told.tick() == []
-    told.project.publish(SECOND, quiet_week(SECOND))
-    told.project.run(FIRST, job=LANDING_JOB)
-    assert told.tick() == []
-    told.project.run(SECOND, job=LANDING_JOB)
-    [word] = told.tick()
-    assert word.title.startswith("mta_pipeline: resolved: job land_weeks")
-    assert word.tone == "success"
-    assert told.tick() == []
+def test_a_failed_run_is_reported_once_with_week_cause_and_page_and_once_more_when_it_is_resolved(notified):
+    notified.project.publish(SECOND, b"<html>Not here</html>")
+    failed = notified.project.run(FIRST, THIRD, job=LANDING_JOB)
+    [message] = notified.tick()
+    assert message.title == "mta_pipeline: job land_weeks failed"
+    assert message.tone == "failure"
+    assert message.line("Weeks") == SECOND
+    assert message.line("Since").endswith("UTC")
+    assert file_name(SECOND) in message.line("Likely cause")
+    assert "web page" in message.line("Likely cause")
+    assert message.line("Link") == f"https://dagster.example/runs/{failed.run_id}"
+    assert "launch the same weeks again" in message.line("To do")
+    notified.project.run(SECOND, job=LANDING_JOB)
+    assert notified.tick() == []
+    notified.project.publish(SECOND, steady_week(SECOND))
+    notified.project.run(FIRST, job=LANDING_JOB)
+    assert notified.tick() == []
+    notified.project.run(SECOND, job=LANDING_JOB)
+    [message] = notified.tick()
+    assert message.title.startswith("mta_pipeline: resolved: job land_weeks")
+    assert message.tone == "success"
+    assert notified.tick() == []
 
 
-def test_a_week_that_another_job_brings_in_is_well_too(told):
-    told.project.publish(SECOND, b"")
-    told.project.run(SECOND, job=LANDING_JOB)
-    assert len(told.tick()) == 1
-    told.project.publish(SECOND, quiet_week(SECOND))
-    told.project.run(job=REFERENCE_JOB)
-    told.project.run(SECOND)
-    assert [word.tone for word in told.tick()] == ["success"]
+def test_an_incident_is_also_resolved_if_another_job_loads_the_week(notified):
+    notified.project.publish(SECOND, b"")
+    notified.project.run(SECOND, job=LANDING_JOB)
+    assert len(notified.tick()) == 1
+    notified.project.publish(SECOND, steady_week(SECOND))
+    notified.project.run(job=REFERENCE_JOB)
+    notified.project.run(SECOND)
+    assert [message.tone for message in notified.tick()] == ["success"]
 
 
-def test_a_backfill_that_fails_is_one_message_however_many_of_its_runs_fail(told):
+def test_a_failed_backfill_is_one_message_however_many_of_its_runs_fail(notified):
     weeks = weeks_between(FIRST, "2024-03-30")
     for n, week in enumerate(weeks):
-        told.project.publish(week, b"")
-        told.project.run(week, job=LANDING_JOB, tags={BACKFILL_ID_TAG: "abcdefgh"})
+        notified.project.publish(week, b"")
+        notified.project.run(week, job=LANDING_JOB, tags={BACKFILL_ID_TAG: "abcdefgh"})
         if n == 2:
-            [word] = told.tick()
-    assert word.title.startswith("mta_pipeline: backfill abcdefgh failed")
-    assert word.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
-    assert word.line("Link").endswith("/runs/b/abcdefgh")
-    assert told.tick() == []
-    told.later(days=1)
-    [word] = told.tick()
-    assert word.title.endswith("; more weeks")
-    assert word.line("Weeks") == f"2024-01-27 to 2024-03-30 ({len(weeks) - 3} weeks)"
+            [message] = notified.tick()
+    assert message.title.startswith("mta_pipeline: backfill abcdefgh failed")
+    assert message.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
+    assert message.line("Link").endswith("/runs/b/abcdefgh")
+    assert notified.tick() == []
+    notified.later(days=1)
+    [message] = notified.tick()
+    assert message.title.endswith("; more weeks")
+    assert message.line("Weeks") == f"2024-01-27 to 2024-03-30 ({len(weeks) - 3} weeks)"
 
 
-def test_what_stays_wrong_is_said_again_on_three_days_and_then_no_more(told):
-    told.project.publish(SECOND, b"")
-    told.project.run(SECOND, job=LANDING_JOB)
-    said = [[word.title.rpartition("; ")[2] for word in told.tick()]]
+def test_an_unresolved_incident_is_repeated_on_three_days_and_then_no_more(notified):
+    notified.project.publish(SECOND, b"")
+    notified.project.run(SECOND, job=LANDING_JOB)
+    titles = [[message.title.rpartition("; ")[2] for message in notified.tick()]]
     for _ in range(5):
-        told.later(days=1)
-        said.append([word.title.rpartition("; ")[2] for word in told.tick()])
-    assert [len(words) for words in said] == [1, 1, 1, 1, 0, 0]
-    assert said[1:4] == [["still unresolved"]] * 3
+        notified.later(days=1)
+        titles.append([message.title.rpartition("; ")[2] for message in notified.tick()])
+    assert [len(messages) for messages in titles] == [1, 1, 1, 1, 0, 0]
+    assert titles[1:4] == [["still unresolved"]] * 3
 
 
 # --- checks ---
 
 
-def test_standing_checks_that_fail_say_that_freshness_is_missed_and_when_it_is_well_again(told):
+def test_failed_standing_checks_report_late_data_and_its_resolution(notified):
     late = week_after(THIRD)
-    told.project.publish(late, quiet_week(late))
+    notified.project.publish(late, steady_week(late))
     for week in (FIRST, THIRD):
-        told.project.run(week, job=LANDING_JOB)
-    (told.project.feed / file_name(SECOND)).unlink()
-    standing(told.project)
-    left_out, newest = sorted(told.tick(), key=lambda word: word.title)
+        notified.project.run(week, job=LANDING_JOB)
+    (notified.project.feed / file_name(SECOND)).unlink()
+    evaluate_standing_checks(notified.project)
+    left_out, newest = sorted(notified.tick(), key=lambda message: message.title)
     assert newest.title == "mta_pipeline: data is late: the newest week is not in the lake"
     assert f"week {late} has been available since" in newest.line("Likely cause")
     assert newest.line("Link").endswith("/assets/feed/turnstile_file?view=checks&checkDetail=newest_week_landed")
     assert left_out.title == "mta_pipeline: data is incomplete: weeks are missing or failed"
-    standing(told.project)
-    assert told.tick() == []
-    (told.project.feed / file_name(late)).unlink()
-    told.project.run(job=REFERENCE_JOB)
-    told.project.run(FIRST)
-    told.project.run(THIRD)
-    standing(told.project)
-    assert [word.tone for word in told.tick()] == ["success", "success"]
+    evaluate_standing_checks(notified.project)
+    assert notified.tick() == []
+    (notified.project.feed / file_name(late)).unlink()
+    notified.project.run(job=REFERENCE_JOB)
+    notified.project.run(FIRST)
+    notified.project.run(THIRD)
+    evaluate_standing_checks(notified.project)
+    assert [message.tone for message in notified.tick()] == ["success", "success"]
 
 
-def test_a_feed_out_of_reach_is_told_when_the_sensor_says_so_and_when_it_is_back(told):
-    automation = Automation(told.project)
-    told.project.feed.rename(told.project.root / "away")
-    said = []
+def test_an_unreachable_feed_is_reported_when_its_check_fails_and_when_it_is_reachable_again(notified):
+    automation = Automation(notified.project)
+    notified.project.feed.rename(notified.project.root / "away")
+    titles = []
     for _ in range(4):
-        automation.look()
-        said.append([word.title for word in told.tick()])
-    assert said == [[], [], ["mta_pipeline: the feed is unreachable"], []]
-    (told.project.root / "away").rename(told.project.feed)
-    automation.look()
-    assert [word.title for word in told.tick()] == ["mta_pipeline: resolved: the feed is unreachable"]
+        automation.tick_sensor()
+        titles.append([message.title for message in notified.tick()])
+    assert titles == [[], [], ["mta_pipeline: the feed is unreachable"], []]
+    (notified.project.root / "away").rename(notified.project.feed)
+    automation.tick_sensor()
+    assert [message.title for message in notified.tick()] == ["mta_pipeline: resolved: the feed is unreachable"]
 
 
-def test_a_check_of_weeks_that_only_warns_is_said_once_for_all_weeks_and_not_again(told):
-    told.project.run(job=REFERENCE_JOB)
+def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeated(notified):
+    notified.project.run(job=REFERENCE_JOB)
     for n, week in enumerate(WEEKS):
-        told.project.publish(week, quiet_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
-    told.project.run(FIRST, THIRD)
-    [word] = told.tick()
-    assert word.title == "mta_pipeline: unknown booths"
-    assert word.tone == "warning"
-    assert word.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
-    told.later(days=2)
-    assert told.tick() == []
+        notified.project.publish(week, steady_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
+    notified.project.run(FIRST, THIRD)
+    [message] = notified.tick()
+    assert message.title == "mta_pipeline: unknown booths"
+    assert message.tone == "warning"
+    assert message.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
+    notified.later(days=2)
+    assert notified.tick() == []
 
 
-def test_an_unusual_week_of_a_range_is_told_as_a_warning_with_its_week_alone(told):
-    told.project.run(job=REFERENCE_JOB)
+def test_an_unusual_week_of_a_range_is_reported_as_a_warning_with_its_week_alone(notified):
+    notified.project.run(job=REFERENCE_JOB)
     weeks = weeks_between(FIRST, "2024-02-10")
     for n, week in enumerate(weeks):
         riders = 2 if week == weeks[-1] else 10
-        told.project.publish(week, quiet_week(week, start=1_000 + n * 420, riders=riders))
-    result = told.project.run(weeks[0], weeks[-1])
-    judged = {week: passed for (name, week), passed in told.project.checks(result).items() if name == "week_as_usual"}
-    assert judged == {week: week != weeks[-1] for week in weeks}
-    [word] = told.tick()
-    assert (word.title, word.tone) == ("mta_pipeline: a week is unusual", "warning")
-    assert word.line("Weeks") == weeks[-1]
-    assert word.line("Likely cause").startswith("ridership 164, usual 820")
+        notified.project.publish(week, steady_week(week, start=1_000 + n * 420, riders=riders))
+    result = notified.project.run(weeks[0], weeks[-1])
+    passed_by_week = {
+        week: passed for (name, week), passed in notified.project.checks(result).items() if name == "week_as_usual"
+    }
+    assert passed_by_week == {week: week != weeks[-1] for week in weeks}
+    [message] = notified.tick()
+    assert (message.title, message.tone) == ("mta_pipeline: a week is unusual", "warning")
+    assert message.line("Weeks") == weeks[-1]
+    assert message.line("Likely cause").startswith("ridership 164, expected 820")
 
 
 # --- receivers ---
 
 
-def test_while_a_receiver_does_not_answer_nothing_is_lost_ticks_fail_and_nothing_is_sent_twice(told):
-    told.webhook.status = 500
-    told.project.publish(SECOND, b"")
-    told.project.run(SECOND, job=LANDING_JOB)
-    assert told.tick() == []
-    assert told.words[-1].endswith("others wait for the next tick: receiver 1 (json): it answered 500")
+def test_if_a_receiver_is_down_ticks_fail_and_no_message_is_lost_or_sent_twice(notified):
+    notified.webhook.status = 500
+    notified.project.publish(SECOND, b"")
+    notified.project.run(SECOND, job=LANDING_JOB)
+    assert notified.tick() == []
+    assert notified.skip_reasons[-1].endswith("others wait for the next tick: receiver 1 (json): it answered 500")
     for _ in range(2):
         with pytest.raises(ReceiversError, match=r"^Messages wait .* receiver 1 \(json\): it answered 500$"):
-            told.tick()
-    told.webhook.status = 200
-    assert len(told.tick()) == 1
-    assert told.tick() == []
+            notified.tick()
+    notified.webhook.status = 200
+    assert len(notified.tick()) == 1
+    assert notified.tick() == []
 
 
-def test_of_a_fault_that_is_well_before_its_message_could_be_sent_only_that_is_said(told):
-    told.webhook.status = 500
-    told.project.publish(SECOND, b"")
-    told.project.run(SECOND, job=LANDING_JOB)
-    told.tick()
-    told.project.publish(SECOND, quiet_week(SECOND))
-    told.project.run(SECOND, job=LANDING_JOB)
-    told.tick()
-    told.webhook.status = 200
-    assert [word.tone for word in told.tick()] == ["success"]
+def test_an_incident_that_is_resolved_before_it_was_reported_is_only_reported_as_resolved(notified):
+    notified.webhook.status = 500
+    notified.project.publish(SECOND, b"")
+    notified.project.run(SECOND, job=LANDING_JOB)
+    notified.tick()
+    notified.project.publish(SECOND, steady_week(SECOND))
+    notified.project.run(SECOND, job=LANDING_JOB)
+    notified.tick()
+    notified.webhook.status = 200
+    assert [message.tone for message in notified.tick()] == ["success"]
 
 
-def test_one_receiver_that_is_down_keeps_no_other_from_its_messages(told, tmp_path):
+def test_a_receiver_that_is_down_does_not_block_other_receivers(notified, tmp_path):
     with serve_webhook() as other:
         file = tmp_path / "receivers"
-        file.write_text(f"# ours\n{told.webhook.url}\n\n{other.url}\n")
-        told.project.defs = build_defs(told.project.settings.model_copy(update={"notify": SecretStr(str(file))}))
+        file.write_text(f"# ours\n{notified.webhook.url}\n\n{other.url}\n")
+        notified.project.defs = build_defs(
+            notified.project.settings.model_copy(update={"notify": SecretStr(str(file))})
+        )
         other.status = 503
-        told.project.publish(SECOND, b"")
-        told.project.run(SECOND, job=LANDING_JOB)
-        assert len(told.tick()) == 1
+        notified.project.publish(SECOND, b"")
+        notified.project.run(SECOND, job=LANDING_JOB)
+        assert len(notified.tick()) == 1
         other.status = 200
-        assert told.tick() == []
+        assert notified.tick() == []
         assert len(other.new()) == 1
 
 
-def test_what_the_address_of_a_receiver_holds_is_in_no_message_log_or_record(told, caplog, capfd):
+def test_the_address_of_a_receiver_is_in_no_message_log_or_record(notified, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    told.webhook.status = 500
-    told.project.publish(SECOND, b"")
-    told.project.run(SECOND, job=LANDING_JOB)
-    told.tick()
+    notified.webhook.status = 500
+    notified.project.publish(SECOND, b"")
+    notified.project.run(SECOND, job=LANDING_JOB)
+    notified.tick()
     with pytest.raises(ReceiversError) as error:
-        told.tick()
-    told.webhook.status = 200
-    [word] = told.tick()
-    said = [str(error.value), caplog.text, *capfd.readouterr(), told.cursor, *told.words, word.title, word.body]
-    said += [repr(told.project.settings), repr(told.project.defs)]
-    assert "secret-word" in told.webhook.url
-    assert not any("secret-word" in text for text in said)
+        notified.tick()
+    notified.webhook.status = 200
+    [message] = notified.tick()
+    texts = [
+        str(error.value),
+        caplog.text,
+        *capfd.readouterr(),
+        notified.cursor,
+        *notified.skip_reasons,
+        message.title,
+        message.body,
+    ]
+    texts += [repr(notified.project.settings), repr(notified.project.defs)]
+    assert "secret-word" in notified.webhook.url
+    assert not any("secret-word" in text for text in texts)
 
 
-def test_without_someone_to_tell_there_is_no_sensor_and_apprise_is_not_loaded(tmp_path):
-    quiet = build_defs(Settings(feed=str(tmp_path), lake_root=str(tmp_path)))
-    assert NOTIFY_SENSOR not in {sensor.name for sensor in quiet.sensors}
+def test_without_receivers_there_is_no_notify_sensor(tmp_path):
+    defs = build_defs(Settings(feed=str(tmp_path), lake_root=str(tmp_path)))
+    assert NOTIFY_SENSOR not in {sensor.name for sensor in defs.sensors}
 
 
 # --- the daemon ---
 
 
 @pytest.fixture
-def driven(tmp_path, webhook, monkeypatch):
-    """The daemons over a project of the environment's, with `notify` on as it is by itself."""
+def running_daemons(tmp_path, webhook, monkeypatch):
+    """The daemons over a project that the environment configures, with the notify sensor on by default."""
     webhook.new()
     webhook.status = 200
     (tmp_path / "feed").mkdir()
@@ -300,48 +312,48 @@ def driven(tmp_path, webhook, monkeypatch):
     for name, value in {"MTA_FEED": "feed", "LAKE_ROOT": "lake"}.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     monkeypatch.setenv("MTA_NOTIFY", webhook.url)
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance, daemons(instance) as driven:
-        driven.tick()
-        driven.retry()
-        yield driven
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance, daemons(instance) as running_daemons:
+        running_daemons.tick()
+        running_daemons.retry()
+        yield running_daemons
 
 
-def test_a_sensor_whose_ticks_keep_failing_is_told_once_and_when_it_works_again(driven, webhook):
-    driven.turn_on(SENSOR)
-    driven.set_cursor(SENSOR, "of another version")
-    driven.tick(TICKS_IN_A_ROW + 2)
-    [word] = webhook.new()
-    assert word.title == "mta_pipeline: sensor published_weeks fails on every tick"
-    assert "3 failed ticks in a row" in word.line("Likely cause")
-    assert "Invalid JSON" in word.line("Likely cause")
-    assert word.line("Link") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
-    driven.set_cursor(SENSOR, None)
-    driven.tick(2)
-    assert [word.title for word in webhook.new()] == [
+def test_a_sensor_whose_ticks_keep_failing_is_reported_once_and_when_it_works_again(running_daemons, webhook):
+    running_daemons.turn_on(SENSOR)
+    running_daemons.set_cursor(SENSOR, "of another version")
+    running_daemons.tick(TICKS_IN_A_ROW + 2)
+    [message] = webhook.new()
+    assert message.title == "mta_pipeline: sensor published_weeks fails on every tick"
+    assert "3 failed ticks in a row" in message.line("Likely cause")
+    assert "Invalid JSON" in message.line("Likely cause")
+    assert message.line("Link") == "http://127.0.0.1:3000/locations/mta_pipeline/sensors/published_weeks"
+    running_daemons.set_cursor(SENSOR, None)
+    running_daemons.tick(2)
+    assert [message.title for message in webhook.new()] == [
         "mta_pipeline: resolved: sensor published_weeks fails on every tick"
     ]
 
 
-def test_a_run_that_dies_and_succeeds_when_it_is_tried_again_is_no_message(driven, webhook, tmp_path):
-    (tmp_path / "feed" / file_name(FIRST)).write_bytes(quiet_week(FIRST))
-    driven.die(driven.launch(LANDING_JOB, FIRST))
-    driven.tick()
-    [again] = driven.retry()
-    driven.tick()
-    assert driven.work(again)
-    driven.tick()
+def test_a_crashed_run_whose_retry_succeeds_is_not_reported(running_daemons, webhook, tmp_path):
+    (tmp_path / "feed" / file_name(FIRST)).write_bytes(steady_week(FIRST))
+    running_daemons.report_crash(running_daemons.launch(LANDING_JOB, FIRST))
+    running_daemons.tick()
+    [retry] = running_daemons.retry()
+    running_daemons.tick()
+    assert running_daemons.execute(retry)
+    running_daemons.tick()
     assert webhook.new() == []
 
 
-def test_a_run_that_dies_as_often_as_it_is_tried_again_is_one_message(driven, webhook):
-    driven.die(driven.launch(LANDING_JOB, FIRST))
+def test_a_run_that_crashes_on_every_retry_is_reported_once(running_daemons, webhook):
+    running_daemons.report_crash(running_daemons.launch(LANDING_JOB, FIRST))
     attempts = 1
-    while again := driven.retry():
+    while retries := running_daemons.retry():
         attempts += 1
-        driven.tick()
-        driven.die(again[0])
-    driven.tick(2)
+        running_daemons.tick()
+        running_daemons.report_crash(retries[0])
+    running_daemons.tick(2)
     assert attempts == 3
-    [word] = webhook.new()
-    assert word.title.startswith("mta_pipeline: job land_weeks failed")
-    assert (word.line("Weeks"), word.line("Likely cause")) == (FIRST, DEATH)
+    [message] = webhook.new()
+    assert message.title.startswith("mta_pipeline: job land_weeks failed")
+    assert (message.line("Weeks"), message.line("Likely cause")) == (FIRST, CRASH_MESSAGE)

@@ -1,4 +1,4 @@
-"""Weeks go from the feed to the lake, one by one or many in a run, and a bad one stops nobody but itself."""
+"""Weeks go from the feed to the lake, one or many per run, and a bad week does not stop the others."""
 
 import dagster as dg
 import polars as pl
@@ -8,7 +8,7 @@ from mta_pipeline import weeks
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.weeks import week_before
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 
 FIRST, SECOND, THIRD = WEEKS
@@ -21,7 +21,7 @@ def test_one_week_goes_from_the_feed_to_the_lake(project):
     assert project.table("lake", "turnstile_traffic", SECOND)["entries"].sum() == 41 * 10
     assert project.table("lake", "complex_daily", SECOND)["exits"].sum() == 41 * 10
     assert project.table("lake", "complex_hourly", SECOND)["exits"].sum() == pytest.approx(41 * 10)
-    assert project.raw.read(SECOND) == quiet_week(SECOND, start=1_420)
+    assert project.raw.read(SECOND) == steady_week(SECOND, start=1_420)
 
 
 def test_a_range_in_one_run_and_a_run_per_week_give_the_same_files(project, tmp_path):
@@ -30,7 +30,7 @@ def test_a_range_in_one_run_and_a_run_per_week_give_the_same_files(project, tmp_
     (tmp_path / "other").mkdir()
     other = Project(tmp_path / "other")
     for n, week in enumerate(WEEKS):
-        other.publish(week, quiet_week(week, start=1_000 + n * 420))
+        other.publish(week, steady_week(week, start=1_000 + n * 420))
         assert other.run(week).success
     assert len(in_one) == 2 + 3 * 6
     assert other.files() == in_one
@@ -43,7 +43,7 @@ def test_the_first_interval_of_a_week_starts_in_the_week_before(project):
     assert traffic["entries"].sum() == 42 * 10
 
 
-def test_a_missing_week_before_is_marked_and_stops_nothing(project):
+def test_a_missing_week_before_is_reported_and_stops_nothing(project):
     result = project.run(SECOND)
     checks = project.checks(result)
     assert checks["carry_in_present", SECOND] is False
@@ -55,7 +55,7 @@ def test_a_missing_week_before_is_marked_and_stops_nothing(project):
     assert project.checks(again)["carry_in_present", SECOND] is True
 
 
-def test_a_week_that_is_not_published_is_skipped_with_a_word_and_fails_nothing(project):
+def test_a_week_that_is_not_published_is_skipped_and_fails_nothing(project):
     result = project.run("2024-01-27")
     assert result.success
     assert "2024-01-27" not in project.landed()
@@ -74,11 +74,11 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("contents", BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_bad_file_fails_by_name_while_the_other_weeks_land_and_what_was_good_stays(project, contents):
-    project.have(THIRD)
+def test_a_bad_file_fails_its_week_while_the_other_weeks_land_and_existing_tables_are_kept(project, contents):
+    project.load_weeks_until(THIRD)
     before = project.files()
     project.publish(SECOND, contents)
-    project.publish(THIRD, quiet_week(THIRD, start=2_000))
+    project.publish(THIRD, steady_week(THIRD, start=2_000))
     result = project.run(FIRST, THIRD)
     assert not result.success
     assert "turnstile_240120.txt" in failure_of(result)
@@ -86,30 +86,30 @@ def test_a_bad_file_fails_by_name_while_the_other_weeks_land_and_what_was_good_s
         path: contents for path, contents in project.files().items() if f"week={SECOND}" in path and "raw" not in path
     }
     assert staged == {path: contents for path, contents in before.items() if path in staged}
-    assert project.raw.read(THIRD) == quiet_week(THIRD, start=2_000)
-    project.publish(SECOND, quiet_week(SECOND, start=1_420))
+    assert project.raw.read(THIRD) == steady_week(THIRD, start=2_000)
+    project.publish(SECOND, steady_week(SECOND, start=1_420))
     assert project.run(FIRST, THIRD).success
 
 
 class LosesARow(ParquetIOManager):
     def _write(self, context, week, table, *origin):
-        leaks = "readings" in context.asset_key.path[-1]
-        return super()._write(context, week, table.head(-1) if leaks else table, *origin)
+        is_readings = "readings" in context.asset_key.path[-1]
+        return super()._write(context, week, table.head(-1) if is_readings else table, *origin)
 
 
-def test_a_line_that_gets_lost_stops_the_week_before_it_reaches_the_lake(tmp_path):
-    leaky = LosesARow(lake=Lake(lake_root=str(tmp_path / "lake")))
-    project = Project(tmp_path, {"io_manager": leaky})
-    project.publish(WEEK, quiet_week(WEEK))
+def test_a_lost_line_stops_the_week_before_it_reaches_the_lake(tmp_path):
+    lossy = LosesARow(lake=Lake(lake_root=str(tmp_path / "lake")))
+    project = Project(tmp_path, {"io_manager": lossy})
+    project.publish(WEEK, steady_week(WEEK))
     result = project.run(WEEK)
     assert project.checks(result)["every_line_accounted_for", WEEK] is False
     assert not result.success
     assert project.landed() == []
 
 
-def test_an_unknown_booth_is_named_and_keeps_its_traffic(project):
-    stranger = [modern_line(f"2024-01-06 {hour:02}", hour, hour, booth="Z999,R999,00-00-00") for hour in (0, 4)]
-    project.publish(FIRST, quiet_week(FIRST) + modern_file(*stranger).split(b"\n", 1)[1])
+def test_an_unknown_booth_is_named_and_its_traffic_is_kept(project):
+    unknown = [modern_line(f"2024-01-06 {hour:02}", hour, hour, booth="Z999,R999,00-00-00") for hour in (0, 4)]
+    project.publish(FIRST, steady_week(FIRST) + modern_file(*unknown).split(b"\n", 1)[1])
     result = project.run(FIRST)
     assert result.success
     [known] = [e for e in result.get_asset_check_evaluations() if e.check_name == "booths_known"]
@@ -125,14 +125,14 @@ def test_the_same_contents_land_once_and_other_contents_replace_them(project):
     first = project.raw.manifest(FIRST)
     project.run(FIRST)
     assert project.raw.manifest(FIRST) == first
-    project.publish(FIRST, quiet_week(FIRST, start=5_000))
+    project.publish(FIRST, steady_week(FIRST, start=5_000))
     project.run(FIRST)
     second = project.raw.manifest(FIRST)
     assert second.sha256 != first.sha256
     assert sorted(path.name for path in project.raw.path(FIRST).iterdir()) == sorted(["manifest.json", second.object])
 
 
-def test_a_damaged_raw_file_is_named_and_healed_by_landing_the_week_again(project):
+def test_a_damaged_raw_file_is_named_and_repaired_by_landing_the_week_again(project):
     project.run(FIRST)
     manifest = project.raw.manifest(FIRST)
     (project.lake / "raw" / "turnstile_file" / f"week={FIRST}" / manifest.object).write_bytes(b"rubbish")
@@ -151,15 +151,15 @@ def test_a_damaged_raw_file_is_named_and_healed_by_landing_the_week_again(projec
     assert project.run(FIRST).success
 
 
-def test_a_week_without_its_reference_tables_says_what_to_materialize(tmp_path):
+def test_a_week_without_its_reference_tables_names_the_table_to_materialize(tmp_path):
     project = Project(tmp_path)
-    project.publish(WEEK, quiet_week(WEEK))
+    project.publish(WEEK, steady_week(WEEK))
     (project.lake / "lake" / "control_areas" / "part-0.parquet").unlink()
     assert "Materialize it first" in failure_of(project.run(WEEK))
 
 
-def test_the_calendar_begins_with_a_week_that_has_none_before(project):
+def test_the_first_week_of_the_calendar_needs_no_week_before(project):
     first = weeks.FIRST_WEEK
-    project.publish(first, quiet_week(first))
+    project.publish(first, steady_week(first))
     assert project.run(first).success
     assert week_before("2010-05-01") not in project.landed()

@@ -1,18 +1,18 @@
-"""The job goes on where it stopped: complete weeks are left alone, unless it is told otherwise."""
+"""A job resumes where it stopped: complete weeks are skipped unless their rebuild is requested."""
 
 import dagster as dg
 
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, REDO, WEEKLY_KEYS
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week, sound_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
 from mta_pipeline_tests.support.feed_server import serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
 TABLES = ("turnstile_readings", "turnstile_rejects", "turnstile_traffic", "complex_daily", "complex_hourly")
 
 
-def written(project: Project, *weeks: str, **options) -> set[tuple[str, str]]:
-    """Run the job over weeks; returns which tables of which weeks it wrote."""
+def written_by_run(project: Project, *weeks: str, **options) -> set[tuple[str, str]]:
+    """Run the job over weeks and return which tables of which weeks it wrote."""
 
     def inodes() -> dict[tuple[str, str], int]:
         paths = project.lake.glob("*/*/week=*/part-0.parquet")
@@ -23,49 +23,51 @@ def written(project: Project, *weeks: str, **options) -> set[tuple[str, str]]:
     return {place for place, inode in inodes().items() if before.get(place) != inode}
 
 
-def test_a_range_launched_again_writes_nothing_and_says_so(project):
-    project.have(THIRD)
+def test_a_range_that_is_launched_again_writes_nothing_and_reports_it(project):
+    project.load_weeks_until(THIRD)
     before = project.files()
-    assert written(project, FIRST, THIRD) == set()
+    assert written_by_run(project, FIRST, THIRD) == set()
     assert project.files() == before
     event = project.instance.get_latest_materialization_event(dg.AssetKey(["lake", "complex_daily"]))
     assert event.asset_materialization.metadata["outcome"].value == "complete, skipped"
 
 
-def test_only_what_is_missing_is_made(project):
-    project.have(SECOND)
+def test_only_missing_tables_are_built(project):
+    project.load_weeks_until(SECOND)
     (project.lake / "lake" / "complex_hourly" / f"week={FIRST}" / "part-0.parquet").unlink()
-    assert written(project, FIRST, THIRD) == {("complex_hourly", FIRST), *((table, THIRD) for table in TABLES)}
+    assert written_by_run(project, FIRST, THIRD) == {("complex_hourly", FIRST), *((table, THIRD) for table in TABLES)}
 
 
-def test_a_week_with_other_contents_is_made_anew_and_the_traffic_of_the_week_after(project):
-    project.have(THIRD)
-    project.publish(FIRST, quiet_week(FIRST, start=1_001))
-    assert written(project, FIRST, THIRD) == {
+def test_a_week_with_other_contents_is_rebuilt_with_the_traffic_of_the_week_after(project):
+    project.load_weeks_until(THIRD)
+    project.publish(FIRST, steady_week(FIRST, start=1_001))
+    assert written_by_run(project, FIRST, THIRD) == {
         *((table, FIRST) for table in TABLES),
         *((table, SECOND) for table in TABLES[2:]),
     }
 
 
-def test_told_so_it_does_all_weeks_again(project):
-    project.have(THIRD)
-    assert written(project, FIRST, THIRD, tags={COMPLETE_WEEKS: REDO}) == {
+def test_all_weeks_are_rebuilt_on_request(project):
+    project.load_weeks_until(THIRD)
+    assert written_by_run(project, FIRST, THIRD, tags={COMPLETE_WEEKS: REDO}) == {
         (table, week) for table in TABLES for week in WEEKS
     }
 
 
-def test_materializing_assets_by_hand_does_them_again(project):
-    project.have(THIRD)
-    assert written(project, SECOND, job="__ASSET_JOB", assets=WEEKLY_KEYS) >= {(table, SECOND) for table in TABLES}
+def test_materializing_assets_manually_rebuilds_them(project):
+    project.load_weeks_until(THIRD)
+    assert written_by_run(project, SECOND, job="__ASSET_JOB", assets=WEEKLY_KEYS) >= {
+        (table, SECOND) for table in TABLES
+    }
 
 
-def test_complete_weeks_are_not_fetched_again(tmp_path):
+def test_complete_weeks_are_not_downloaded_again(tmp_path):
     (tmp_path / "feed").mkdir()
     with serve_feed(tmp_path / "feed") as server:
         project = Project(tmp_path, resources={"feed": TurnstileFeed(location=server.index_url)})
         for week in WEEKS:
-            project.publish(week, sound_week(week))
+            project.publish(week, valid_week(week))
         project.run(FIRST, THIRD)
-        server.asked.clear()
+        server.requests.clear()
         project.run(FIRST, THIRD)
-        assert [request.method for request in server.asked if request.path.endswith(".txt")] == ["HEAD"] * 3
+        assert [request.method for request in server.requests if request.path.endswith(".txt")] == ["HEAD"] * 3

@@ -1,4 +1,4 @@
-"""The pipeline finds what the sample's truth knows: the last rider where readings are sound, null elsewhere."""
+"""The pipeline recovers the truth of the sample exactly where readings are valid, and gives null elsewhere."""
 
 import polars as pl
 import pytest
@@ -17,26 +17,28 @@ from mta_pipeline_tests.dagster.project import Project
 from mta_pipeline_tests.unit.test_sample_truth import any_faults
 
 WEEKS = LEGACY, MODERN, LAST = ("2014-10-04", "2014-10-11", "2014-10-18")
-"""By date, the layout changes after the first."""
+"""The layout changes by date after the first week."""
 REGISTERS = ("entries", "exits")
-FOUND = ("division", "complex_id", "started_at", "ended_at", *REGISTERS, "entries_status", "exits_status")
+TRAFFIC_COLUMNS = ("division", "complex_id", "started_at", "ended_at", *REGISTERS, "entries_status", "exits_status")
 
 
-def as_the_rules_have_it(truth: pl.DataFrame) -> pl.DataFrame:
-    """The truth as turnstile_traffic must hold it: riders only where the status lets them through."""
+def expected_traffic(truth: pl.DataFrame) -> pl.DataFrame:
+    """The truth as turnstile_traffic must hold it: riders only where the status allows them."""
     return truth.with_columns(
         pl.when(pl.col(f"{register}_status").is_in(Status.IN_TOTALS)).then(f"true_{register}").alias(register)
         for register in REGISTERS
-    ).select(*TURNSTILE, *FOUND)
+    ).select(*TURNSTILE, *TRAFFIC_COLUMNS)
 
 
 def assert_recovered(weeks: list[SampleWeek]) -> None:
-    """Readings, rejects and traffic of each week, from its file and that of the week before, are the truth."""
+    """Assert that readings, rejects and traffic of each week, computed from two files, equal the truth."""
     staged = {week.week: stage(week.text, week.week, control_areas()) for week in weeks}
     for week in weeks:
         now, before = staged[week.week], staged.get(week_before(week.week))
         found = traffic(now.readings, before and before.readings, control_areas())
-        assert_frame_equal(found.select(*TURNSTILE, *FOUND), as_the_rules_have_it(week.truth), check_row_order=False)
+        assert_frame_equal(
+            found.select(*TURNSTILE, *TRAFFIC_COLUMNS), expected_traffic(week.truth), check_row_order=False
+        )
         assert now.rejects_by_reason == week.rejects
 
 
@@ -55,12 +57,12 @@ def any_feed() -> st.SearchStrategy[SampleFeed]:
 
 @settings(max_examples=settings.default.max_examples // 5)
 @given(any_feed())
-def test_pure_functions_recover_the_truth_whatever_is_wrong_with_the_files(feed):
+def test_pure_functions_recover_the_truth_in_spite_of_any_faults(feed):
     assert_recovered(list(feed.stream(WEEKS)))
 
 
 @pytest.mark.parametrize("layout", ["modern", "legacy"])
-def test_every_fault_there_is_is_recovered_from_at_once(layout):
+def test_the_truth_is_recovered_if_every_fault_occurs_at_once(layout):
     feed = SampleFeed(11, 40, LEGACY, faults=Faults.all(), layout=layout)
     weeks = list(feed.stream(WEEKS))
     assert {status for week in weeks for status in week.truth["exits_status"]} == set(Status)
@@ -76,8 +78,8 @@ def subway_totals(project: Project, week: str) -> tuple[int, ...]:
     return project.table("lake", "turnstile_traffic", week).filter(is_subway()).select(pl.col(REGISTERS).sum()).row(0)
 
 
-def assert_lake_is(project: Project, truth: pl.DataFrame) -> None:
-    """Riders and rejects in the lake are those of the sample's `truth/weeks.csv`."""
+def assert_lake_equals(project: Project, truth: pl.DataFrame) -> None:
+    """Assert that riders and rejects in the lake equal the sample's `truth/weeks.csv`."""
     for row in truth.iter_rows(named=True):
         week = row["week"]
         assert subway_totals(project, week) == (row["recoverable_entries"], row["recoverable_exits"])
@@ -86,7 +88,7 @@ def assert_lake_is(project: Project, truth: pl.DataFrame) -> None:
         assert rejects == {reason: row[reason] for reason in RejectReason if row[reason]}
 
 
-def test_a_sample_goes_through_dagster_and_every_recoverable_rider_arrives(tmp_path, feed):
+def test_every_recoverable_rider_of_a_sample_reaches_the_lake(tmp_path, feed):
     project = Project(tmp_path)
     truth = feed.write(project.feed, WEEKS)
     result = project.run(LEGACY, LAST)
@@ -94,16 +96,16 @@ def test_a_sample_goes_through_dagster_and_every_recoverable_rider_arrives(tmp_p
     evaluations = result.get_asset_check_evaluations()
     assert [(e.check_name, e.partition) for e in evaluations if not e.passed] == [("carry_in_present", LEGACY)]
     assert len(evaluations) == len(WEEKS) * 9
-    assert_lake_is(project, truth)
+    assert_lake_equals(project, truth)
     for week in WEEKS:
         assert_frame_equal(
-            project.table("lake", "turnstile_traffic", week).select(*TURNSTILE, *FOUND),
-            as_the_rules_have_it(pl.read_parquet(project.feed / "truth" / f"week={week}.parquet")),
+            project.table("lake", "turnstile_traffic", week).select(*TURNSTILE, *TRAFFIC_COLUMNS),
+            expected_traffic(pl.read_parquet(project.feed / "truth" / f"week={week}.parquet")),
             check_row_order=False,
         )
 
 
-def test_the_first_modern_week_carries_in_from_the_last_legacy_one(tmp_path, feed):
+def test_the_first_modern_week_carries_in_from_the_last_legacy_week(tmp_path, feed):
     project = Project(tmp_path)
     feed.write(project.feed, WEEKS)
     result = project.run(LEGACY, MODERN)
@@ -120,22 +122,22 @@ def test_the_first_modern_week_carries_in_from_the_last_legacy_one(tmp_path, fee
     assert border["entries"].sum() > 0
 
 
-def test_a_week_published_again_is_recovered_together_with_the_week_after(tmp_path, feed):
+def test_a_republished_week_is_recovered_together_with_the_week_after(tmp_path, feed):
     project = Project(tmp_path)
     first = feed.write(project.feed, WEEKS)
     project.run(LEGACY, LAST)
     again = feed.after_republishing(MODERN).write(project.feed, WEEKS)
     assert not again.equals(first)
     assert project.run(MODERN, LAST).success
-    assert_lake_is(project, again)
+    assert_lake_equals(project, again)
 
 
-def test_after_a_week_that_was_never_published_riders_of_its_edge_are_not_invented(tmp_path):
+def test_after_an_unpublished_week_no_riders_are_invented(tmp_path):
     project = Project(tmp_path)
     feed = SampleFeed(5, 30, LEGACY, faults=Faults(), unpublished=frozenset({MODERN}))
     truth = feed.write(project.feed, WEEKS)
     assert project.run(LEGACY, LAST).success
     assert project.landed() == [LEGACY, LAST]
-    assert_lake_is(project, truth)
+    assert_lake_equals(project, truth)
     statuses = project.table("lake", "turnstile_traffic", LAST)["exits_status"].value_counts()
     assert dict(statuses.rows())[Status.FIRST] == 30

@@ -1,4 +1,4 @@
-"""What should be in the lake by now and is not is listed, with its reason; old weeks turn nothing green."""
+"""The standing checks list missing and failed weeks with a reason. Old weeks do not make the freshness check pass."""
 
 import datetime as dt
 
@@ -8,36 +8,36 @@ import pytest
 from mta_pipeline.orchestration.keys import FEED_KEY
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_after, week_start
-from mta_pipeline_tests.dagster.automation import standing
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.automation import evaluate_standing_checks
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 
 FIRST, SECOND, THIRD = WEEKS
 
 
-def left_out(project: Project) -> list[tuple[str, str]]:
-    check = standing(project)["no_week_left_out"]
+def weeks_left_out(project: Project) -> list[tuple[str, str]]:
+    check = evaluate_standing_checks(project)["no_week_left_out"]
     records = check.metadata["weeks"].records if "weeks" in check.metadata else []
     assert check.passed == (not records)
     return [(record.data["week"], record.data["state"]) for record in records]
 
 
-def test_all_is_well_when_all_weeks_are_in_the_lake(project):
-    project.have(THIRD)
-    checks = standing(project)
+def test_all_checks_pass_if_all_weeks_are_in_the_lake(project):
+    project.load_weeks_until(THIRD)
+    checks = evaluate_standing_checks(project)
     assert all(check.passed for check in checks.values())
     assert checks["no_week_left_out"].description == f"{FIRST} to {THIRD}: 3 weeks complete"
 
 
-def test_an_empty_lake_leaves_nothing_out(project):
-    assert left_out(project) == []
+def test_an_empty_lake_has_no_missing_weeks(project):
+    assert weeks_left_out(project) == []
 
 
-def test_a_week_on_offer_that_has_not_landed_is_missing_and_one_that_is_not_on_offer_is_not(project):
-    project.have(FIRST)
+def test_an_available_week_that_has_not_landed_is_missing_and_an_unavailable_week_is_not(project):
+    project.load_weeks_until(FIRST)
     project.run(THIRD)
-    assert left_out(project) == [(SECOND, "missing")]
+    assert weeks_left_out(project) == [(SECOND, "missing")]
     (project.feed / file_name(SECOND)).unlink()
-    assert left_out(project) == []
+    assert weeks_left_out(project) == []
 
 
 def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
@@ -45,25 +45,25 @@ def test_a_bad_week_is_failed_with_its_reason_until_it_is_replaced(project):
     project.run(FIRST, THIRD)
     project.run(FIRST)
     project.run(THIRD)
-    assert left_out(project) == [(SECOND, "failed")]
-    [record] = standing(project)["no_week_left_out"].metadata["weeks"].records
+    assert weeks_left_out(project) == [(SECOND, "failed")]
+    [record] = evaluate_standing_checks(project)["no_week_left_out"].metadata["weeks"].records
     assert "web page" in record.data["reason"]
-    project.publish(SECOND, quiet_week(SECOND))
+    project.publish(SECOND, steady_week(SECOND))
     project.run(SECOND)
-    assert left_out(project) == []
+    assert weeks_left_out(project) == []
 
 
-def test_a_week_that_landed_and_has_no_ridership_is_failed(project):
-    project.have(THIRD)
+def test_a_week_that_landed_but_has_no_ridership_is_failed(project):
+    project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
-    assert left_out(project) == [(SECOND, "failed")]
+    assert weeks_left_out(project) == [(SECOND, "failed")]
 
 
-def test_a_feed_out_of_reach_fails_its_check_and_hides_no_failed_week(project):
-    project.have(THIRD)
+def test_an_unreachable_feed_fails_its_check_and_hides_no_failed_week(project):
+    project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_daily" / f"week={SECOND}" / "part-0.parquet").unlink()
     project.feed.rename(project.feed.with_name("away"))
-    checks = standing(project)
+    checks = evaluate_standing_checks(project)
     assert not checks["reachable"].passed
     assert not checks["no_week_left_out"].passed
     assert not checks["newest_week_landed"].passed
@@ -72,41 +72,41 @@ def test_a_feed_out_of_reach_fails_its_check_and_hides_no_failed_week(project):
 # --- freshness ---
 
 
-def seen(project: Project, week: str) -> None:
+def observe(project: Project, week: str) -> None:
     project.instance.report_runless_asset_event(dg.AssetObservation(FEED_KEY, partition=week))
 
 
 @pytest.fixture
 def fresh_week(project) -> str:
-    """A week on offer that ended so recently that it may still be on its way."""
+    """An available week that ended so recently that it does not have to be in the lake yet."""
     today = dt.datetime.now(dt.UTC).date()
     week = (today - dt.timedelta(days=(today.isoweekday() + 1) % 7) - ONE_WEEK).isoformat()
-    project.publish(week, quiet_week(week))
+    project.publish(week, steady_week(week))
     return week
 
 
-def test_a_new_week_has_a_day_to_land(project, fresh_week):
-    project.have(THIRD)
-    seen(project, fresh_week)
-    assert standing(project)["newest_week_landed"].passed
+def test_a_new_week_has_one_day_to_land(project, fresh_week):
+    project.load_weeks_until(THIRD)
+    observe(project, fresh_week)
+    assert evaluate_standing_checks(project)["newest_week_landed"].passed
     project.run(fresh_week)
-    assert standing(project)["newest_week_landed"].description == f"week {fresh_week} is in the lake"
+    assert evaluate_standing_checks(project)["newest_week_landed"].description == f"week {fresh_week} is in the lake"
 
 
-def test_a_new_week_that_has_not_landed_for_long_is_told_and_an_old_backfill_does_not_hide_it(project):
+def test_an_overdue_week_is_reported_and_an_old_backfill_does_not_hide_it(project):
     late = week_after(THIRD)
-    project.publish(late, quiet_week(late))
+    project.publish(late, steady_week(late))
     for _ in range(2):
-        check = standing(project)["newest_week_landed"]
+        check = evaluate_standing_checks(project)["newest_week_landed"]
         assert not check.passed
         assert f"week {late} has been available since {week_start(late) + ONE_WEEK}" in check.description
         project.run(FIRST, THIRD)
 
 
-def test_a_feed_that_has_ended_is_not_waited_for(tmp_path):
+def test_a_feed_that_has_ended_is_not_expected_to_have_new_weeks(tmp_path):
     project = Project(tmp_path)
-    project.publish(THIRD, quiet_week(THIRD))
+    project.publish(THIRD, steady_week(THIRD))
     ended = Project(tmp_path, settings=Settings(feed=str(project.feed), lake_root=str(project.lake), last_week=THIRD))
-    check = standing(ended)["newest_week_landed"]
+    check = evaluate_standing_checks(ended)["newest_week_landed"]
     assert check.passed
     assert check.description.startswith("not applicable")

@@ -1,4 +1,4 @@
-"""A run leaves a trace: of its steps, weeks and phases, whole or as far as it came, and never at the run's cost."""
+"""A run emits a trace of its steps, weeks and phases. A killed run leaves a partial trace. Tracing blocks no run."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from mta_pipeline.telemetry import tracing
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS, run_ids
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.dagster.project import WEEKS, Project, quiet_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 from mta_pipeline_tests.fault_injection.sandbox import wait_until
 from mta_pipeline_tests.support.collector import collecting
 from mta_pipeline_tests.support.feed_server import Fault, serve_feed
@@ -34,19 +34,19 @@ WEEKLY_PHASES = {
 def collector(monkeypatch):
     with collecting() as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
-        _look_anew()
+        _reread_environment()
         yield server
-    _look_anew()
+    _reread_environment()
 
 
-def _look_anew():
+def _reread_environment():
     tracing.is_wanted.cache_clear()
     tracing._sender.cache_clear()
 
 
 @pytest.fixture
 def records(tmp_path, monkeypatch):
-    """Dagster's records on disk, for processes that share them, as the repository's own dagster.yaml has them."""
+    """Dagster's records on disk, configured by the repository's dagster.yaml, for processes that share them."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
@@ -59,27 +59,27 @@ def records(tmp_path, monkeypatch):
 def project(tmp_path):
     made = Project(tmp_path, instance=dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS)))
     for week in WEEKS[:2]:
-        made.publish(week, quiet_week(week))
+        made.publish(week, steady_week(week))
     return made
 
 
-def test_a_run_is_a_trace_of_its_steps_weeks_and_phases(collector, project):
+def test_the_trace_of_a_run_has_its_steps_weeks_and_phases(collector, project):
     result = project.run(*WEEKS[:2])
-    ours = [span for span in collector.spans if span.trace == uuid.UUID(result.run_id).hex]
-    (root,) = [span for span in ours if not span.parent]
+    own = [span for span in collector.spans if span.trace == uuid.UUID(result.run_id).hex]
+    (root,) = [span for span in own if not span.parent]
     assert (root.name, root.id) == (RIDERSHIP_JOB, f"{run_ids(result.run_id).span:016x}")
     assert root.attributes["mta.partition"] == f"{WEEKS[0]}...{WEEKS[1]}"
-    weeks = [span for span in ours if span.name == "week"]
+    weeks = [span for span in own if span.name == "week"]
     assert {(span.attributes["mta.table"], span.attributes["mta.week"]) for span in weeks} == {
         (table, week) for table in WEEKLY_PHASES for week in WEEKS[:2]
     }
-    (rejects, _) = [span for span in ours if span.attributes.get("mta.table") == "turnstile_rejects"]
+    (rejects, _) = [span for span in own if span.attributes.get("mta.table") == "turnstile_rejects"]
     assert collector.path(rejects) == [RIDERSHIP_JOB, "staged_turnstile", "write"]
     phases: dict[str, set[str]] = {}
-    for span in ours:
-        above = {other.id: other for other in ours}.get(span.parent)
-        if above and above.name == "week":
-            phases.setdefault(above.attributes["mta.table"], set()).add(span.name)
+    for span in own:
+        parent = {other.id: other for other in own}.get(span.parent)
+        if parent and parent.name == "week":
+            phases.setdefault(parent.attributes["mta.table"], set()).add(span.name)
     assert phases == WEEKLY_PHASES
     assert {tuple(collector.path(week)) for week in weeks} == {
         (RIDERSHIP_JOB, step, "week")
@@ -93,7 +93,7 @@ def test_a_run_is_a_trace_of_its_steps_weeks_and_phases(collector, project):
     }
 
 
-def test_a_span_tells_what_its_work_has_taken_and_given(collector, project):
+def test_a_span_has_the_rows_bytes_and_resources_of_its_work(collector, project):
     project.run(WEEKS[0])
     (step,) = collector.named("lake__turnstile_traffic")
     rows = len(project.table("lake", "turnstile_traffic", WEEKS[0]))
@@ -110,7 +110,7 @@ def test_a_span_tells_what_its_work_has_taken_and_given(collector, project):
     assert step.attributes["process.memory.peak_bytes"] > 1 << 20
 
 
-def test_a_failed_run_tells_what_has_failed_and_where(collector, project):
+def test_the_trace_of_a_failed_run_has_the_error_and_its_place(collector, project):
     project.publish(WEEKS[0], b"C/A,UNIT,SCP\nnonsense\n")
     result = project.run(WEEKS[0])
     assert not result.success
@@ -123,17 +123,17 @@ def test_a_failed_run_tells_what_has_failed_and_where(collector, project):
     assert not collector.named("lake__turnstile_traffic")
 
 
-def test_a_run_that_tries_again_is_linked_to_the_one_before_and_to_whoever_asked(collector, project):
+def test_a_retry_is_linked_to_the_run_before_and_to_the_caller(collector, project):
     first = project.run(WEEKS[0])
-    asked_by = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    again = project.run(WEEKS[0], tags={"dagster/parent_run_id": first.run_id, "traceparent": asked_by})
-    (root,) = [span for span in collector.named(RIDERSHIP_JOB) if span.trace == uuid.UUID(again.run_id).hex]
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    retry = project.run(WEEKS[0], tags={"dagster/parent_run_id": first.run_id, "traceparent": caller})
+    (root,) = [span for span in collector.named(RIDERSHIP_JOB) if span.trace == uuid.UUID(retry.run_id).hex]
     before = run_ids(first.run_id)
-    assert root.links == [(f"{before.trace:032x}", f"{before.span:016x}"), tuple(asked_by.split("-")[1:3])]
+    assert root.links == [(f"{before.trace:032x}", f"{before.span:016x}"), tuple(caller.split("-")[1:3])]
 
 
 def job_of_many_processes():
-    """Landing weeks, in a process of its own beside the run's."""
+    """A job that lands weeks in a separate step process."""
     defs = build_defs(read_settings())
     job = dg.define_asset_job("many_processes", selection=["raw/turnstile_file"])
     return dg.Definitions(
@@ -149,8 +149,8 @@ def test_the_processes_of_a_run_share_a_trace(processes, collector, project, rec
         dg.reconstructable(job_of_many_processes), records, tags={"dagster/partition": WEEKS[0]}
     ) as result:
         assert result.success
-    ours = [span for span in collector.spans if span.trace == uuid.UUID(result.run_id).hex]
-    assert {tuple(collector.path(span)) for span in ours} == {
+    own = [span for span in collector.spans if span.trace == uuid.UUID(result.run_id).hex]
+    assert {tuple(collector.path(span)) for span in own} == {
         ("many_processes",),
         ("many_processes", "raw__turnstile_file"),
         ("many_processes", "raw__turnstile_file", "week"),
@@ -160,7 +160,7 @@ def test_the_processes_of_a_run_share_a_trace(processes, collector, project, rec
 
 
 @pytest.mark.slow
-def test_of_a_killed_run_there_is_what_had_ended_and_who_finds_it_says_so(processes, collector, project, records):
+def test_a_killed_run_has_its_ended_spans_and_run_monitoring_adds_the_failure(processes, collector, project, records):
     with serve_feed(project.feed) as feed:
         feed.fail(file_name(WEEKS[1]), Fault(hang=60))
         environment = {**os.environ, "MTA_FEED": feed.bare_url, "LAKE_ROOT": str(project.lake)}
@@ -182,21 +182,21 @@ def test_of_a_killed_run_there_is_what_had_ended_and_who_finds_it_says_so(proces
     assert root.failure.startswith("ProcessDied: Its process is gone")
 
 
-@pytest.mark.parametrize("fault", ["is not there", "does not answer"])
-def test_a_run_does_not_wait_for_a_collector_that(fault, collector, project):
+@pytest.mark.parametrize("fault", ["unreachable", "unresponsive"])
+def test_a_run_does_not_wait_for_a_collector_that_is(fault, collector, project):
     collector.requests = 0
-    if fault == "is not there":
+    if fault == "unreachable":
         collector.shutdown()
         collector.server_close()
     else:
-        collector.answers_after.clear()
+        collector.may_respond.clear()
     assert project.run(*WEEKS[:2]).success
-    # It asks once, and not again in the minute after.
-    assert collector.requests == (0 if fault == "is not there" else 1)
+    # It sends one request, and no other within the next minute.
+    assert collector.requests == (0 if fault == "unreachable" else 1)
 
 
 @pytest.mark.slow
-def test_without_an_endpoint_there_are_no_spans_and_opentelemetry_is_not_loaded(processes):
+def test_without_an_endpoint_there_are_no_spans_and_opentelemetry_is_not_imported(processes):
     code = (
         "import sys; from mta_pipeline.telemetry import tracing\n"
         "with tracing.span('week') as s: s.add(rows_in=1); s.note(week='x')\n"

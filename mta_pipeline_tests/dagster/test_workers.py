@@ -1,4 +1,4 @@
-"""A run whose process is gone is ended; any other is left alone."""
+"""A run whose process is gone is ended. All other runs continue."""
 
 import os
 from pathlib import Path
@@ -19,15 +19,15 @@ from mta_pipeline_tests.dagster.project import WEEKS
 
 @pytest.fixture
 def instance(tmp_path):
-    """Dagster's records as the repository's own dagster.yaml has them."""
+    """Dagster's records, configured by the repository's dagster.yaml."""
     (tmp_path / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as made:
         yield made
 
 
 @pytest.fixture
-def gone():
-    """The id of no process: no system has so many."""
+def gone_pid():
+    """A process id above every system's limit, so that no process has it."""
     return 2**31 - 1
 
 
@@ -38,32 +38,33 @@ def started_run(instance, *pids):
     return run
 
 
-def test_a_run_whose_process_is_gone_is_ended_and_says_why(instance, gone):
-    dead, alive, unsaid = started_run(instance, gone), started_run(instance, os.getpid()), started_run(instance)
+def test_a_run_whose_process_is_gone_is_failed_with_the_reason(instance, gone_pid):
+    dead, alive, unknown = started_run(instance, gone_pid), started_run(instance, os.getpid()), started_run(instance)
     assert fail_dead_runs(instance) == [dead.run_id]
     assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
     assert "process is gone" in instance.all_logs(dead.run_id)[-1].message
-    for run in (alive, unsaid):
+    for run in (alive, unknown):
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
     assert fail_dead_runs(instance) == []
 
 
-def test_a_run_that_is_tried_again_in_a_new_process_is_alive(instance, gone):
-    started_run(instance, gone, os.getpid())
+def test_a_retried_run_with_a_new_process_is_alive(instance, gone_pid):
+    started_run(instance, gone_pid, os.getpid())
     assert fail_dead_runs(instance) == []
 
 
-def test_run_monitoring_asks_the_launcher_of_dagster_yaml_for_the_health_of_runs(instance, gone):
+def test_run_monitoring_asks_the_configured_launcher_for_the_health_of_runs(instance, gone_pid):
     assert isinstance(instance.run_launcher, MonitoredRunLauncher)
     assert instance.run_monitoring_enabled
     assert instance.run_launcher.supports_check_run_worker_health
     health = [
-        instance.run_launcher.check_run_worker_health(started_run(instance, pid)).status for pid in (gone, os.getpid())
+        instance.run_launcher.check_run_worker_health(started_run(instance, pid)).status
+        for pid in (gone_pid, os.getpid())
     ]
     assert health == [WorkerStatus.FAILED, WorkerStatus.RUNNING]
 
 
-def test_dagster_yaml_bounds_runs_and_tries_crashed_ones_again():
+def test_dagster_yaml_limits_runs_and_retries_crashed_ones():
     settings = yaml.safe_load(Path(REPOSITORY / "dagster.yaml").read_text())
     assert settings["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
     assert settings["run_retries"] == {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
@@ -75,7 +76,7 @@ def test_every_weekly_asset_is_in_the_pool(project):
         assert assets.get(key).pools == {"weeks"}
 
 
-def test_the_catalogue_learns_of_weeks_that_are_complete_in_the_lake(instance):
+def test_weeks_that_are_complete_in_the_lake_are_recorded_in_the_catalogue(instance):
     record_complete(instance, WEEKS)
     record_complete(instance, WEEKS)
     for key in WEEKLY_KEYS:

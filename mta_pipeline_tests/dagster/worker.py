@@ -1,7 +1,7 @@
-"""A process that runs weeks on order, each time in a child of its own, which may be killed, cramped or doubled.
+"""A process that runs weeks on request, each time in a new child process that may be killed, limited or duplicated.
 
-An order is a line of JSON on standard input; see `Order`. The answer is a line per child that came to its end, saying
-what failed, and a last line with the exit codes. Children are forked, so that Dagster is imported only once.
+A request is a line of JSON on standard input; see `Order`. The response is one line per child that ended normally, with
+the failures of its run, and a last line with the exit codes. Children are forked, so Dagster is imported only once.
 """
 
 import contextlib
@@ -21,48 +21,48 @@ KILLED = -signal.SIGKILL
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and what shall happen to it."""
+    """What to run, and which fault to inject."""
 
     feed: str
     lake_root: str
     weeks: Sequence[str]
-    killed_in_write: int | None = None
-    """The write to the lake, counted from 1, in whose middle the process is killed: bytes are out, nothing renamed."""
+    kill_in_write: int | None = None
+    """The write to the lake, counted from 1, during which the process is killed: after its bytes, before the rename."""
     disk_full_after: int | None = None
-    """How many writes to the lake succeed before the system takes not one byte more."""
+    """The number of writes to the lake that succeed before the file system refuses all further bytes."""
     children: int = 1
-    """How many do the same at once."""
+    """The number of children that do the same at once."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Exit codes (negative: the signal that ended it), and for each child that came to its end what failed."""
+class Result:
+    """The exit codes (negative: the signal that ended the child) and the failures of each child that ended normally."""
 
     codes: list[int]
     failures: list[list[str]]
 
 
 class Worker:
-    """The process, seen from a test."""
+    """The worker process, seen from a test."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def run(self, order: Order) -> Answer:
-        """Run an order to its end, good or bad."""
+    def run(self, order: Order) -> Result:
+        """Run an order and return its result."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(asdict(order)) + "\n")
         self._process.stdin.flush()
         failures = []
-        while not isinstance(said := json.loads(self._process.stdout.readline()), dict):
-            failures.append(said)
-        return Answer(said["codes"], failures)
+        while not isinstance(line := json.loads(self._process.stdout.readline()), dict):
+            failures.append(line)
+        return Result(line["codes"], failures)
 
 
 @contextlib.contextmanager
-def a_worker() -> Iterator[Worker]:
-    """A worker that has imported what it needs."""
+def start_worker() -> Iterator[Worker]:
+    """Start a worker that has imported everything it needs."""
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -72,7 +72,7 @@ def a_worker() -> Iterator[Worker]:
 
 
 def _run(order: Order) -> None:
-    """Be the child: run, and say what failed."""
+    """In the child: run the order and print what failed."""
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ def _run(order: Order) -> None:
     def count(descriptor: int) -> None:
         nonlocal writes
         writes += 1
-        if writes == order.killed_in_write:
+        if writes == order.kill_in_write:
             os.kill(os.getpid(), signal.SIGKILL)
         if writes == order.disk_full_after:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -111,9 +111,9 @@ def _fork(order: Order) -> int:
 def _main() -> None:
     import dagster as dg  # noqa: PLC0415
 
-    import mta_pipeline.cli.run  # noqa: PLC0415, F401  # children shall find all of it imported
+    import mta_pipeline.cli.run  # noqa: PLC0415, F401  # imported before the fork, for all children
 
-    # No frame may be touched before a fork: Polars' threads do not live on in children.
+    # Do not touch a frame before the fork: Polars' threads do not survive in children.
     with dg.DagsterInstance.ephemeral():
         pass
     for line in sys.stdin:

@@ -1,5 +1,5 @@
-"""Fault injection: something breaks in a real deployment, and afterwards the lake must be as if nothing had.
+"""Fault injection: a scenario breaks something in a real deployment and then compares the lake with an undisturbed one.
 
-`make fault-injection` runs all scenarios and prints a table; the tests run some of them. A deployment is what a laptop
-has, in a temporary place: the repository's dagster.yaml and workspace.yaml, processes of the real commands, feed, lake.
+`make fault-injection` runs all scenarios and prints a table. The tests run some of them. A deployment is what a laptop
+has, in a temporary directory: the repository's dagster.yaml and workspace.yaml, the real commands, a feed and a lake.
 """

@@ -1,4 +1,4 @@
-"""`python -m mta_pipeline_tests.fault_injection`: every scenario, and a table that must be all zeros."""
+"""`python -m mta_pipeline_tests.fault_injection`: runs every scenario and prints a table that must be all zeros."""
 
 import sys
 import time
@@ -10,19 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 from mta_pipeline_tests.fault_injection import automation, clock, daemon, terminal
-from mta_pipeline_tests.fault_injection.lake_comparison import Verdict
+from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, sandbox
 
 WEEKS = 20
-SCENARIOS: dict[str, Callable[[Sandbox], Verdict]] = {
+SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "run in the terminal killed, 10 times": lambda place: terminal.killed(place, 10),
-    "run after run over one lake killed": lambda place: terminal.killed_again_and_again(place, 5),
-    "two runs at once": terminal.two_at_once,
-    "feed answers 503 to every second request": terminal.every_second_request_fails,
-    "week published again in flight, 3 times": lambda place: terminal.published_again_in_flight(place, 3),
+    "runs over one lake killed repeatedly": lambda place: terminal.killed_repeatedly(place, 5),
+    "two runs at once": terminal.two_concurrent_runs,
+    "feed responds with 503 to every second request": terminal.every_second_request_fails,
+    "week republished during a run, 3 times": lambda place: terminal.republished_during_run(place, 3),
     "disk of the lake full": terminal.disk_full,
     "disk of lake and records full, 3 times": terminal.disk_full_of_records,
-    "clocks changed, in three time zones": clock.changed,
+    "clock changes, in three time zones": clock.changed,
     "run worker of a backfill killed, 10 times": lambda place: daemon.worker_killed(place, 10),
     "daemon killed in a backfill": daemon.daemon_killed,
     "webserver killed in a backfill": daemon.webserver_killed,
@@ -30,17 +30,21 @@ SCENARIOS: dict[str, Callable[[Sandbox], Verdict]] = {
     "two backfills at once": daemon.two_backfills,
     "a run per week, all queued at once": daemon.run_per_week,
     "feed down for three ticks and back": automation.feed_down_for_three_ticks,
-    "week published again under automation": automation.published_again_in_flight,
-    "daemon killed three times under automation": automation.daemon_killed_again_and_again,
+    "week republished under automation": automation.republished_during_runs,
+    "daemon killed three times under automation": automation.daemon_killed_repeatedly,
 }
 
 
 @click.command()
-@click.option("--seed", type=int, help="What chance decides, such as moments of death; drawn and shown if not given.")
-@click.option("--weeks", default=WEEKS, show_default=True, help="Weeks in a lake, at most 20.")
-@click.option("--only", default="", help="Fault injection whose name has this in it.")
+@click.option(
+    "--seed",
+    type=int,
+    help="Seed of random choices, such as when to kill a process. Random by default; always printed.",
+)
+@click.option("--weeks", default=WEEKS, show_default=True, help="Number of weeks in the lake, at most 20.")
+@click.option("--only", default="", help="Run only the scenarios whose name contains this text.")
 def main(seed: int | None, weeks: int, only: str) -> None:
-    """Carry out the scenarios; exit 1 unless nothing was lost, doubled, different or left over."""
+    """Run the scenarios. Exit with 1 if any week was lost or doubled, or any file differs or is left over."""
     console = Console()
     seed = time.time_ns() % 10_000 if seed is None else seed
     console.print(f"Seed {seed}")
@@ -55,13 +59,13 @@ def main(seed: int | None, weeks: int, only: str) -> None:
         console.print(name, highlight=False)
         start = time.monotonic()
         try:
-            with sandbox(weeks, seed, lambda word: console.print(word, style="dim", highlight=False)) as place:
-                verdict = scenario(place)
-            counts = [str(count) for count in vars(verdict).values()]
+            with sandbox(weeks, seed, lambda note: console.print(note, style="dim", highlight=False)) as place:
+                comparison = scenario(place)
+            counts = [str(count) for count in vars(comparison).values()]
         except ScenarioError as error:
             console.print(str(error), style="red", highlight=False, markup=False)
-            verdict, counts = None, ["failed", "", "", "", ""]
-        failed |= verdict is None or not verdict.clean
+            comparison, counts = None, ["failed", "", "", "", ""]
+        failed |= comparison is None or not comparison.clean
         table.add_row(name, *counts, f"{time.monotonic() - start:.0f}")
     console.print(table)
     sys.exit(failed)

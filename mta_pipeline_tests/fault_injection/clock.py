@@ -1,4 +1,4 @@
-"""Fault injection across the weekends on which New York changes its clocks."""
+"""Fault injection across the weekends on which the clocks change in New York."""
 
 import datetime as dt
 from pathlib import Path
@@ -9,18 +9,18 @@ import polars as pl
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
 from mta_pipeline.weeks import NEW_YORK, week_after, week_before, week_start, weeks_between
-from mta_pipeline_tests.fault_injection.lake_comparison import Verdict
+from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox
 
 CHANGES = ("2014-03-08", "2014-11-01")
-"""The weeks of 2014 that begin on the Saturday before a change."""
+"""The weeks of 2014 that begin on the Saturday before a clock change."""
 
 ZONES = ("UTC", NEW_YORK, "Pacific/Auckland")
 
 
-def changed(sandbox: Sandbox) -> Verdict:
-    """Weeks around both changes, on machines in several time zones, against one in none of them and the known truth."""
-    total = Verdict()
+def changed(sandbox: Sandbox) -> LakeComparison:
+    """Build the weeks around both changes in several time zones; compare with an undisturbed lake and the truth."""
+    total = LakeComparison()
     for change in CHANGES:
         weeks = weeks_between(week_before(change), week_after(change))
         feed = sandbox.sample(sandbox.root / f"feed-{change}", weeks=weeks)
@@ -29,14 +29,14 @@ def changed(sandbox: Sandbox) -> Verdict:
             site = sandbox.site(feed=str(feed), weeks=weeks)
             site.environment["TZ"] = zone
             site.run()
-            total += site.judge(undisturbed)
-        total += Verdict(different=sum(_riders(undisturbed, week) != _true_riders(feed, week) for week in weeks))
+            total += site.compare(undisturbed)
+        total += LakeComparison(different=sum(_riders(undisturbed, week) != _true_riders(feed, week) for week in weeks))
         total += _calendar_around(change)
     return total
 
 
-def _calendar_around(change: str) -> Verdict:
-    """Each week joins the calendar at its end, midnight in New York, once and not a second sooner."""
+def _calendar_around(change: str) -> LakeComparison:
+    """Check that each week joins the calendar exactly when it ends, at midnight in New York, and only once."""
     weeks = weeks_between(week_before(change), week_after(change))
     lost = doubled = 0
     for week in weeks:
@@ -45,7 +45,7 @@ def _calendar_around(change: str) -> Verdict:
         after = calendar().get_partition_keys(end)
         lost += list(after) != [*before, week] or list(after) != weeks_between(after[0], week)
         doubled += len(set(after)) != len(after)
-    return Verdict(lost=lost, doubled=doubled)
+    return LakeComparison(lost=lost, doubled=doubled)
 
 
 def _riders(lake: Path, week: str) -> tuple[int, int]:

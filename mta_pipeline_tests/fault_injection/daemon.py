@@ -1,4 +1,4 @@
-"""Fault injection of backfills through Dagster's daemon, which must bring them to their end by itself."""
+"""Fault injection of backfills in Dagster's daemon, which must complete them without help."""
 
 import os
 import shutil
@@ -7,26 +7,26 @@ import time
 from contextlib import suppress
 
 from mta_pipeline_tests.fault_injection.deployment import Deployment, deployment
-from mta_pipeline_tests.fault_injection.lake_comparison import Verdict, half_written
+from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, half_written
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError
 
 
-def worker_killed(sandbox: Sandbox, times: int) -> Verdict:
-    """kill -9 of the run worker at random moments of a backfill, each time in an empty lake."""
-    total = Verdict()
+def worker_killed(sandbox: Sandbox, times: int) -> LakeComparison:
+    """The run worker is killed with SIGKILL at random moments of a backfill, each time with an empty lake."""
+    total = LakeComparison()
     with deployment(sandbox) as deployed:
         for _ in range(times):
             backfill = deployed.backfill()
             _wait_for_a_random_moment(sandbox, deployed)
             damage = _kill_worker(sandbox, deployed, backfill)
             deployed.wait_for_backfills(backfill)
-            total += deployed.site.judge(sandbox.undisturbed) + Verdict(different=damage)
+            total += deployed.site.compare(sandbox.undisturbed) + LakeComparison(different=damage)
             _empty(deployed)
     return total
 
 
-def daemon_killed(sandbox: Sandbox) -> Verdict:
-    """kill -9 of the daemon in the middle of a backfill, and another daemon half a second later."""
+def daemon_killed(sandbox: Sandbox) -> LakeComparison:
+    """The daemon is killed with SIGKILL during a backfill, and a new daemon starts half a second later."""
     with deployment(sandbox) as deployed:
         backfill = deployed.backfill()
         _wait_for_a_random_moment(sandbox, deployed)
@@ -34,22 +34,22 @@ def daemon_killed(sandbox: Sandbox) -> Verdict:
         time.sleep(0.5)
         deployed.start_daemon()
         deployed.wait_for_backfills(backfill)
-        return deployed.site.judge(sandbox.undisturbed)
+        return deployed.site.compare(sandbox.undisturbed)
 
 
-def webserver_killed(sandbox: Sandbox) -> Verdict:
-    """kill -9 of the webserver in the middle of a backfill that it has launched."""
+def webserver_killed(sandbox: Sandbox) -> LakeComparison:
+    """The webserver is killed with SIGKILL during a backfill that it launched."""
     with deployment(sandbox) as deployed:
         backfill = deployed.backfill()
         _wait_for_a_random_moment(sandbox, deployed)
         deployed.kill("webserver")
         deployed.wait_for_backfills(backfill)
         deployed.start_webserver()
-        return deployed.site.judge(sandbox.undisturbed)
+        return deployed.site.compare(sandbox.undisturbed)
 
 
-def power_cut(sandbox: Sandbox) -> Verdict:
-    """kill -9 of everything in the middle of a backfill: daemon, webserver, code servers, run worker."""
+def power_cut(sandbox: Sandbox) -> LakeComparison:
+    """Daemon, webserver, code servers and run worker are killed with SIGKILL during a backfill."""
     with deployment(sandbox) as deployed:
         backfill = deployed.backfill()
         _wait_for_a_random_moment(sandbox, deployed)
@@ -57,25 +57,25 @@ def power_cut(sandbox: Sandbox) -> Verdict:
         damage = half_written(deployed.site.lake, sandbox.undisturbed)
         deployed.start_daemon()
         deployed.wait_for_backfills(backfill)
-        return deployed.site.judge(sandbox.undisturbed) + Verdict(different=damage)
+        return deployed.site.compare(sandbox.undisturbed) + LakeComparison(different=damage)
 
 
-def two_backfills(sandbox: Sandbox) -> Verdict:
-    """Two backfills over the same weeks, launched in the same moment."""
+def two_backfills(sandbox: Sandbox) -> LakeComparison:
+    """Two backfills of the same weeks are launched at the same moment."""
     with deployment(sandbox) as deployed:
         backfills = deployed.backfill(), deployed.backfill()
         deployed.wait_for_backfills(*backfills)
-        return deployed.site.judge(sandbox.undisturbed)
+        return deployed.site.compare(sandbox.undisturbed)
 
 
-def run_per_week(sandbox: Sandbox) -> Verdict:
-    """A run per week, all of them in the queue at once."""
+def run_per_week(sandbox: Sandbox) -> LakeComparison:
+    """One run per week, all of them queued at once."""
     with deployment(sandbox) as deployed:
         start = time.monotonic()
         deployed.run_per_week()
         deployed.wait_for_runs()
         sandbox.note(f"  {len(deployed.runs())} runs in {time.monotonic() - start:.0f} s")
-        return deployed.site.judge(sandbox.undisturbed)
+        return deployed.site.compare(sandbox.undisturbed)
 
 
 def _wait_for_a_random_moment(sandbox: Sandbox, deployed: Deployment) -> None:
@@ -87,11 +87,11 @@ def _wait_for_a_random_moment(sandbox: Sandbox, deployed: Deployment) -> None:
 
 def _kill_worker(sandbox: Sandbox, deployed: Deployment, backfill: str) -> int:
     while pid := deployed.wait_for_worker(backfill):
-        with suppress(ProcessLookupError):  # it ended just now; a backfill has several runs
+        with suppress(ProcessLookupError):  # the run ended just now, and the backfill has further runs
             os.kill(pid, signal.SIGKILL)
             break
     else:
-        raise ScenarioError("the backfill ended before anything could happen to it")
+        raise ScenarioError("the backfill ended before its worker could be killed")
     return half_written(deployed.site.lake, sandbox.undisturbed)
 
 

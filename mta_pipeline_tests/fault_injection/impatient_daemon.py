@@ -1,4 +1,4 @@
-"""Dagster's own daemon, which looks for work every second in place of every 5 or 30: scenarios wait for it."""
+"""Dagster's own daemon with intervals of 1 second instead of 5 or 30, because scenarios wait for it."""
 
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster._daemon import controller

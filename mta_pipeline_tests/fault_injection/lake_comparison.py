@@ -1,4 +1,4 @@
-"""What a scenario is judged by: the lake afterwards, against the lake of a run that nothing disturbed."""
+"""Compares the lake after a scenario with the lake of an undisturbed run."""
 
 import json
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in GRAINS))
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Counts that are all zero when a scenario went well: weeks lost or doubled, files different or left over."""
+class LakeComparison:
+    """Counts that are all zero if a scenario went well: weeks lost or doubled, files different or left over."""
 
     weeks: int = 0
     lost: int = 0
@@ -44,33 +44,33 @@ class Verdict:
     def clean(self) -> bool:
         return not (self.lost or self.doubled or self.different or self.leftovers)
 
-    def __add__(self, other: "Verdict") -> "Verdict":
-        mine, theirs = vars(self).values(), vars(other).values()
-        return Verdict(*(a + b for a, b in zip(mine, theirs, strict=True)))
+    def __add__(self, other: "LakeComparison") -> "LakeComparison":
+        left, right = vars(self).values(), vars(other).values()
+        return LakeComparison(*(a + b for a, b in zip(left, right, strict=True)))
 
 
 def contents(lake: Path) -> dict[str, object]:
-    """Every file of the layers with weeks by its path: its bytes, or of a manifest all but when it was fetched."""
+    """The contents of every file of the weekly layers, by path. Manifests are compared without `fetched_at`."""
     paths = (path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file())
     return {str(path.relative_to(lake)): _content(path) for path in paths}
 
 
-def judge(lake: Path, undisturbed: Path, weeks: Sequence[str]) -> Verdict:
+def compare(lake: Path, undisturbed: Path, weeks: Sequence[str]) -> LakeComparison:
     """Compare a lake with an undisturbed one of the same weeks."""
-    ours, theirs = contents(lake), contents(undisturbed)
-    return Verdict(
+    actual, expected = contents(lake), contents(undisturbed)
+    return LakeComparison(
         weeks=len(weeks),
         lost=sum(any(not _files(lake, *table, week) for table in WEEKLY) for week in weeks),
         doubled=sum(_is_doubled(lake, week) for week in weeks),
-        different=sum(ours[path] != theirs[path] for path in ours.keys() & theirs.keys()),
-        leftovers=len(ours.keys() - theirs.keys()),
+        different=sum(actual[path] != expected[path] for path in actual.keys() & expected.keys()),
+        leftovers=len(actual.keys() - expected.keys()),
     )
 
 
 def half_written(lake: Path, undisturbed: Path) -> int:
-    """Files in their place that are not as the undisturbed ones: whoever looks while a run is dead sees whole files."""
-    ours, theirs = contents(lake), contents(undisturbed)
-    return sum(ours[path] != theirs[path] for path in ours.keys() & theirs.keys())
+    """Count the files that differ from the undisturbed ones: a killed run must leave only whole files."""
+    actual, expected = contents(lake), contents(undisturbed)
+    return sum(actual[path] != expected[path] for path in actual.keys() & expected.keys())
 
 
 def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The sandbox scenarios take place on: a sample feed, and lakes, homes and processes in a temporary place."""
+"""The sandbox in which scenarios run: a sample feed, lakes, homes and processes in a temporary directory."""
 
 import os
 import random
@@ -22,7 +22,7 @@ from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, STATION_COMPLEXES
 from mta_pipeline.weeks import weeks_between
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.fault_injection.lake_comparison import WEEKLY, Verdict, contents, judge
+from mta_pipeline_tests.fault_injection.lake_comparison import WEEKLY, LakeComparison, compare, contents
 
 WEEKLY_KEYS = [dg.AssetKey(table) for table in WEEKLY]
 IN_PROGRESS = [
@@ -33,8 +33,8 @@ IN_PROGRESS = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-PATIENCE = 240.0
-"""Seconds after which what was waited for does not come any more."""
+TIMEOUT = 240.0
+"""Seconds after which waiting fails."""
 
 BIN = Path(sys.executable).parent
 TURNSTILES = 12
@@ -42,12 +42,12 @@ FILES_PER_WEEK = len(WEEKLY) + 1
 
 
 class ScenarioError(AssertionError):
-    """A scenario could not be carried out, or ended otherwise than it must."""
+    """A scenario could not run, or it ended in an unexpected way."""
 
 
 @dataclass
 class Sandbox:
-    """Where scenarios take place. The weeks lie around a change of layout and the end of daylight-saving time."""
+    """The place in which scenarios run. Its weeks include a change of layout and the end of daylight-saving time."""
 
     root: Path
     rng: random.Random
@@ -62,7 +62,7 @@ class Sandbox:
     def sample(
         self, directory: Path | None = None, *, weeks: Sequence[str] | None = None, republished: str | None = None
     ) -> Path:
-        """A directory with weeks of the sample, one of them with other contents if wanted."""
+        """Write weeks of the sample to a directory, one of them with other contents if `republished` is set."""
         directory, weeks = directory or self.feed, weeks or self.weeks
         feed = SampleFeed(seed=1, turnstiles=TURNSTILES, first_week=weeks[0])
         if republished:
@@ -72,16 +72,16 @@ class Sandbox:
 
     @cached_property
     def undisturbed(self) -> Path:
-        """The lake of one run over the sample that nothing disturbs."""
+        """The lake of one undisturbed run over the sample."""
         return self.undisturbed_of(str(self.sample()), self.weeks)
 
     @cached_property
     def disk_of_a_run(self) -> int:
-        """Bytes that an undisturbed run takes up on a disk, with Dagster's records of it."""
+        """Bytes that an undisturbed run needs on disk, including Dagster's records."""
         return sum(path.stat().st_blocks * 512 for path in self.undisturbed.parent.rglob("*"))
 
     def undisturbed_of(self, feed: str, weeks: Sequence[str]) -> Path:
-        """The lake of one run over weeks of a feed that nothing disturbs."""
+        """The lake of one undisturbed run over weeks of a feed."""
         site = self.site(feed=feed, weeks=weeks)
         site.run()
         return site.lake
@@ -104,23 +104,23 @@ class Sandbox:
 
 @contextmanager
 def sandbox(weeks: int, seed: int, note: Callable[[str], None] = print) -> Iterator[Sandbox]:
-    """Sandbox for scenarios over so many weeks; removed afterwards.
+    """Yield a sandbox for scenarios over that number of weeks, and remove it afterwards.
 
-    In memory where that can be had: a killed process loses nothing that it wrote to a file system, so a slow disk
-    would only make scenarios slow.
+    It is in memory if possible. A killed process loses nothing that it wrote to a file system, so a real disk would
+    only make scenarios slower.
     """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="mta-faults-", dir=memory if os.access(memory, os.W_OK) else None) as root:
         keys = weeks_between("2014-08-30", "2015-01-10")
         assert len(keys) == 20
-        middle = 7  # the first week in the modern layout is among any few around here
-        few = keys[max(0, middle - weeks // 2) :][:weeks]
-        yield Sandbox(Path(root), random.Random(seed), few, note)
+        middle = 7  # the first week in the modern layout is always included
+        selected = keys[max(0, middle - weeks // 2) :][:weeks]
+        yield Sandbox(Path(root), random.Random(seed), selected, note)
 
 
 @dataclass
 class Site:
-    """A deployment over one lake: what a person on a laptop has."""
+    """A deployment over one lake, as on a laptop."""
 
     root: Path
     feed: str
@@ -143,7 +143,7 @@ class Site:
         }
 
     def make_folders(self) -> None:
-        """An empty lake, and a home for Dagster's records with the repository's settings."""
+        """Create an empty lake, and a home for Dagster's records with the repository's settings."""
         self.lake.mkdir(parents=True)
         self.home.mkdir()
         shutil.copy(REPOSITORY / "dagster.yaml", self.home)
@@ -155,7 +155,7 @@ class Site:
     def start(
         self, *command: str | Path, preexec: Callable[[], None] | None = None, log: str = "log.txt"
     ) -> subprocess.Popen[bytes]:
-        """Start a command of the project's environment, in a process group of its own."""
+        """Start a command of the project's environment in its own process group."""
         with (self.root / log).open("ab") as output:
             return subprocess.Popen(
                 [str(BIN / command[0]), *map(str, command[1:])],
@@ -164,7 +164,7 @@ class Site:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=preexec,  # noqa: PLW1509  # sets a limit, and takes no lock
+                preexec_fn=preexec,  # noqa: PLW1509  # sets a limit and takes no lock
             )
 
     def start_run(self, *options: str, **how: Callable[[], None]) -> subprocess.Popen[bytes]:
@@ -172,37 +172,37 @@ class Site:
         return self.start("mta-pipeline", "run", "--weeks", self.span, *options, **how)
 
     def run(self, *options: str, expect: int = 0) -> None:
-        """`mta-pipeline run` over the weeks, to its end.
+        """Run `mta-pipeline run` over the weeks and wait until it ends.
 
         Raises:
-            ScenarioError: it ended otherwise than expected.
+            ScenarioError: the exit code is not the expected one.
         """
-        self.ends(self.start_run(*options), expect)
+        self.expect_exit(self.start_run(*options), expect)
 
-    def ends(self, process: subprocess.Popen[bytes], expect: int = 0) -> None:
-        """Wait for a process, which must end as expected."""
+    def expect_exit(self, process: subprocess.Popen[bytes], expect: int = 0) -> None:
+        """Wait for a process and check its exit code."""
         try:
-            code = process.wait(PATIENCE)
+            code = process.wait(TIMEOUT)
         finally:
             end(process)
         if code != expect:
             raise ScenarioError(f"exit code {code} instead of {expect}:\n{self.log()[-3000:]}")
 
     def log(self, name: str = "log.txt") -> str:
-        """What the processes have written."""
+        """The output of the processes."""
         return (self.root / name).read_text(errors="replace")
 
     @property
     def expected_files(self) -> int:
-        """How many files of weeks the lake has in the end."""
+        """The number of weekly files of a complete lake."""
         return FILES_PER_WEEK * len(self.weeks)
 
     def files(self) -> int:
-        """How many files of weeks the lake has, whole ones."""
+        """The number of complete weekly files in the lake."""
         return sum(1 for _ in self.lake.glob("*/*/week=*/[!.]*"))
 
     def wait_for_files(self, count: int, process: subprocess.Popen[bytes] | None = None) -> None:
-        """Wait until the lake has so many files, or the process has ended."""
+        """Wait until the lake has that number of files, or the process has ended."""
         wait_until(
             lambda: self.files() >= count or (process is not None and process.poll() is not None),
             f"{count} files in {self.lake}",
@@ -216,43 +216,50 @@ class Site:
             yield instance
 
     def due(self) -> list[str]:
-        """The weeks that are not complete in the lake from what the feed offers now."""
+        """The weeks whose tables are missing or not made from what the feed offers now."""
         return weeks_due(self.weeks, str(self.lake), open_feed(self.feed))
 
-    def judge(self, undisturbed: Path) -> Verdict:
-        """The lake against an undisturbed one. A week that the catalogue does not know, or that would be done again, is
-        lost, too; a run that still counts as in progress is left over."""
-        verdict = judge(self.lake, undisturbed, self.weeks)
+    def compare(self, undisturbed: Path) -> LakeComparison:
+        """Compare the lake with an undisturbed one.
+
+        A week also counts as lost if Dagster has no materialization of it or if it would be rebuilt. A run that is
+        still in progress counts as left over.
+        """
+        comparison = compare(self.lake, undisturbed, self.weeks)
         with self.instance() as instance:
             unknown = {
                 week for key in WEEKLY_KEYS for week in set(self.weeks) - set(instance.get_materialized_partitions(key))
             }
             running = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
-        return verdict + Verdict(lost=len(unknown | set(self.due())), leftovers=len(running))
+        return comparison + LakeComparison(lost=len(unknown | set(self.due())), leftovers=len(running))
 
-    def describe(self, undisturbed: Path) -> str:
-        """Which files are different, missing or left over."""
-        ours, theirs = contents(self.lake), contents(undisturbed)
+    def describe_differences(self, undisturbed: Path) -> str:
+        """List the files that are different, missing or left over."""
+        actual, expected = contents(self.lake), contents(undisturbed)
         return "\n".join(
-            [f"  missing {path}" for path in sorted(theirs.keys() - ours.keys())]
-            + [f"  left over {path}" for path in sorted(ours.keys() - theirs.keys())]
-            + [f"  different {path}" for path in sorted(ours.keys() & theirs.keys()) if ours[path] != theirs[path]]
+            [f"  missing {path}" for path in sorted(expected.keys() - actual.keys())]
+            + [f"  left over {path}" for path in sorted(actual.keys() - expected.keys())]
+            + [
+                f"  different {path}"
+                for path in sorted(actual.keys() & expected.keys())
+                if actual[path] != expected[path]
+            ]
         )
 
 
 def end(*processes: subprocess.Popen[bytes]) -> None:
-    """End processes that `start` started, and all that they have started in turn."""
-    _signal(signal.SIGTERM, *processes)  # gives those that share memory a moment to clear it away
+    """Terminate processes that `start` started, and their descendants."""
+    _signal(signal.SIGTERM, *processes)  # gives processes with shared memory a moment to release it
     until = time.monotonic() + 5
     while any(_signal(0, process) for process in processes) and time.monotonic() < until:
         for process in processes:
-            process.poll()  # a child that nobody has asked about counts as there
+            process.poll()  # an unreaped child counts as running
         time.sleep(0.02)
     kill_all(*processes)
 
 
 def kill_all(*processes: subprocess.Popen[bytes]) -> None:
-    """Kill processes and all they have started, at once and without notice."""
+    """Kill processes and their descendants at once, without notice."""
     _signal(signal.SIGKILL, *processes)
     for process in processes:
         process.wait()
@@ -267,14 +274,14 @@ def _signal(number: int, *processes: subprocess.Popen[bytes]) -> bool:
     return reached
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PATIENCE, every: float = 0.1) -> None:
-    """Wait until something holds.
+def wait_until(condition: Callable[[], bool], what: str, *, timeout: float = TIMEOUT, every: float = 0.1) -> None:
+    """Wait until a condition holds.
 
     Raises:
-        ScenarioError: it does not, however long one waits.
+        ScenarioError: it does not hold within the timeout.
     """
-    until = time.monotonic() + patience
+    until = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > until:
-            raise ScenarioError(f"waited {patience:.0f} s in vain for {what}")
+            raise ScenarioError(f"gave up waiting for {what} after {timeout:.0f} s")
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""Fault injection of `mta-pipeline run`: no daemon that could help, only launching again."""
+"""Fault injection of `mta-pipeline run`: no daemon retries anything, only a new launch of the command helps."""
 
 import os
 import resource
@@ -10,118 +10,118 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.fault_injection.lake_comparison import Verdict, half_written
+from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, half_written
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, Site, end
 from mta_pipeline_tests.support.feed_server import Fault, serve_feed
 
 
-def killed(sandbox: Sandbox, times: int) -> Verdict:
-    """kill -9 at random moments of a run, each time in an empty lake."""
-    total = Verdict()
+def killed(sandbox: Sandbox, times: int) -> LakeComparison:
+    """Runs are killed with SIGKILL at random moments, each time with an empty lake."""
+    total = LakeComparison()
     for _ in range(times):
         site = sandbox.site()
         _kill_at_random(sandbox, site)
         damage = half_written(site.lake, sandbox.undisturbed)
         site.run()
-        total += site.judge(sandbox.undisturbed) + Verdict(different=damage)
+        total += site.compare(sandbox.undisturbed) + LakeComparison(different=damage)
     return total
 
 
-def killed_again_and_again(sandbox: Sandbox, times: int) -> Verdict:
-    """kill -9 of run after run over the same lake, some of them doing again what was complete."""
+def killed_repeatedly(sandbox: Sandbox, times: int) -> LakeComparison:
+    """Run after run over the same lake is killed with SIGKILL. Every second run rebuilds complete weeks, too."""
     site = sandbox.site()
     for attempt in range(times):
         _kill_at_random(sandbox, site, *(["--again"] if attempt % 2 else []))
     site.run()
-    return site.judge(sandbox.undisturbed)
+    return site.compare(sandbox.undisturbed)
 
 
-def two_at_once(sandbox: Sandbox) -> Verdict:
-    """Two runs over the same weeks, started in the same moment."""
+def two_concurrent_runs(sandbox: Sandbox) -> LakeComparison:
+    """Two runs over the same weeks are started at the same moment."""
     site = sandbox.site()
     runs = [site.start_run("--again"), site.start_run("--again")]
     for run in runs:
-        site.ends(run)
-    return site.judge(sandbox.undisturbed)
+        site.expect_exit(run)
+    return site.compare(sandbox.undisturbed)
 
 
-def every_second_request_fails(sandbox: Sandbox) -> Verdict:
-    """The feed answers 503 to every second request."""
+def every_second_request_fails(sandbox: Sandbox) -> LakeComparison:
+    """The feed responds with 503 to every second request."""
     with serve_feed(sandbox.sample()) as server:
         undisturbed = sandbox.undisturbed_of(server.index_url, sandbox.weeks)
         site = sandbox.site(feed=server.index_url)
         server.every_second = Fault(status=503, headers={"Retry-After": "0"})
-        asked = len(server.asked)
+        before = len(server.requests)
         site.run()
         server.every_second = None
-        requests = len(server.asked) - asked
+        requests = len(server.requests) - before
         sandbox.note(f"  {requests} requests, {requests // 2} of them answered 503")
         if requests < 2 * len(sandbox.weeks):
-            raise ScenarioError("fewer requests than weeks, twice")
-        return site.judge(undisturbed)
+            raise ScenarioError("fewer than two requests per week")
+        return site.compare(undisturbed)
 
 
-def published_again_in_flight(sandbox: Sandbox, times: int) -> Verdict:
-    """A week gets other contents at random moments of the run that takes it in; the run after that finds them."""
-    total = Verdict()
+def republished_during_run(sandbox: Sandbox, times: int) -> LakeComparison:
+    """A week is republished at random moments of the run that loads it. The next run must find the new contents."""
+    total = LakeComparison()
     week = sandbox.weeks[len(sandbox.weeks) // 2]
-    renewed = sandbox.sample(sandbox.root / "published-again", republished=week) / file_name(week)
+    republished = sandbox.sample(sandbox.root / "published-again", republished=week) / file_name(week)
     for n in range(times):
         feed = Path(shutil.copytree(sandbox.sample(), sandbox.root / f"feed-{n}"))
         site = sandbox.site(feed=str(feed))
         run = site.start_run()
         site.wait_for_files(sandbox.rng.randrange(site.expected_files), run)
-        fresh = shutil.copy(renewed, feed / "fresh")
+        fresh = shutil.copy(republished, feed / "fresh")
         Path(fresh).replace(feed / file_name(week))
-        sandbox.note(f"  week {week} published again when the lake had {site.files()} files")
-        site.ends(run)
+        sandbox.note(f"  week {week} republished when the lake had {site.files()} files")
+        site.expect_exit(run)
         site.run()
-        total += site.judge(sandbox.undisturbed_of(str(feed), sandbox.weeks))
+        total += site.compare(sandbox.undisturbed_of(str(feed), sandbox.weeks))
     return total
 
 
-def disk_full(sandbox: Sandbox) -> Verdict:
-    """The lake's disk fills up in the middle of a run, and there is room again afterwards."""
+def disk_full(sandbox: Sandbox) -> LakeComparison:
+    """The lake's disk fills up during a run and has free space again afterwards."""
     site = sandbox.site()
-    # Of the weeks: what is made from all of them at the end comes too late to be the middle of a run.
+    # Count weekly files only: the tables that are made from all weeks are written at the end of a run.
     sizes = [path.stat().st_size for path in sandbox.undisturbed.glob("*/*/week=*/*")]
     if _mounted(site.lake):
         try:
-            fill = _fill(site.lake, sum(sizes))  # too little: files take up whole pages
-            site.ends(site.start_run(), expect=1)
-            return _with_room_again(sandbox, site, "No space left on device", fill.unlink)
+            fill = _fill(site.lake, sum(sizes))  # not enough: files take up whole pages
+            site.expect_exit(site.start_run(), expect=1)
+            return _retry_with_room(sandbox, site, "No space left on device", fill.unlink)
         finally:
             _unmount(site.lake)
-    # Without the right to mount: no file can get as large as the largest of the lake must.
-    sandbox.note(f"  no file of {max(sizes):,} bytes")
-    del site.environment["DAGSTER_HOME"]  # Dagster's records are larger
+    # Without the right to mount, limit the size of a file to less than the largest file of the lake.
+    sandbox.note(f"  file size limited to less than {max(sizes):,} bytes")
+    del site.environment["DAGSTER_HOME"]  # Dagster's records are larger than the limit
     limit = (max(sizes) - 1, resource.RLIM_INFINITY)
-    site.ends(site.start_run(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)), expect=1)
-    return _with_room_again(sandbox, site, "File too large", lambda: None)
+    site.expect_exit(site.start_run(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)), expect=1)
+    return _retry_with_room(sandbox, site, "File too large", lambda: None)
 
 
-def disk_full_of_records(sandbox: Sandbox) -> Verdict:
-    """The disk that holds lake and Dagster's records fills up at random moments; needs the right to mount."""
-    total = Verdict()
+def disk_full_of_records(sandbox: Sandbox) -> LakeComparison:
+    """The disk of the lake and of Dagster's records fills up at random moments. Needs the right to mount."""
+    total = LakeComparison()
     for share in (0.1, 0.4, 0.7):
         site = sandbox.site()
         shutil.rmtree(site.disk)
         site.disk.mkdir()
         if not _mounted(site.disk):
-            sandbox.note("  left out: no right to mount")
+            sandbox.note("  skipped: no right to mount")
             return total
         try:
             site.make_folders()
             fill = _fill(site.disk, int(share * sandbox.disk_of_a_run))
-            site.ends(site.start_run(), expect=1)
-            total += _with_room_again(sandbox, site, "full", fill.unlink)
+            site.expect_exit(site.start_run(), expect=1)
+            total += _retry_with_room(sandbox, site, "full", fill.unlink)
         finally:
             _unmount(site.disk)
     return total
 
 
 def _fill(disk: Path, room: int) -> Path:
-    """A file that leaves so many bytes of a disk."""
+    """Write a file that leaves `room` bytes free on a disk."""
     free, fill = os.statvfs(disk), disk / "fill"
     fill.write_bytes(bytes(free.f_bavail * free.f_frsize - room))
     return fill
@@ -136,15 +136,15 @@ def _mounted(place: Path) -> bool:
     return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _with_room_again(sandbox: Sandbox, site: Site, told: str, make_room: Callable[[], None]) -> Verdict:
-    if told not in site.log():
-        raise ScenarioError(f"the run does not say {told!r}:\n{site.log()[-2000:]}")
+def _retry_with_room(sandbox: Sandbox, site: Site, message: str, free_space: Callable[[], None]) -> LakeComparison:
+    if message not in site.log():
+        raise ScenarioError(f"the log of the run does not contain {message!r}:\n{site.log()[-2000:]}")
     temporary = len(list(site.lake.rglob("*.writing")))
     damage = half_written(site.lake, sandbox.undisturbed)
-    make_room()
+    free_space()
     site.environment["DAGSTER_HOME"] = str(site.home)
     site.run()
-    return site.judge(sandbox.undisturbed) + Verdict(different=damage, leftovers=temporary)
+    return site.compare(sandbox.undisturbed) + LakeComparison(different=damage, leftovers=temporary)
 
 
 def _kill_at_random(sandbox: Sandbox, site: Site, *options: str) -> None:
@@ -157,4 +157,4 @@ def _kill_at_random(sandbox: Sandbox, site: Site, *options: str) -> None:
         time.sleep(sandbox.rng.uniform(0, 0.1))
     run.send_signal(signal.SIGKILL)
     end(run)
-    sandbox.note(f"  killed after {time.monotonic() - start:.1f} s, the lake has {site.files()} files")
+    sandbox.note(f"  killed after {time.monotonic() - start:.1f} s with {site.files()} files in the lake")

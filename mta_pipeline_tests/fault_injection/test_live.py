@@ -1,4 +1,4 @@
-"""`dagster dev` for real, with its own daemon: what is published comes into the lake, and nobody launches anything."""
+"""A real `dagster dev` with its daemon: automation loads published weeks into the lake, and nobody launches runs."""
 
 import shutil
 from pathlib import Path
@@ -26,24 +26,24 @@ def server(place: Sandbox):
 
 
 def publish(server: FeedServer, contents: Path) -> None:
-    """Put a file in the feed's place in one step, as a site does."""
+    """Replace a file of the feed atomically, as a site does."""
     Path(shutil.copy(contents, server.directory / "fresh")).replace(server.directory / contents.name)
 
 
-def written(lake: Path) -> dict[tuple[str, str], int]:
-    """Which file each table has of each week; one that is replaced is another."""
+def inodes(lake: Path) -> dict[tuple[str, str], int]:
+    """The inode of each weekly file, by table and week. A replaced file has another inode."""
     files = lake.glob("*/*/week=*/part-0.parquet")
     return {(path.parts[-3], path.parent.name.removeprefix("week=")): path.stat().st_ino for path in files}
 
 
-def test_a_published_week_comes_into_the_lake_and_other_contents_renew_that_week_and_the_next_and_nothing_else(
+def test_automation_loads_a_published_week_and_rebuilds_a_republished_one_and_the_traffic_of_the_week_after(
     place, server
 ):
     first, second, third, fourth = place.weeks
     newest = (server.directory / file_name(fourth)).rename(place.root / file_name(fourth))
     site = place.site(feed=server.index_url)
     site.environment["MTA_LOOK_EVERY"] = "1"
-    site.ends(site.start("mta-pipeline", "run", "--weeks", f"{first}...{third}"))
+    site.expect_exit(site.start("mta-pipeline", "run", "--weeks", f"{first}...{third}"))
     deployed = Deployment(site)
     try:
         deployed.start_dev()
@@ -53,15 +53,15 @@ def test_a_published_week_comes_into_the_lake_and_other_contents_renew_that_week
         assert not site.due()
         deployed.wait_for_runs()
 
-        before = written(site.lake)
+        before = inodes(site.lake)
         publish(server, place.sample(place.root / "again", republished=second) / file_name(second))
-        wait_until(lambda: not site.due(), "the week to be renewed", every=0.5)
+        wait_until(lambda: not site.due(), "the week to be rebuilt", every=0.5)
         deployed.turn_off_automation()
-        renewed = {place for place, inode in written(site.lake).items() if before[place] != inode}
+        rebuilt = {place for place, inode in inodes(site.lake).items() if before[place] != inode}
     finally:
         deployed.stop()
     staged, ridership = (
         {"turnstile_readings", "turnstile_rejects"},
         {"turnstile_traffic", "complex_daily", "complex_hourly"},
     )
-    assert renewed == {(table, second) for table in staged | ridership} | {(table, third) for table in ridership}
+    assert rebuilt == {(table, second) for table in staged | ridership} | {(table, third) for table in ridership}

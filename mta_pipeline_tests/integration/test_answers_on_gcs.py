@@ -1,4 +1,4 @@
-"""A lake in a bucket has its marts and its report in the bucket, and says when they are due."""
+"""A lake in a bucket has its marts and its report in the bucket, and they become due when a week is newer."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 WEEK = "2014-10-11"
 
 
-def test_marts_and_report_are_made_in_the_bucket_when_a_week_is_newer(tmp_path, gcs_bucket):
+def test_marts_and_report_are_made_in_the_bucket_if_a_week_is_newer(tmp_path, gcs_bucket):
     lake = f"{gcs_bucket}/answers/lake"
     SampleFeed(seed=0, turnstiles=20, first_week=WEEK).write(tmp_path / "feed", [WEEK])
     settings = Settings(feed=str(tmp_path / "feed"), lake_root=lake)

@@ -1,7 +1,7 @@
-"""The warehouse in BigQuery holds what DuckDB's does, a week is replaced whole, and doing it again changes nothing.
+"""The warehouse in BigQuery has the same rows as DuckDB's. A week is replaced as a whole. Publishing is idempotent.
 
-What the emulator cannot do (partition decorators, hive folders, external tables, counting bytes) is looked at in the
-requests that are sent.
+The emulator does not support partition decorators, hive folders, external tables and byte counts. Tests of these look
+at the requests that the client sends.
 """
 
 import os
@@ -33,7 +33,7 @@ from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_TRAFFIC
-from mta_pipeline_tests.conftest import absent
+from mta_pipeline_tests.conftest import skip_or_fail_in_ci
 from mta_pipeline_tests.support import bigquery_emulator
 from mta_pipeline_tests.support.parity import difference, sample_lake
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
@@ -44,7 +44,7 @@ WEEK = "2014-10-18"
 
 
 class Cloud(NamedTuple):
-    """A lake in a bucket, the same one in a directory, and a BigQuery."""
+    """A lake in a bucket, the same lake in a directory, and a BigQuery."""
 
     warehouse: BigQueryWarehouse
     session: bigquery_emulator.Session
@@ -52,10 +52,10 @@ class Cloud(NamedTuple):
 
     def rows(self, table: Table) -> pl.DataFrame:
         query = f"SELECT * FROM `{self.warehouse.prefix}{table.layer}`.`{table.name}`"
-        answer = self.warehouse.client.query(query).to_arrow(create_bqstorage_client=False)
-        # Polars does not know the names that BigQuery's client gives to types.
-        plain = pa.schema([field.remove_metadata() for field in answer.schema])
-        return pl.DataFrame(pl.from_arrow(answer.cast(plain)))
+        table_rows = self.warehouse.client.query(query).to_arrow(create_bqstorage_client=False)
+        # Polars does not know the type names that BigQuery's client writes into the schema metadata.
+        plain = pa.schema([field.remove_metadata() for field in table_rows.schema])
+        return pl.DataFrame(pl.from_arrow(table_rows.cast(plain)))
 
     def lake(self, **options: object) -> BigQueryWarehouse:
         return BigQueryWarehouse(self.warehouse.client, self.warehouse.lake_root, self.warehouse.prefix, **options)
@@ -69,7 +69,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A lake with a few intervals, for what does not depend on rows."""
+    """A lake with a few intervals, for tests that do not depend on rows."""
     lake = SmallLake(tmp_path_factory.mktemp("small"))
     lake.week(WEEK, *(interval(f"2014-10-{day} 04", f"2014-10-{day} 08", day, day) for day in (18, 19, 20)))
     lake.week("2014-10-25", interval("2014-10-25 04", "2014-10-25 08", 1, 1), rejects=["bad_register"])
@@ -78,14 +78,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def bigquery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery_emulator.Session]:
-    if word := bigquery_emulator.missing():
-        absent(word)
+    if reason := bigquery_emulator.missing():
+        skip_or_fail_in_ci(reason)
     root = tmp_path_factory.mktemp("bucket")
     with bigquery_emulator.running(root) as address:
         yield bigquery_emulator.Session(address, root)
 
 
-def uploaded(directory: str, bucket: str, bigquery: bigquery_emulator.Session) -> Cloud:
+def upload(directory: str, bucket: str, bigquery: bigquery_emulator.Session) -> Cloud:
     fsspec.filesystem("gs").put(directory, f"{bucket}/lake", recursive=True)
     bigquery.sent.clear()
     client = bigquery_emulator.client(bigquery.address, bigquery)
@@ -94,12 +94,12 @@ def uploaded(directory: str, bucket: str, bigquery: bigquery_emulator.Session) -
 
 @pytest.fixture
 def cloud(small, gcs_bucket, bigquery_server) -> Cloud:
-    return uploaded(small, gcs_bucket, bigquery_server)
+    return upload(small, gcs_bucket, bigquery_server)
 
 
 @pytest.fixture
 def sample_cloud(sample, gcs_bucket, bigquery_server) -> Cloud:
-    return uploaded(sample, gcs_bucket, bigquery_server)
+    return upload(sample, gcs_bucket, bigquery_server)
 
 
 def quiet(_: str) -> None: ...
@@ -109,23 +109,23 @@ CLIENTS: dict[str, bigquery.Client] = {}
 
 
 class OnTheEmulator(resources.BigQueryWarehouse):
-    """The resource, with a client of the emulator in place of one with credentials."""
+    """The resource with a client of the emulator instead of one with credentials."""
 
     def _client(self):
         return nullcontext(CLIENTS[self.prefix])
 
 
 def run_job(cloud: Cloud) -> dict[str, dict[str, dg.MetadataValue]]:
-    """Run the job `marts`; returns the metadata of its assets by key."""
+    """Run the job `marts` and return the metadata of its assets by key."""
     CLIENTS[cloud.warehouse.prefix] = cloud.warehouse.client
     settings = Settings(
         feed=cloud.directory,
         lake_root=cloud.warehouse.lake_root,
         warehouse=f"bigquery://{bigquery_emulator.PROJECT}/{cloud.warehouse.prefix}",
     )
-    usual = build_defs(settings).resources["warehouse"]
-    assert isinstance(usual, resources.BigQueryWarehouse)
-    options = {name: getattr(usual, name) for name in ("project", "prefix", "location", "storage", "max_gib")}
+    configured = build_defs(settings).resources["warehouse"]
+    assert isinstance(configured, resources.BigQueryWarehouse)
+    options = {name: getattr(configured, name) for name in ("project", "prefix", "location", "storage", "max_gib")}
     defs = build_defs(settings, warehouse=OnTheEmulator(lake=Lake(lake_root=settings.lake_root), **options))
     with dg.DagsterInstance.ephemeral() as instance:
         result = defs.resolve_job_def(MARTS_JOB).execute_in_process(instance=instance)
@@ -137,27 +137,27 @@ def run_job(cloud: Cloud) -> dict[str, dict[str, dg.MetadataValue]]:
 
 
 @pytest.mark.slow
-def test_the_job_marts_publishes_star_and_marts_as_duckdb_has_them_and_the_catalogue_says_the_cost(sample_cloud):
+def test_the_job_marts_publishes_the_same_rows_as_duckdb_has_and_the_catalogue_shows_the_cost(sample_cloud):
     cloud = sample_cloud
     metadata = run_job(cloud)
     with open_lake(cloud.directory) as lake:
         for table in (*TABLES, *WAREHOUSE):
-            ours = pl.DataFrame(pl.from_arrow(lake.tables[table.name].to_pyarrow()))
-            theirs = cloud.rows(table).select(ours.columns).cast(dict(ours.schema))
-            assert_frame_equal(ours, theirs, check_row_order=False)
+            expected = pl.DataFrame(pl.from_arrow(lake.tables[table.name].to_pyarrow()))
+            actual = cloud.rows(table).select(expected.columns).cast(dict(expected.schema))
+            assert_frame_equal(expected, actual, check_row_order=False)
         for mart in MARTS:
-            ours = pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name)))
-            theirs = cloud.rows(mart).cast(dict(mart.schema)).sort(*KEYS[mart.name], nulls_last=True)
-            assert difference(ours, theirs) is None, mart.name
+            expected = pl.DataFrame(pl.from_arrow(lake.to_pyarrow(mart.name)))
+            actual = cloud.rows(mart).cast(dict(mart.schema)).sort(*KEYS[mart.name], nulls_last=True)
+            assert difference(expected, actual) is None, mart.name
             written = pl.read_parquet(read_bytes(part_path(cloud.warehouse.lake_root, "marts", mart.name)))
-            assert difference(ours, written.sort(*KEYS[mart.name], nulls_last=True)) is None, mart.name
+            assert difference(expected, written.sort(*KEYS[mart.name], nulls_last=True)) is None, mart.name
     assert metadata["warehouse/fact_turnstile"]["files_loaded"].value == len(cloud.session.loads())
     assert metadata["marts/system_daily"]["bytes_scanned_estimate"].value == 0
     assert metadata["marts/system_daily"]["bigquery_table"].value.endswith("marts.system_daily")
 
 
 @pytest.mark.slow
-def test_tables_have_the_contract_s_types_and_words_and_are_cut_by_week_and_complex(cloud):
+def test_tables_have_types_descriptions_partitions_and_clustering_of_the_contract(cloud):
     cloud.warehouse.publish(quiet)
     table = cloud.warehouse.client.get_table(f"{cloud.warehouse.prefix}lake.{TURNSTILE_TRAFFIC.name}")
     assert table.description == TURNSTILE_TRAFFIC.description
@@ -171,7 +171,7 @@ def test_tables_have_the_contract_s_types_and_words_and_are_cut_by_week_and_comp
 
 
 @pytest.mark.slow
-def test_a_week_is_loaded_by_one_job_that_replaces_its_partition_from_the_lake_s_own_file(cloud):
+def test_a_week_is_loaded_by_one_job_that_replaces_its_partition_from_the_file_in_the_lake(cloud):
     cloud.warehouse.publish(quiet)
     [job] = [
         body
@@ -207,7 +207,7 @@ def test_publishing_again_loads_nothing_and_changes_nothing(cloud):
 
 
 @pytest.mark.slow
-def test_a_renewed_week_is_loaded_alone_in_place_of_what_was_there(cloud):
+def test_only_a_rebuilt_week_is_loaded_and_replaces_the_old_one(cloud):
     cloud.warehouse.publish(quiet)
     before = cloud.rows(COMPLEX_DAILY)
     path = part_path(cloud.warehouse.lake_root, COMPLEX_DAILY.layer, COMPLEX_DAILY.name, WEEK)
@@ -223,11 +223,11 @@ def test_a_renewed_week_is_loaded_alone_in_place_of_what_was_there(cloud):
 
 
 class Killed(BaseException):
-    """Stands for a process that ends here and now."""
+    """Simulates the death of the process."""
 
 
 @pytest.mark.slow
-def test_a_run_killed_between_upload_and_load_or_between_load_and_note_changes_nothing_in_the_end(cloud, monkeypatch):
+def test_a_run_killed_between_upload_load_and_record_is_completed_by_the_next_run(cloud, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(BigQueryWarehouse, "_load", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
@@ -241,20 +241,20 @@ def test_a_run_killed_between_upload_and_load_or_between_load_and_note_changes_n
         patched.setattr(BigQueryWarehouse, "_write_down", die)
         with pytest.raises(Killed):
             cloud.warehouse.publish(quiet)
-    begun = [job["jobReference"]["jobId"] for job in cloud.session.loads()]
+    loaded = [job["jobReference"]["jobId"] for job in cloud.session.loads()]
     before = {table.name: cloud.rows(table) for table in TABLES}
 
     cloud.session.sent.clear()
-    assert cloud.warehouse.publish(quiet)["files_loaded"] == len(begun)
-    # Asked for by the same names, and refused, because they are done.
-    assert sorted(job["jobReference"]["jobId"] for job in cloud.session.loads()) == sorted(begun)
+    assert cloud.warehouse.publish(quiet)["files_loaded"] == len(loaded)
+    # The same job names are requested and refused, because these jobs are done.
+    assert sorted(job["jobReference"]["jobId"] for job in cloud.session.loads()) == sorted(loaded)
     for table in TABLES:
         assert_frame_equal(before[table.name], cloud.rows(table), check_row_order=False)
     assert cloud.warehouse.publish(quiet)["files_loaded"] == 0
 
 
 @pytest.mark.slow
-def test_a_table_that_somebody_dropped_is_loaded_again(cloud):
+def test_a_dropped_table_is_loaded_again(cloud):
     cloud.warehouse.publish(quiet)
     cloud.warehouse.client.delete_table(f"{cloud.warehouse.prefix}lake.{COMPLEX_DAILY.name}")
     assert cloud.warehouse.publish(quiet)["files_loaded"] == 2
@@ -262,7 +262,7 @@ def test_a_table_that_somebody_dropped_is_loaded_again(cloud):
 
 
 @pytest.mark.slow
-def test_every_query_has_a_limit_and_a_mart_is_estimated_before_it_is_run(cloud):
+def test_every_query_has_a_limit_and_a_mart_is_estimated_before_it_is_computed(cloud):
     cloud.warehouse.publish(quiet)
     cloud.session.sent.clear()
     facts = cloud.warehouse.publish_mart("system_daily")
@@ -275,7 +275,7 @@ def test_every_query_has_a_limit_and_a_mart_is_estimated_before_it_is_run(cloud)
 
 
 @pytest.mark.slow
-def test_a_mart_that_would_scan_too_much_is_not_run_and_the_estimate_says_what_it_costs(cloud, monkeypatch):
+def test_a_mart_that_would_scan_too_much_is_not_computed_and_its_cost_is_estimated(cloud, monkeypatch):
     cloud.warehouse.publish(quiet)
     monkeypatch.setattr(bigquery.QueryJob, "total_bytes_processed", 1 << 40)
     facts = cloud.lake(max_bytes=1 << 41).publish_mart("system_daily")
@@ -305,7 +305,7 @@ def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, mo
 
 
 @pytest.mark.slow
-def test_native_tables_with_rows_are_not_taken_for_external_ones(cloud):
+def test_native_tables_with_rows_are_not_replaced_by_external_ones(cloud):
     cloud.warehouse.publish(quiet)
     with pytest.raises(BigQueryError, match="does not fit BIGQUERY_STORAGE=external"):
         cloud.lake(storage="external").publish(quiet)
@@ -313,27 +313,27 @@ def test_native_tables_with_rows_are_not_taken_for_external_ones(cloud):
 
 
 @pytest.mark.slow
-def test_a_lake_without_reference_tables_is_told_so(cloud):
+def test_a_lake_without_reference_tables_is_reported(cloud):
     empty = BigQueryWarehouse(cloud.warehouse.client, f"{cloud.warehouse.lake_root}-elsewhere", "empty_")
     with pytest.raises(LakeIncompleteError, match=r"lake\.control_areas is not in the lake"):
         empty.publish(quiet)
 
 
-def test_the_client_is_dagster_s_with_the_application_s_own_credentials(monkeypatch):
+def test_the_client_is_dagster_s_with_application_default_credentials(monkeypatch):
     monkeypatch.setattr("google.auth.default", lambda **_: (AnonymousCredentials(), None))
-    there = resources.BigQueryWarehouse(
+    resource = resources.BigQueryWarehouse(
         lake=Lake(lake_root="gs://bucket"), project="my-project", location="us-central1"
     )
-    with there._client() as client:
+    with resource._client() as client:
         assert (client.project, client.location) == ("my-project", "us-central1")
 
 
 @pytest.mark.slow
-def test_definitions_over_the_cloud_load_without_its_libraries(processes):
+def test_definitions_for_the_cloud_load_without_cloud_libraries(processes):
     script = (
         "import sys; from mta_pipeline.definitions import defs; defs();"
         "print([name for name in sys.modules if name.startswith(('google.cloud.', 'dagster_gcp', 'gcsfs'))])"
     )
     variables = {"LAKE_ROOT": "gs://bucket", "WAREHOUSE": "bigquery://my-project/mta_", "MTA_FEED": "gs://feed"}
-    said = subprocess.check_output([sys.executable, "-c", script], env={**os.environ, **variables}, text=True)
-    assert said.strip() == "[]"
+    output = subprocess.check_output([sys.executable, "-c", script], env={**os.environ, **variables}, text=True)
+    assert output.strip() == "[]"

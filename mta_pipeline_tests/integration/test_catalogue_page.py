@@ -1,4 +1,4 @@
-"""The catalogue page says what the contracts say, and its examples run and agree."""
+"""The catalogue page equals the contracts, and its examples run and agree."""
 
 import datetime as dt
 import os
@@ -18,15 +18,15 @@ from mta_pipeline.sample import SampleFeed
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
 from mta_pipeline_tests.conftest import REPOSITORY
-from mta_pipeline_tests.support.hourly_lake import take_hours
+from mta_pipeline_tests.support.hourly_lake import load_hourly_weeks
 
 WEEKS = ["2014-10-04", "2014-10-11", "2024-01-06", "2024-01-13"]
-BY_THE_HOUR = "2024-01-06"
+HOURLY_WEEK = "2024-01-06"
 
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
-    """What the examples start from, over a sample lake."""
+    """The names that the examples use, over a sample lake."""
     folder = tmp_path_factory.mktemp("catalogue")
     feed = SampleFeed(seed=0, turnstiles=60, first_week=WEEKS[0])
     feed.write(folder / "feed", WEEKS)
@@ -34,13 +34,13 @@ def names(tmp_path_factory):
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere)
         outcome = run_weeks(settings, WEEKS, instance, console)
-        take_hours(settings, feed, [BY_THE_HOUR], instance)
+        load_hourly_weeks(settings, feed, [HOURLY_WEEK], instance)
         make_answers(settings, instance, console, outcome)
     assert outcome.success
-    given: dict[str, object] = {}
-    exec(SETUP.replace("data/sample/lake", str(folder / "lake")), given)
-    yield given
-    given["warehouse"].close()
+    namespace: dict[str, object] = {}
+    exec(SETUP.replace("data/sample/lake", str(folder / "lake")), namespace)
+    yield namespace
+    namespace["warehouse"].close()
 
 
 def rows(result: pl.DataFrame | pd.DataFrame) -> list[tuple]:
@@ -55,7 +55,7 @@ def _plain(value: object) -> object:
 
 
 def run(code: str, names: dict[str, object]) -> pl.DataFrame | pd.DataFrame:
-    """What the last line of an example gives."""
+    """Return the value of the last line of an example."""
     *before, last = code.splitlines()
     known = dict(names)
     exec("\n".join(before), known)
@@ -83,5 +83,5 @@ def test_every_table_is_in_the_catalogue_with_all_its_columns():
             assert column.description in section
 
 
-def test_the_page_in_docs_is_what_the_contracts_say():
+def test_the_page_in_docs_equals_the_generated_one():
     assert (REPOSITORY / "docs" / "catalogue.md").read_text() == catalogue(), "stale: run make catalogue"

@@ -1,4 +1,4 @@
-"""Dagster's records with connections that stay open are Dagster's records."""
+"""Records written through connections that stay open are the same as Dagster's own records."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ WEEKS = ("2024-01-06", "2024-01-27")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dagster's home, once a range of four weeks was made in it, with a check."""
+    """Dagster's home after a run over a range of four weeks with a check."""
     path = tmp_path_factory.mktemp("home")
     weeks = dg.WeeklyPartitionsDefinition("2024-01-06", day_offset=6)
 
@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_another_process_reads_them_as_its_own(home):
+def test_another_process_can_read_the_records(home):
     with dg.DagsterInstance.local_temp(str(home)) as instance:
         [run] = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.SUCCESS
@@ -45,17 +45,17 @@ def test_another_process_reads_them_as_its_own(home):
         assert [check.partition for check in checks if check.status.value == "SUCCEEDED"] == [WEEKS[0]]
 
 
-def test_another_process_may_write_meanwhile(home):
+def test_another_process_can_write_at_the_same_time(home):
     with (
-        with_open_connections(dg.DagsterInstance.local_temp(str(home))) as ours,
-        dg.DagsterInstance.local_temp(str(home)) as theirs,
+        with_open_connections(dg.DagsterInstance.local_temp(str(home))) as own,
+        dg.DagsterInstance.local_temp(str(home)) as other,
     ):
-        for week, instance in (("2024-02-03", ours), ("2024-02-10", theirs), ("2024-02-17", ours)):
+        for week, instance in (("2024-02-03", own), ("2024-02-10", other), ("2024-02-17", own)):
             instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition=week))
         expected = {"2024-02-03", "2024-02-10", "2024-02-17"}
-        assert expected < ours.get_materialized_partitions(KEY) == theirs.get_materialized_partitions(KEY)
+        assert expected < own.get_materialized_partitions(KEY) == other.get_materialized_partitions(KEY)
 
 
-def test_records_that_are_not_in_sqlite_files_stay_as_they_are():
+def test_records_outside_of_sqlite_files_are_not_changed():
     with dg.DagsterInstance.ephemeral() as instance:
         assert with_open_connections(instance) is instance

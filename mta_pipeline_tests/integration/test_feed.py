@@ -1,4 +1,4 @@
-"""What holds for every kind of feed: the same files, the same outcomes, wherever they are."""
+"""Behaviour of every kind of feed: the same files and the same errors, whatever the location."""
 
 import gzip
 import hashlib
@@ -45,7 +45,7 @@ def altered(packed: bytes, at: int, by: int = 0xFF) -> bytes:
 
 
 def encrypted(archive: bytes) -> bytes:
-    """The archive with the bit set by which a reader knows; zipfile cannot encrypt."""
+    """Set the encryption bit of the archive, because zipfile cannot encrypt."""
     return altered(altered(archive, 6, 1), archive.index(b"PK\x01\x02") + 8, 1)
 
 
@@ -102,10 +102,10 @@ def fetch(feed: Feed, week: str = WEEK) -> bytes:
     return contents
 
 
-def refused(feed: Feed, outcome: type[Exception], saying: str, week: str = WEEK) -> str:
-    """The message of the outcome; nothing may have reached the sink, and the message must say what it is about."""
+def assert_refused(feed: Feed, outcome: type[Exception], expected: str, week: str = WEEK) -> str:
+    """Assert that a fetch fails, writes nothing and names week and location; return the message."""
     sink = io.BytesIO()
-    with pytest.raises(outcome, match=saying) as raised:
+    with pytest.raises(outcome, match=expected) as raised:
         feed.fetch(week, sink)
     message = str(raised.value)
     assert sink.getvalue() == b""
@@ -119,13 +119,13 @@ def refused(feed: Feed, outcome: type[Exception], saying: str, week: str = WEEK)
     [("", bytes), (".gz", gzip.compress), (".zip", zipped)],
     ids=["plain", "gz", "zip"],
 )
-def test_every_kind_of_feed_gives_the_published_bytes_of_every_kind_of_copy(feed_of, suffix, pack):
+def test_every_kind_of_feed_returns_the_published_bytes_of_every_kind_of_file(feed_of, suffix, pack):
     feed = feed_of({NAME + suffix: pack(CONTENTS)})
 
     assert fetch(feed) == CONTENTS
 
 
-def test_look_and_fetch_agree_on_the_signature_and_it_changes_with_the_file(feed_of):
+def test_look_and_fetch_return_the_same_signature_and_it_changes_with_the_file(feed_of):
     feed = feed_of({NAME: CONTENTS})
     before = feed.look(WEEK)
     assert before == feed.fetch(WEEK, io.BytesIO()).file
@@ -136,26 +136,26 @@ def test_look_and_fetch_agree_on_the_signature_and_it_changes_with_the_file(feed
     assert feed.look(WEEK).signature != before.signature
 
 
-def test_a_week_that_was_not_published_is_an_outcome_of_its_own(feed_of):
+def test_a_week_that_was_not_published_has_its_own_error(feed_of):
     feed = feed_of({NAME: CONTENTS})
 
     assert feed.look(ABSENT_WEEK) is None
-    refused(feed, NotPublished, "is not published", ABSENT_WEEK)
+    assert_refused(feed, NotPublished, "is not published", ABSENT_WEEK)
 
 
 @pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET, "index page", "listing"], indirect=True)
-def test_weeks_on_offer_are_the_regular_weekly_files_in_order(feed_of):
+def test_available_weeks_are_the_regular_weekly_files_in_order(feed_of):
     others = ["turnstile_100505.txt", "turnstile_240114.txt", "readme.txt", NAME + ".bak"]
     feed = feed_of(dict.fromkeys([NEXT_NAME + ".gz", NAME, NAME + ".zip", *others], b"x"))
 
-    offer = feed.available_weeks()
+    available = feed.available_weeks()
 
-    assert list(offer) == [WEEK, NEXT_WEEK]
-    assert [file.url.rpartition("/")[2] for file in offer.values()] == [NAME, NEXT_NAME + ".gz"]
-    assert all(isinstance(file, PublishedFile) and file.week == week for week, file in offer.items())
+    assert list(available) == [WEEK, NEXT_WEEK]
+    assert [file.url.rpartition("/")[2] for file in available.values()] == [NAME, NEXT_NAME + ".gz"]
+    assert all(isinstance(file, PublishedFile) and file.week == week for week, file in available.items())
 
 
-def test_plain_is_taken_before_gz_before_zip(feed_of):
+def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
     feed = feed_of({NAME + ".zip": zipped(b"zip"), NAME + ".gz": gzip.compress(b"gz")})
     assert fetch(feed) == b"gz"
 
@@ -163,7 +163,7 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "contents", "saying"),
+    ("suffix", "contents", "expected"),
     [
         ("", b"", "is empty"),
         (".gz", gzip.compress(b""), "is empty"),
@@ -192,17 +192,17 @@ def test_plain_is_taken_before_gz_before_zip(feed_of):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bad_file_is_refused_with_its_reason_and_nothing_of_it_delivered(
-    tmp_path, monkeypatch, suffix, contents, saying
+def test_a_bad_file_is_refused_with_its_reason_and_nothing_is_delivered(
+    tmp_path, monkeypatch, suffix, contents, expected
 ):
     monkeypatch.setattr(unpacking, "ALWAYS_ALLOWED_BYTES", 2**20)
     (tmp_path / (NAME + suffix)).write_bytes(contents)
 
-    refused(open_feed(str(tmp_path)), BadFile, saying)
+    assert_refused(open_feed(str(tmp_path)), BadFile, expected)
 
 
 @given(st.sampled_from([gzip.compress(CONTENTS), zipped()]), st.data())
-def test_a_damaged_archive_gives_the_true_bytes_or_is_refused_as_bad(archive, data):
+def test_a_damaged_archive_gives_the_original_bytes_or_is_refused(archive, data):
     at = data.draw(st.integers(4, len(archive) - 1))
     damaged = data.draw(st.sampled_from([archive[:at], altered(archive, at, data.draw(st.integers(1, 255)))]))
     sink = io.BytesIO()
@@ -221,7 +221,7 @@ def test_gzip_of_several_members_is_one_file(tmp_path):
     assert fetch(open_feed(str(tmp_path))) == HEADER + LINE
 
 
-def test_what_a_copy_is_packed_with_is_told_by_its_bytes_and_not_by_its_name(tmp_path):
+def test_compression_is_detected_by_bytes_and_not_by_name(tmp_path):
     feed = open_feed(str(tmp_path))
     for name, stored in {NAME: gzip.compress(CONTENTS), NAME + ".zip": CONTENTS, NAME + ".gz": zipped()}.items():
         (tmp_path / name).write_bytes(stored)
@@ -232,19 +232,19 @@ def test_what_a_copy_is_packed_with_is_told_by_its_bytes_and_not_by_its_name(tmp
 def test_a_file_larger_than_any_week_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "MAX_PUBLISHED_BYTES", len(CONTENTS) - 1)
     (tmp_path / NAME).write_bytes(CONTENTS)
-    refused(open_feed(str(tmp_path)), BadFile, "too large")
+    assert_refused(open_feed(str(tmp_path)), BadFile, "too large")
 
     with serve_feed(tmp_path) as server:
-        refused(open_feed(server.bare_url), BadFile, "too large")
+        assert_refused(open_feed(server.bare_url), BadFile, "too large")
 
 
-@pytest.mark.parametrize("came", [b"four", b"sixsix"])
-def test_a_file_of_another_size_than_was_said_is_not_taken(came):
+@pytest.mark.parametrize("chunk", [b"four", b"sixsix"])
+def test_a_file_whose_size_differs_from_the_announced_size_is_refused(chunk):
     with pytest.raises(FeedUnavailable, match="cut off, or the file was replaced"):
-        receive([came], PublishedFile(WEEK, NAME, size=5), io.BytesIO())
+        receive([chunk], PublishedFile(WEEK, NAME, size=5), io.BytesIO())
 
 
-def test_memory_stays_flat_however_large_the_file(tmp_path):
+def test_memory_is_bounded_whatever_the_size_of_the_file(tmp_path):
     block = b"".join(LINE.replace(b"0105161", b"%07d" % register) for register in range(30_000))
     with (tmp_path / NAME).open("wb") as plain, gzip.open(tmp_path / (NEXT_NAME + ".gz"), "wb", 1) as packed:
         for _ in range(10):
@@ -261,7 +261,7 @@ def test_memory_stays_flat_however_large_the_file(tmp_path):
             assert peak < 8_000_000
 
 
-def test_a_full_disk_is_not_blamed_on_the_feed(tmp_path):
+def test_a_full_disk_is_not_reported_as_a_fault_of_the_feed(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENTS)
 
     with Path("/dev/full").open("wb", buffering=0) as sink, pytest.raises(OSError, match="No space left"):
@@ -269,22 +269,22 @@ def test_a_full_disk_is_not_blamed_on_the_feed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_feed_that_is_not_there_is_unavailable_and_not_empty(tmp_path, gcs_bucket):
+def test_a_missing_feed_is_unavailable_and_not_empty(tmp_path, gcs_bucket):
     for location in [str(tmp_path / "missing"), "memory://missing", f"{gcs_bucket}/missing", "gs://no-such-bucket"]:
         feed = open_feed(location)
-        for ask in (feed.available_weeks, lambda feed=feed: feed.look(WEEK), lambda feed=feed: fetch(feed)):
+        for request in (feed.available_weeks, lambda feed=feed: feed.look(WEEK), lambda feed=feed: fetch(feed)):
             with pytest.raises(FeedUnavailable, match=re.escape(location) + ".*`make run`.*MTA_FEED"):
-                ask()
+                request()
 
 
-def test_a_file_given_for_a_directory_is_told_so(tmp_path):
+def test_a_file_given_instead_of_a_directory_is_reported(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENTS)
 
     with pytest.raises(FeedUnavailable, match="this is a file"):
         open_feed(str(tmp_path / NAME)).available_weeks()
 
 
-def test_links_are_followed_and_their_targets_looked_at(tmp_path):
+def test_symbolic_links_are_followed_and_the_signature_is_that_of_their_target(tmp_path):
     elsewhere, feed_directory = tmp_path / "elsewhere.txt", tmp_path / "feed"
     feed_directory.mkdir()
     elsewhere.write_bytes(CONTENTS)
@@ -298,10 +298,10 @@ def test_links_are_followed_and_their_targets_looked_at(tmp_path):
     assert feed.look(WEEK).signature != before.signature
 
     elsewhere.unlink()
-    refused(feed, FeedUnavailable, "no such")
+    assert_refused(feed, FeedUnavailable, "no such")
 
 
-def test_a_directory_by_the_name_of_a_week_is_no_file(tmp_path):
+def test_a_directory_with_the_name_of_a_week_is_ignored(tmp_path):
     (tmp_path / NAME).mkdir()
     (tmp_path / (NAME + ".gz")).write_bytes(gzip.compress(CONTENTS))
     feed = open_feed(str(tmp_path))
@@ -311,20 +311,20 @@ def test_a_directory_by_the_name_of_a_week_is_no_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_store_that_forbids_reading_is_a_refusal(gcs_server, gcs_bucket, monkeypatch):
+def test_a_bucket_that_denies_access_is_reported_as_refused(gcs_server, gcs_bucket, monkeypatch):
     fsspec.filesystem("gs").pipe_file(f"{gcs_bucket}/{NAME}", CONTENTS)
     feed = open_feed(gcs_bucket)
     monkeypatch.setattr(type(fsspec.filesystem("gs")), "info", forbid)
 
-    refused(feed, FeedRefused, "rights and credentials")
+    assert_refused(feed, FeedRefused, "rights and credentials")
 
 
 def forbid(*_: object, **__: object) -> None:
-    raise OSError("Forbidden: no access to the bucket")  # as gcsfs tells a 403, which the emulator never answers
+    raise OSError("Forbidden: no access to the bucket")  # gcsfs's error for a 403, which the emulator never returns
 
 
 @pytest.mark.parametrize("location", ["nonsense://somewhere", "https://mirror.example/feed?token=secret", "https:///x"])
-def test_a_location_that_cannot_be_a_feed_is_told_at_once(location):
+def test_an_invalid_location_is_reported_at_once(location):
     with pytest.raises(ValueError, match="cannot be a feed") as raised:
         open_feed(location)
     assert "secret" not in str(raised.value)

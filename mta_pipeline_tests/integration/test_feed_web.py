@@ -1,4 +1,4 @@
-"""What a feed on the web must stand: absent pages, faults in the middle, lies, redirects and hostile links."""
+"""Faults that a feed on the web must handle: missing pages, cut and wrong responses, redirects, hostile links."""
 
 import datetime as dt
 import gzip
@@ -25,7 +25,7 @@ WEEK, NEXT_WEEK = "2024-01-06", "2024-01-13"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
 CONTENTS = b"A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,0000105161,0000076217\n" * 20_000
 ATTEMPTS = 3
-PASSING = {
+TRANSIENT = {
     "too many requests": Fault(status=429),
     "too many requests, wait": Fault(status=429, headers={"Retry-After": "30"}),
     "too many requests, wait unclear": Fault(status=429, headers={"Retry-After": "soon"}),
@@ -59,28 +59,28 @@ def server(tmp_path: Path) -> Iterator[FeedServer]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the answers that never come; the others are given all the time they need."""
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short timeout, for responses that never come. All other tests have the default timeout."""
     monkeypatch.setattr(http, "READ_TIMEOUT", 0.5)
 
 
-def asked_for(server: FeedServer, name: str) -> list[str]:
-    return [request.method for request in server.asked if request.path.endswith(name)]
+def methods_of_requests(server: FeedServer, name: str) -> list[str]:
+    return [request.method for request in server.requests if request.path.endswith(name)]
 
 
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_a_passing_fault_is_tried_again_and_the_sink_sees_one_whole_file(server, impatient, fault):
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
+def test_a_transient_fault_is_retried_and_the_sink_receives_one_complete_file(server, short_timeout, fault):
     server.fail(NAME, fault, times=ATTEMPTS - 1)
     sink = io.BytesIO()
 
     open_feed(server.index_url).fetch(WEEK, sink)
 
     assert sink.getvalue() == CONTENTS
-    assert asked_for(server, NAME) == ["GET"] * ATTEMPTS
+    assert methods_of_requests(server, NAME) == ["GET"] * ATTEMPTS
 
 
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, impatient, fault):
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
+def test_a_persistent_fault_makes_the_feed_unavailable_and_writes_nothing_to_the_sink(server, short_timeout, fault):
     server.fail(NAME, fault, times=ATTEMPTS)
     sink = io.BytesIO()
 
@@ -92,7 +92,7 @@ def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, imp
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome", "saying"),
+    ("fault", "outcome", "expected"),
     [
         (Fault(status=401), FeedRefused, "answers 401.*user and password"),
         (Fault(status=403), FeedRefused, "answers 403"),
@@ -109,20 +109,20 @@ def test_a_fault_that_stays_is_unavailable_and_leaves_the_sink_alone(server, imp
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_lasting_answer_is_not_asked_for_again(server, fault, outcome, saying):
+def test_a_permanent_error_is_not_retried(server, fault, outcome, expected):
     server.fail(NAME, fault, times=http.MAX_REDIRECTS + 1)
     sink = io.BytesIO()
 
-    with pytest.raises(outcome, match=saying) as raised:
+    with pytest.raises(outcome, match=expected) as raised:
         open_feed(server.index_url).fetch(WEEK, sink)
 
     assert WEEK in str(raised.value)
     assert not raised.value.retryable
     assert sink.getvalue() == b""
-    assert len(asked_for(server, NAME)) == (http.MAX_REDIRECTS + 1 if saying == "redirects" else 1)
+    assert len(methods_of_requests(server, NAME)) == (http.MAX_REDIRECTS + 1 if expected == "redirects" else 1)
 
 
-def test_retry_after_is_waited_for_within_reason(server):
+def test_retry_after_is_respected_up_to_a_limit(server):
     with stamina.set_testing(False):
         waited: list[float] = []
         stamina.instrumentation.set_on_retry_hooks([lambda retry: waited.append(retry.wait_for)])
@@ -137,7 +137,7 @@ def test_retry_after_is_waited_for_within_reason(server):
         stamina.instrumentation.set_on_retry_hooks(None)
 
 
-def test_without_an_index_weeks_are_had_by_name_and_the_offer_is_not_known(server):
+def test_without_an_index_weeks_are_found_by_name_and_the_available_weeks_are_unknown(server):
     feed = open_feed(server.bare_url)
 
     assert feed.look(WEEK).size == len(CONTENTS)
@@ -146,7 +146,7 @@ def test_without_an_index_weeks_are_had_by_name_and_the_offer_is_not_known(serve
         feed.available_weeks()
 
 
-def test_an_index_that_may_not_be_read_leaves_the_names(server):
+def test_if_the_index_is_refused_weeks_are_found_by_name(server):
     server.fail("/listing/", Fault(status=403), times=2)
     feed = open_feed(server.listing_url)
 
@@ -155,36 +155,36 @@ def test_an_index_that_may_not_be_read_leaves_the_names(server):
         open_feed(server.listing_url).available_weeks()
 
 
-def test_an_index_that_is_down_says_nothing_about_what_is_published(server):
+def test_if_the_index_is_down_no_week_counts_as_unpublished(server):
     server.fail("turnstile.html", Fault(status=503), times=3 * ATTEMPTS)
     feed = open_feed(server.index_url)
 
     with pytest.raises(FeedUnavailable, match=r"Index page .*503"):
         feed.available_weeks()
-    for ask in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
+    for request in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
         with pytest.raises(FeedUnavailable, match=rf"Week {NEXT_WEEK}, index page .*503"):
-            ask()
+            request()
 
 
-def test_an_index_without_a_weekly_file_is_no_index(server):
+def test_a_page_without_links_to_weekly_files_is_refused_as_index(server):
     server.index_page = b"<html>We have moved! <a href='/'>Home</a></html>"
 
     with pytest.raises(BadFile, match="links to no weekly file"):
         open_feed(server.index_url).available_weeks()
 
 
-def test_an_index_page_without_end_is_not_read_to_its_end(server, monkeypatch):
+def test_an_oversized_index_page_is_refused(server, monkeypatch):
     monkeypatch.setattr(web, "MAX_INDEX_BYTES", 100)
 
     with pytest.raises(BadFile, match="more than 100 bytes"):
         open_feed(server.index_url).available_weeks()
 
 
-def test_the_index_is_read_once_and_again_when_asked_what_is_on_offer(server):
+def test_the_index_is_cached_until_the_available_weeks_are_requested(server):
     feed = open_feed(server.index_url)
     feed.look(WEEK)
     feed.look(WEEK)
-    assert asked_for(server, "turnstile.html") == ["GET"]
+    assert methods_of_requests(server, "turnstile.html") == ["GET"]
 
     (server.directory / NEXT_NAME).write_bytes(CONTENTS)
     assert list(feed.available_weeks()) == [WEEK, NEXT_WEEK]
@@ -209,17 +209,17 @@ def test_the_index_is_read_once_and_again_when_asked_what_is_on_offer(server):
         "x%2f{name}",
     ],
 )
-def test_a_link_that_leads_astray_is_not_followed(server, href):
+def test_a_link_outside_of_the_feed_is_ignored(server, href):
     link = href.format(name=NEXT_NAME, host=server.host)
     server.index_page = f'<a href="{link}">Next</a><a href="data/nyct/turnstile/{NAME}">This</a>'.encode()
     feed = open_feed(server.index_url)
 
     assert list(feed.available_weeks()) == [WEEK]
     assert feed.look(NEXT_WEEK) is None
-    assert all(request.path.startswith("/developers/turnstile") for request in server.asked)
+    assert all(request.path.startswith("/developers/turnstile") for request in server.requests)
 
 
-def test_an_index_page_is_sent_again_only_if_it_has_changed(server, tmp_path):
+def test_an_index_page_is_transferred_again_only_if_it_has_changed(server, tmp_path):
     first = open_feed(server.index_url).listing_unless(None)
     assert open_feed(server.index_url).listing_unless(first.version) is None
     (tmp_path / NEXT_NAME).write_bytes(CONTENTS)
@@ -228,7 +228,7 @@ def test_an_index_page_is_sent_again_only_if_it_has_changed(server, tmp_path):
     assert again.version != first.version
 
 
-def test_a_feed_whose_index_page_has_not_changed_still_finds_weeks(server):
+def test_a_feed_with_an_unchanged_index_page_still_finds_weeks(server):
     version = open_feed(server.index_url).listing_unless(None).version
     feed = open_feed(server.index_url)
     feed.listing_unless(version)
@@ -240,7 +240,7 @@ def test_an_index_page_without_a_version_is_read_every_time(server):
     assert open_feed(server.index_url).listing_unless(None).version is None
 
 
-def test_a_hurried_feed_asks_once_and_does_not_wait_for_what_comes_slowly(server, monkeypatch):
+def test_a_fail_fast_feed_sends_one_request_and_does_not_wait_for_slow_responses(server, monkeypatch):
     monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 0.3)
     feed = open_feed(server.index_url, fail_fast=True)
     with stamina.set_testing(False):
@@ -250,11 +250,11 @@ def test_a_hurried_feed_asks_once_and_does_not_wait_for_what_comes_slowly(server
         server.fail(NAME, Fault(cut_after=10, hang=2))
         with pytest.raises(FeedUnavailable, match="no answer in time"):
             feed.fetch(WEEK, io.BytesIO())
-    assert asked_for(server, "turnstile.html").count("GET") == 2  # by the listing, and by the fetch
-    assert asked_for(server, NAME) == ["GET"]
+    assert methods_of_requests(server, "turnstile.html").count("GET") == 2  # one by the listing, one by the fetch
+    assert methods_of_requests(server, NAME) == ["GET"]
 
 
-def test_links_may_be_absolute_carry_a_query_and_name_a_user_who_is_not_believed(server):
+def test_links_may_be_absolute_or_have_a_query_and_their_user_is_ignored(server):
     for link in (
         f"/bare/{NAME}",
         f"http://{server.host}/bare/{NAME}?key=secret",
@@ -263,38 +263,38 @@ def test_links_may_be_absolute_carry_a_query_and_name_a_user_who_is_not_believed
         server.index_page = f"<A HREF='{link}'>Saturday".encode()
         file = open_feed(server.index_url).look(WEEK)
         assert file.url == server.bare_url + NAME
-        assert "Authorization" not in server.asked[-1].headers
-    assert any(request.path.endswith("?key=secret") for request in server.asked)
+        assert "Authorization" not in server.requests[-1].headers
+    assert any(request.path.endswith("?key=secret") for request in server.requests)
 
 
-def test_bytes_are_asked_for_as_stored_and_by_name(server):
+def test_requests_have_a_user_agent_and_accept_no_compression(server):
     open_feed(server.index_url).look(WEEK)
 
-    for request in server.asked:
+    for request in server.requests:
         assert request.headers["User-Agent"].startswith("mta_pipeline/")
         assert request.headers["Accept-Encoding"] == "identity"
 
 
-def test_a_server_that_packs_what_it_sends_changes_nothing(server):
-    packed = gzip.compress(CONTENTS)
-    headers = {"Content-Encoding": "gzip", "Content-Length": str(len(packed))}
-    server.fail(NAME, Fault(body=packed, headers=headers))
+def test_a_compressed_response_is_decompressed(server):
+    compressed = gzip.compress(CONTENTS)
+    headers = {"Content-Encoding": "gzip", "Content-Length": str(len(compressed))}
+    server.fail(NAME, Fault(body=compressed, headers=headers))
     sink = io.BytesIO()
 
     open_feed(server.index_url).fetch(WEEK, sink)
 
     assert sink.getvalue() == CONTENTS
-    assert asked_for(server, NAME) == ["GET"]
+    assert methods_of_requests(server, NAME) == ["GET"]
 
 
-def test_a_server_that_knows_no_head_is_asked_by_get(server):
+def test_a_server_that_does_not_support_head_is_requested_by_get(server):
     server.fail(NAME, Fault(status=405))
 
     assert open_feed(server.index_url).look(WEEK).size == len(CONTENTS)
-    assert asked_for(server, NAME) == ["HEAD", "GET"]
+    assert methods_of_requests(server, NAME) == ["HEAD", "GET"]
 
 
-def test_a_server_that_says_nothing_of_a_file_gives_no_signature(server):
+def test_a_server_without_file_headers_gives_no_signature(server):
     server.fail(NAME, Fault(headers={"ETag": None, "Last-Modified": "yesterday", "Content-Length": None}))
 
     file = open_feed(server.index_url).look(WEEK)
@@ -302,34 +302,34 @@ def test_a_server_that_says_nothing_of_a_file_gives_no_signature(server):
     assert (file.etag, file.last_modified, file.size, file.signature) == (None, None, None, None)
 
 
-def test_user_and_password_come_from_netrc_and_are_never_shown(tmp_path, caplog, impatient, monkeypatch):
+def test_user_and_password_come_from_netrc_and_are_never_shown(tmp_path, caplog, short_timeout, monkeypatch):
     (tmp_path / NAME).write_bytes(CONTENTS)
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login reader password s3cret")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     caplog.set_level(logging.DEBUG)
     with serve_feed(tmp_path, credentials="reader:s3cret") as server:
         feed = open_feed(server.index_url)
-        told = [repr(feed), feed.location, repr(feed.available_weeks()), repr(feed.fetch(WEEK, io.BytesIO()))]
+        shown = [repr(feed), feed.location, repr(feed.available_weeks()), repr(feed.fetch(WEEK, io.BytesIO()))]
         for fault in (Fault(status=503), Fault(status=403), Fault(cut_after=5), Fault(body=b"<html>"), Fault(hang=5)):
             server.fail(NAME, fault, times=ATTEMPTS)
             with pytest.raises((FeedUnavailable, FeedRefused, BadFile)) as raised:
                 feed.fetch(WEEK, io.BytesIO())
-            told.append(str(raised.getrepr(chain=True, style="value")))
-        with pytest.raises(NotPublished) as absent:
+            shown.append(str(raised.getrepr(chain=True, style="value")))
+        with pytest.raises(NotPublished) as not_published:
             feed.fetch(NEXT_WEEK, io.BytesIO())
-        told.append(str(absent.value))
+        shown.append(str(not_published.value))
 
-    assert not [text for text in [*told, caplog.text] if "s3cret" in text or "reader" in text]
+    assert not [text for text in [*shown, caplog.text] if "s3cret" in text or "reader" in text]
 
 
-def test_user_and_password_in_the_address_are_refused_and_not_repeated():
+def test_user_and_password_in_the_address_are_refused_and_not_shown():
     with pytest.raises(ValueError, match=r"~/\.netrc") as raised:
         open_feed("https://reader:s3cret@mirror.example/feed")
 
     assert "s3cret" not in str(raised.value)
 
 
-def test_an_unreachable_host_is_unavailable(server):
+def test_an_unreachable_host_makes_the_feed_unavailable(server):
     address = server.bare_url
     server.shutdown()
     server.server_close()
@@ -354,7 +354,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pem
 
 
-def test_tls_is_verified_and_never_given_up(tmp_path, certificate, monkeypatch):
+def test_tls_is_verified_and_a_redirect_to_http_is_refused(tmp_path, certificate, monkeypatch):
     (tmp_path / NAME).write_bytes(CONTENTS)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)

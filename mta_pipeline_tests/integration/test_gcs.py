@@ -1,6 +1,6 @@
-"""Objects in a bucket are replaced only as they were last seen, and damaged bytes are neither kept nor believed.
+"""Objects in a bucket are replaced only if they are unchanged since they were read, and checksums detect damage.
 
-The emulator checks checksums and ignores preconditions; those are checked here, between the client and the emulator.
+The emulator verifies checksums but ignores preconditions. Tests verify these between the client and the emulator.
 """
 
 import re
@@ -23,24 +23,24 @@ from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import files_in, location, part_path, read_bytes, remove, write_atomically
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.dagster.project import quiet_week
+from mta_pipeline_tests.dagster.project import steady_week
 from mta_pipeline_tests.support.published_files import WEEK
 
 pytestmark = pytest.mark.slow
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
-OLD, NEW = (quiet_week(WEEK, start=n * 1_000) for n in (1, 2))
+OLD, NEW = (steady_week(WEEK, start=n * 1_000) for n in (1, 2))
 ROUNDS = 4
 
 
 class StrictSession(requests.Session):
-    """What is between the client and the emulator: keeps every request, and refuses what a real bucket would refuse."""
+    """A session between client and emulator. It records every request and refuses what a real bucket would refuse."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[tuple[str, str, dict[str, str]]] = []
-        self.answers_to_lose = 0
+        self.responses_to_lose = 0
         self._one_request_at_a_time = threading.RLock()
 
     def request(self, method, url, *arguments, **options):
@@ -49,24 +49,24 @@ class StrictSession(requests.Session):
             self.sent.append((method, url, query))
             seen = query.get("ifGenerationMatch")
             if seen is not None and int(seen) != self._generation(url, query, options.get("data")):
-                answer = requests.Response()
-                answer.status_code, answer._content = 412, b'{"error": {"message": "conditionNotMet"}}'
-                answer.request = requests.Request(method, url).prepare()
-                return answer
-            answer = super().request(method, url, *arguments, **options)
-        if self.answers_to_lose and "/upload/" in url:
-            self.answers_to_lose -= 1
-            raise requests.ConnectionError("the answer got lost")
-        return answer
+                response = requests.Response()
+                response.status_code, response._content = 412, b'{"error": {"message": "conditionNotMet"}}'
+                response.request = requests.Request(method, url).prepare()
+                return response
+            response = super().request(method, url, *arguments, **options)
+        if self.responses_to_lose and "/upload/" in url:
+            self.responses_to_lose -= 1
+            raise requests.ConnectionError("the response got lost")
+        return response
 
     def _generation(self, url: str, query: dict[str, str], body: bytes | None) -> int:
         parts = urlsplit(url)
         bucket, _, name = parts.path.partition("/b/")[2].partition("/o")
-        # An upload's name is in its body, before the contents.
+        # The name of an upload is in its body, before the contents.
         name = re.search(rb'"name": "(.+?)"', body)[1].decode() if "/upload/" in url else unquote(name[1:])
         about = f"{parts.scheme}://{parts.netloc}/storage/v1/b/{bucket}/o/{requests.utils.quote(name, safe='')}"
-        answer = super().request("GET", about)
-        return int(answer.json()["generation"]) if answer.ok else gcs.NOTHING
+        response = super().request("GET", about)
+        return int(response.json()["generation"]) if response.ok else gcs.NOTHING
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def path(gcs_bucket) -> UPath:
 
 @pytest.fixture
 def feeds(tmp_path):
-    """Two feeds of the same week, with other contents each."""
+    """Two feeds of the same week with different contents."""
     for name, contents in (("old", OLD), ("new", NEW)):
         (tmp_path / name).mkdir()
         (tmp_path / name / file_name(WEEK)).write_bytes(contents)
@@ -92,11 +92,11 @@ def feeds(tmp_path):
 
 
 def uploads(session) -> list[str | None]:
-    """The generation that each upload asked for."""
+    """The generation that each upload required."""
     return [query.get("ifGenerationMatch") for _, url, query in session.sent if "/upload/" in url]
 
 
-def test_an_object_is_replaced_only_as_it_was_seen(session, path):
+def test_an_object_is_replaced_only_if_it_is_unchanged(session, path):
     write_atomically(path, b"1", precondition=lambda: True)
     first = gcs.generation(path)
     write_atomically(path, b"2", precondition=lambda: True)
@@ -106,36 +106,36 @@ def test_an_object_is_replaced_only_as_it_was_seen(session, path):
     assert read_bytes(path) == b"2"
 
 
-def test_whoever_loses_the_race_asks_again_whether_to_write(session, path):
+def test_after_a_write_conflict_the_precondition_is_evaluated_again(session, path):
     write_atomically(path, b"before")
-    answers = []
+    seen = []
 
     def precondition() -> bool:
-        if not answers:
-            gcs.write(path, b"the rival's")
-        answers.append(read_bytes(path))
+        if not seen:
+            gcs.write(path, b"another run's")
+        seen.append(read_bytes(path))
         return True
 
     write_atomically(path, b"ours", precondition=precondition)
-    assert answers == [b"the rival's", b"the rival's"]
+    assert seen == [b"another run's", b"another run's"]
     assert read_bytes(path) == b"ours"
 
 
-def test_what_is_out_of_date_by_then_is_not_written(session, path):
+def test_a_write_whose_precondition_no_longer_holds_is_refused(session, path):
     write_atomically(path, b"before")
     with pytest.raises(gcs.ConcurrentWriteError, match="out of date"):
         write_atomically(path, b"ours", precondition=lambda: False)
     assert read_bytes(path) == b"before"
 
 
-def test_an_answer_that_gets_lost_is_asked_for_again_and_our_own_write_is_no_rival(session, path):
-    session.answers_to_lose = 1
+def test_a_lost_response_is_retried_and_the_own_write_is_no_conflict(session, path):
+    session.responses_to_lose = 1
     write_atomically(path, b"ours", precondition=lambda: True)
     assert uploads(session) == ["0", "0"]
     assert read_bytes(path) == b"ours"
 
 
-def test_an_object_that_was_renewed_meanwhile_is_not_removed(session, path):
+def test_an_object_that_was_replaced_in_the_meantime_is_not_removed(session, path):
     write_atomically(path, b"1")
     [found] = files_in(path.parent)
     write_atomically(path, b"2")
@@ -146,7 +146,7 @@ def test_an_object_that_was_renewed_meanwhile_is_not_removed(session, path):
     assert files_in(path.parent) == []
 
 
-def test_of_two_landings_at_once_the_one_that_began_first_and_ends_last_fetches_again(session, feeds, gcs_bucket):
+def test_of_two_concurrent_landings_the_one_that_starts_first_and_ends_last_fetches_again(session, feeds, gcs_bucket):
     raw, (old, new) = RawFiles(f"{gcs_bucket}/lake"), feeds
 
     class Slow(type(old)):
@@ -167,28 +167,28 @@ def test_of_two_landings_at_once_the_one_that_began_first_and_ends_last_fetches_
     assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
 
 
-def test_a_landing_between_a_rival_s_object_and_its_manifest_makes_the_rival_begin_again(
+def test_a_landing_between_another_landing_s_object_and_manifest_makes_the_other_start_again(
     session, feeds, gcs_bucket, monkeypatch
 ):
     raw, (old, new) = RawFiles(f"{gcs_bucket}/lake"), feeds
     raw.land(old, WEEK)
     write = raw_layer.write_atomically
-    rivals = [lambda: raw.land(old, WEEK)]
+    other_landings = [lambda: raw.land(old, WEEK)]
 
-    def meeting_a_rival(path, *payload, **options):
-        if path.name == "manifest.json" and rivals:
-            # It finds the new object, which no manifest names yet, and removes it.
-            rivals.pop()()
+    def write_after_another_landing(path, *payload, **options):
+        if path.name == "manifest.json" and other_landings:
+            # The other landing finds the new object without a manifest that names it, and removes it.
+            other_landings.pop()()
         write(path, *payload, **options)
 
-    monkeypatch.setattr(raw_layer, "write_atomically", meeting_a_rival)
+    monkeypatch.setattr(raw_layer, "write_atomically", write_after_another_landing)
     manifest, is_new = raw.land(new, WEEK)
     assert is_new
     assert raw.read(WEEK) == NEW
     assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
 
 
-def test_landings_at_once_leave_one_week_whole_and_the_next_landing_leaves_nothing_else(session, feeds, gcs_bucket):
+def test_concurrent_landings_leave_one_complete_week_and_the_next_landing_removes_the_rest(session, feeds, gcs_bucket):
     raw = RawFiles(f"{gcs_bucket}/lake")
     for _ in range(ROUNDS):
         landings = [threading.Thread(target=raw.land, args=(feed, WEEK)) for feed in feeds * 2]
@@ -203,44 +203,46 @@ def test_landings_at_once_leave_one_week_whole_and_the_next_landing_leaves_nothi
         assert names == sorted(["manifest.json", raw.manifest(WEEK).object])
 
 
-def test_bytes_that_are_damaged_on_the_way_in_are_refused(session, path, monkeypatch):
+def test_bytes_that_are_damaged_during_the_upload_are_refused(session, path, monkeypatch):
     write_atomically(path, b"good")
-    honest = session.request
+    original = session.request
     monkeypatch.setattr(
         session,
         "request",
-        lambda *where, data=None, **options: honest(*where, data=data and data.replace(b"new", b"odd"), **options),
+        lambda *arguments, data=None, **options: original(
+            *arguments, data=data and data.replace(b"new", b"odd"), **options
+        ),
     )
     with pytest.raises(OSError, match=r"what was there stays.*CRC32C"):
         write_atomically(path, b"new")
     assert read_bytes(path) == b"good"
 
 
-def test_bytes_that_are_damaged_on_the_way_out_are_not_believed(session, path, monkeypatch):
+def test_bytes_that_are_damaged_during_the_download_are_detected(session, path, monkeypatch):
     write_atomically(path, b"good")
-    honest = session.request
+    original = session.request
 
-    def damaging(*where, **options):
-        answer = honest(*where, **options)
-        answer.raw.read = lambda *_, **__: b""
-        answer.iter_content = lambda **_: iter([b"evil"])
-        return answer
+    def damaging(*arguments, **options):
+        response = original(*arguments, **options)
+        response.raw.read = lambda *_, **__: b""
+        response.iter_content = lambda **_: iter([b"evil"])
+        return response
 
     monkeypatch.setattr(session, "request", damaging)
     with pytest.raises(OSError, match="damaged on its way"):
         read_bytes(path)
 
 
-def test_a_look_at_a_folder_lists_it_alone(session, path):
+def test_listing_a_folder_lists_only_that_folder(session, path):
     write_atomically(path, b"1")
     write_atomically(path.parent.parent / f"{path.parent.name}-not" / "part-0.parquet", b"2")
     session.sent.clear()
     assert [found.path for found in files_in(path.parent)] == [path]
-    # One that gets no answer is sent again.
+    # A request without a response is sent again, so compare a set.
     assert {query["prefix"] for _, _, query in session.sent} == {f"lake/staged/turnstile_readings/week={WEEK}/"}
 
 
-def test_what_others_write_is_seen_though_the_folder_was_listed_before(gcs_bucket):
+def test_new_files_of_other_writers_are_seen_although_the_folder_was_listed_before(gcs_bucket):
     table = location(f"{gcs_bucket}/lake") / "marts" / "system_daily"
     write_atomically(table / "a.parquet", b"1")
     assert [path.name for path in table.glob("*.parquet")] == ["a.parquet"]
@@ -249,17 +251,17 @@ def test_what_others_write_is_seen_though_the_folder_was_listed_before(gcs_bucke
     assert (table / "b.parquet").exists()
 
 
-def test_what_a_file_was_made_from_is_read_from_its_end_alone(gcs_bucket, path, monkeypatch):
+def test_made_from_is_read_from_the_end_of_the_file_only(gcs_bucket, path, monkeypatch):
     rows = pl.select(n=pl.int_range(1_000_000)).select(pl.col("n") * 7_919 % 1_000_003)
     write_atomically(path, to_parquet(rows, "the contents"))
     filesystem, caches = type(path.fs), []
-    honest = filesystem.open
+    original = filesystem.open
 
-    def noting(*where, **how):
-        file = honest(*where, **how)
+    def recording(*arguments, **how):
+        file = original(*arguments, **how)
         caches.append(file.cache)
         return file
 
-    monkeypatch.setattr(filesystem, "open", noting)
+    monkeypatch.setattr(filesystem, "open", recording)
     assert made_from(path) == "the contents"
     assert 0 < caches[0].total_requested_bytes <= 1 << 16 < len(read_bytes(path))

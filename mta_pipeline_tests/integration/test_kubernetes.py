@@ -1,6 +1,6 @@
-"""deploy/kubernetes/values.yaml, as far as it can be tried without a cluster.
+"""Tests deploy/kubernetes/values.yaml without a cluster.
 
-Dagster's own launcher takes what the chart would make of it, and the job it creates for a run is as we want it.
+Dagster's own launcher accepts the settings that the chart makes of the file, and creates the right job for a run.
 """
 
 import dagster as dg
@@ -24,10 +24,10 @@ NAMES = {
     "podSpecConfig": "pod_spec_config",
     "jobSpecConfig": "job_spec_config",
 }
-"""The chart's words for what the launcher takes, by the chart's templates."""
+"""The launcher's option for each option of the chart, as in the chart's templates."""
 
 
-NOWHERE = {
+KUBECONFIG = {
     "apiVersion": "v1",
     "kind": "Config",
     "current-context": "none",
@@ -42,14 +42,14 @@ def values():
     return yaml.safe_load((REPOSITORY / "deploy" / "kubernetes" / "values.yaml").read_text())
 
 
-def as_the_launcher_says(values):
+def launcher_config(values):
     launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
     nested = {NAMES[key]: value for key, value in launcher["runK8sConfig"].items()}
     return {**{NAMES[key]: value for key, value in launcher.items()}, "run_k8s_config": nested}
 
 
 class Cluster:
-    """Takes jobs, and runs none."""
+    """Accepts jobs and runs none."""
 
     def create_namespaced_job(self, body, namespace, **how):
         self.job = client.ApiClient().sanitize_for_serialization(body)
@@ -59,7 +59,7 @@ class Cluster:
 def job(values, tmp_path):
     """The job that Dagster's launcher creates for a run of the chart's code server."""
     (code,) = values["dagster-user-deployments"]["deployments"]
-    handed_on = {
+    container_context = {
         "env_vars": [f"{name}={value}" for name, value in code["env"].items()],
         "volumes": code["volumes"],
         "volume_mounts": code["volumeMounts"],
@@ -74,11 +74,11 @@ def job(values, tmp_path):
             code_pointer=ModuleCodePointer("mta_pipeline.definitions", "defs"),
             container_image="owner/mta-pipeline:1.0.0",
             entry_point=["dagster"],
-            container_context={"k8s": handed_on},
+            container_context={"k8s": container_context},
         ),
     )
     config = tmp_path / "kubeconfig"
-    config.write_text(yaml.safe_dump(NOWHERE))
+    config.write_text(yaml.safe_dump(KUBECONFIG))
     cluster = Cluster()
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         launcher = K8sRunLauncher(
@@ -89,7 +89,7 @@ def job(values, tmp_path):
             load_incluster_config=False,
             kubeconfig_file=str(config),
             k8s_client_batch_api=cluster,
-            **as_the_launcher_says(values),
+            **launcher_config(values),
         )
         launcher.register_instance(instance)
         run = create_run_for_test(instance, job_name="weekly_ridership", job_code_origin=origin)
@@ -97,19 +97,19 @@ def job(values, tmp_path):
     return cluster.job
 
 
-def test_dagsters_launcher_takes_the_settings_of_runs(values):
+def test_dagsters_launcher_accepts_the_run_settings(values):
     required = {
         "service_account_name": "dagster",
         "instance_config_map": "dagster-instance",
         "dagster_home": "/opt/dagster",
     }
     checked = process_config(
-        resolve_to_config_type(K8sRunLauncher.config_type()), {**as_the_launcher_says(values), **required}
+        resolve_to_config_type(K8sRunLauncher.config_type()), {**launcher_config(values), **required}
     )
     assert checked.success, checked.errors
 
 
-def test_a_run_is_a_job_without_root_with_limits_and_the_settings_of_the_code_server(job):
+def test_the_job_of_a_run_has_no_root_limits_and_the_settings_of_the_code_server(job):
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -121,13 +121,13 @@ def test_a_run_is_a_job_without_root_with_limits_and_the_settings_of_the_code_se
     assert {"MTA_FEED", "LAKE_ROOT"} <= {variable["name"] for variable in container["env"]}
 
 
-def test_no_password_is_in_the_values(values):
+def test_the_values_contain_no_password(values):
     assert values["generatePostgresqlPasswordSecret"] is False
     assert "postgresqlPassword" not in values["postgresql"]
     assert values["global"]["postgresqlSecretName"]
 
 
-def test_an_image_without_that_launcher_can_still_do_the_runs(tmp_path):
+def test_an_image_without_the_launcher_can_still_execute_runs(tmp_path):
     (tmp_path / "dagster.yaml").write_text("run_launcher: {module: nowhere.to.be.found, class: K8sRunLauncher}")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         run = create_run_for_test(instance)

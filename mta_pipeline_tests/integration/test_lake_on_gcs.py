@@ -1,4 +1,4 @@
-"""The whole way from the feed to the lake on gs://: the same bytes as in a directory, by settings alone."""
+"""From the feed to a lake on gs://: the same bytes as in a directory, with other settings only."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def feed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(feed: str, lake_root: str) -> None:
-    """Both jobs, over both weeks."""
+    """Run both jobs over both weeks."""
     defs = build_defs(Settings(feed=feed, lake_root=lake_root))
     span = {ASSET_PARTITION_RANGE_START_TAG: LEGACY, ASSET_PARTITION_RANGE_END_TAG: MODERN}
     with dg.DagsterInstance.ephemeral() as instance:
@@ -44,13 +44,13 @@ def run(feed: str, lake_root: str) -> None:
 
 
 def files(lake_root: str) -> dict[str, bytes]:
-    """Every file below a lake's root; of manifests all but the moment of fetching and where from."""
+    """The contents of every file of a lake. Manifests are compared without fetch time and source."""
     filesystem, root = fsspec.core.url_to_fs(lake_root)
     found = {path.removeprefix(root): filesystem.cat_file(path) for path in filesystem.find(root)}
     for path, contents in found.items():
         if path.endswith("manifest.json"):
-            own = {"fetched_at", "source", "etag", "last_modified"}
-            manifest = {name: value for name, value in json.loads(contents).items() if name not in own}
+            excluded = {"fetched_at", "source", "etag", "last_modified"}
+            manifest = {name: value for name, value in json.loads(contents).items() if name not in excluded}
             found[path] = json.dumps(manifest).encode()
     return found
 
@@ -63,7 +63,7 @@ def on_disk(feed: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return lake
 
 
-def test_a_lake_in_a_bucket_holds_the_bytes_of_one_in_a_directory_raw_files_and_all(feed, on_disk, gcs_bucket):
+def test_a_lake_in_a_bucket_has_the_same_bytes_as_one_in_a_directory_including_raw_files(feed, on_disk, gcs_bucket):
     lake = f"{gcs_bucket}/some/lake"
     run(feed, lake)
     expected = files(on_disk)
@@ -73,7 +73,7 @@ def test_a_lake_in_a_bucket_holds_the_bytes_of_one_in_a_directory_raw_files_and_
     assert RawFiles(lake).read(MODERN) == (Path(feed) / file_name(MODERN)).read_bytes()
 
 
-def test_a_feed_in_a_bucket_gives_the_lake_of_one_in_a_directory(feed, on_disk, gcs_bucket, tmp_path):
+def test_a_feed_in_a_bucket_gives_the_same_lake_as_one_in_a_directory(feed, on_disk, gcs_bucket, tmp_path):
     fsspec.filesystem("gs").put(feed, f"{gcs_bucket}/mirror", recursive=True)
     run(f"{gcs_bucket}/mirror", str(tmp_path))
     assert files(str(tmp_path)) == files(on_disk)
@@ -81,7 +81,7 @@ def test_a_feed_in_a_bucket_gives_the_lake_of_one_in_a_directory(feed, on_disk, 
     assert manifest.source == f"{gcs_bucket}/mirror/{file_name(MODERN)}"
 
 
-def test_a_week_published_again_replaces_its_raw_file_in_the_bucket(feed, gcs_bucket, tmp_path):
+def test_a_republished_week_replaces_its_raw_file_in_the_bucket(feed, gcs_bucket, tmp_path):
     lake = f"{gcs_bucket}/lake"
     run(feed, lake)
     before = RawFiles(lake).manifest(MODERN)

@@ -1,4 +1,4 @@
-"""Tables through the IO manager: single weeks, ranges and windows, in and out, in a directory and in a bucket."""
+"""Tables through the IO manager: single weeks, ranges and windows, out and in, in a directory and in a bucket."""
 
 import datetime as dt
 import io
@@ -33,7 +33,7 @@ from mta_pipeline.weeks import week_after, week_before, week_start, weeks_betwee
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
-# Describing an asset by a table makes the table its contract.
+# An asset that is described by a table has this table as its contract.
 for table in (COMPLEX_DAILY, CONTROL_AREAS):
     described(table)
 
@@ -52,7 +52,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def readings_of(week: str) -> pl.DataFrame:
-    """A few readings, other ones each week."""
+    """Three readings, different ones for each week."""
     start = dt.datetime.combine(week_start(week), dt.time())
     return pl.DataFrame(
         {
@@ -64,7 +64,7 @@ def readings_of(week: str) -> pl.DataFrame:
 
 
 def weekly(give: Callable[[dg.AssetExecutionContext], Any], **options: Any) -> dg.AssetsDefinition:
-    """The asset staged/readings, by the week, that gives what `give` returns."""
+    """The weekly asset staged/readings, which returns what `give` returns."""
 
     @dg.asset(key=READINGS, partitions_def=calendar, backfill_policy=one_run, **options)
     def readings(context: dg.AssetExecutionContext):
@@ -80,7 +80,7 @@ def streamed(context: dg.AssetExecutionContext) -> WeeklyFrames:
 def run(
     lake: str, *assets: Any, weeks: tuple[str, str] | None = None, instance: dg.DagsterInstance, **options: Any
 ) -> dg.ExecuteInProcessResult:
-    """Materialize the assets, over a range of weeks in one run if one is given."""
+    """Materialize the assets, over a range of weeks in one run if `weeks` is given."""
     tags = {}
     if weeks:
         first, last = weeks
@@ -105,7 +105,7 @@ def files(lake: str) -> dict[str, bytes]:
 
 
 def recorded(instance: dg.DagsterInstance, key: dg.AssetKey = READINGS) -> dict[str | None, dict[str, Any]]:
-    """The metadata of each week's last materialization; fails if a run recorded a week twice."""
+    """The metadata of each week's last materialization. Fails if a run recorded a week twice."""
     events = instance.fetch_materializations(key, limit=1000).records
     assert len({(event.run_id, event.partition_key) for event in events}) == len(events)
     return {
@@ -119,7 +119,7 @@ def alive(frames: list[weakref.ref[pl.DataFrame]]) -> int:
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
-    """What the failed step said, causes included."""
+    """The error message of the failed step, including causes."""
     (event,) = result.filter_events(lambda event: event.is_step_failure)
     return event.step_failure_data.error.to_string()
 
@@ -150,7 +150,7 @@ def test_every_kind_of_frame_gives_the_same_file(kind: str, tmp_path: Path, inst
     st.integers(0, 40),
     st.lists(st.sampled_from(["R053", "R099", "R052"]), max_size=3),
 )
-def test_the_same_rows_give_the_same_bytes_however_they_came_about(
+def test_the_same_rows_give_the_same_bytes_whatever_their_origin(
     units: list[str | None], cut: int, seen_before: list[str]
 ) -> None:
     plain = pl.DataFrame({"unit": pl.Series(units, dtype=pl.String)})
@@ -160,7 +160,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_came_about(
     assert_frame_equal(pl.read_parquet(bytes(to_parquet(chunks))), plain)
 
 
-def test_other_engines_see_plain_strings_and_wall_clock_microseconds() -> None:
+def test_other_engines_read_plain_strings_and_wall_clock_microseconds() -> None:
     frame = readings_of(FIRST).cast({"unit": pl.Categorical, "read_at": pl.Datetime("ms")})
     file = pq.ParquetFile(io.BytesIO(to_parquet(frame)))
     assert file.schema_arrow == pa.schema(
@@ -182,7 +182,9 @@ def test_a_week_larger_than_any_real_one_is_one_row_group() -> None:
     assert file.metadata.num_row_groups == 1
 
 
-def test_a_week_shows_its_rows_its_file_and_what_the_asset_adds(lake: str, instance: dg.DagsterInstance) -> None:
+def test_a_week_records_its_rows_its_file_and_the_metadata_of_the_asset(
+    lake: str, instance: dg.DagsterInstance
+) -> None:
     run(
         lake,
         weekly(lambda _: dg.Output(readings_of(FIRST), metadata={"rejects": 7})),
@@ -200,7 +202,7 @@ def test_a_week_shows_its_rows_its_file_and_what_the_asset_adds(lake: str, insta
     }
 
 
-def test_a_table_without_weeks_is_one_file_and_an_input_of_weekly_assets(
+def test_a_table_without_weeks_is_one_file_and_can_be_an_input_of_weekly_assets(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
     @dg.asset(key=["lake", "booths"])
@@ -223,7 +225,7 @@ def test_a_table_without_weeks_is_one_file_and_an_input_of_weekly_assets(
 
 # --- ranges ---
 
-WAYS_TO_GIVE_A_RANGE = {
+WAYS_TO_RETURN_A_RANGE = {
     "a stream": streamed,
     "a stream with metadata": lambda context: WeeklyFrames(
         WeekOutput(week, readings_of(week), {"rejects": n}) for n, week in enumerate(context.partition_keys)
@@ -239,19 +241,19 @@ WAYS_TO_GIVE_A_RANGE = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS_TO_GIVE_A_RANGE)
-def test_a_range_in_one_run_gives_the_files_of_a_run_per_week(
+@pytest.mark.parametrize("way", WAYS_TO_RETURN_A_RANGE)
+def test_a_range_in_one_run_gives_the_same_files_as_one_run_per_week(
     way: str, lake: str, instance: dg.DagsterInstance
 ) -> None:
     one, each = f"{lake}/one", f"{lake}/each"
-    run(one, weekly(WAYS_TO_GIVE_A_RANGE[way]), weeks=(WEEKS[0], WEEKS[-1]), instance=instance)
+    run(one, weekly(WAYS_TO_RETURN_A_RANGE[way]), weeks=(WEEKS[0], WEEKS[-1]), instance=instance)
     for week in WEEKS:
-        run(each, weekly(WAYS_TO_GIVE_A_RANGE[way]), partition_key=week, instance=instance)
+        run(each, weekly(WAYS_TO_RETURN_A_RANGE[way]), partition_key=week, instance=instance)
     assert len(files(each)) == len(WEEKS)
     assert files(one) == files(each)
 
 
-def test_every_week_of_a_range_shows_its_own_metadata(lake: str, instance: dg.DagsterInstance) -> None:
+def test_every_week_of_a_range_records_its_own_metadata(lake: str, instance: dg.DagsterInstance) -> None:
     def give(context: dg.AssetExecutionContext) -> dg.Output:
         weeks = (
             WeekOutput(week, readings_of(week)[:n], {"rejects": 10 + n})
@@ -277,7 +279,7 @@ def test_every_week_of_a_range_shows_its_own_metadata(lake: str, instance: dg.Da
     }.values(),
     ids=["left out", "None"],
 )
-def test_a_week_without_data_is_noted_and_keeps_an_older_file(
+def test_a_week_without_data_is_recorded_and_keeps_its_older_file(
     way: Callable[..., Any], lake: str, instance: dg.DagsterInstance
 ) -> None:
     run(lake, weekly(way), weeks=(FIRST, THIRD), instance=instance)
@@ -290,7 +292,7 @@ def test_a_week_without_data_is_noted_and_keeps_an_older_file(
     assert recorded(instance)[SECOND] == NO_DATA
 
 
-def test_a_single_week_without_data_says_why(lake: str, instance: dg.DagsterInstance) -> None:
+def test_a_single_week_without_data_records_the_reason(lake: str, instance: dg.DagsterInstance) -> None:
     give = weekly(lambda _: WeeklyFrames([WeekOutput(FIRST, None, {"why": "not published yet"})]))
     run(lake, give, partition_key=FIRST, instance=instance)
     assert files(lake) == {}
@@ -316,11 +318,11 @@ def test_a_range_streams_in_bounded_memory(tmp_path: Path, instance: dg.DagsterI
     assert most == 2
 
 
-def test_a_range_says_how_far_it_is(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_range_logs_its_progress(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     give = weekly(lambda context: WeeklyFrames([(FIRST, readings_of(FIRST)), (SECOND, None)]))
     result = run(str(tmp_path), give, weeks=(FIRST, THIRD), instance=instance)
-    said = [entry.user_message for entry in instance.all_logs(result.run_id) if not entry.is_dagster_event]
-    assert said == [f"readings: week {FIRST} (1 of 3) 3 rows", f"readings: week {SECOND} (2 of 3) no data"]
+    messages = [entry.user_message for entry in instance.all_logs(result.run_id) if not entry.is_dagster_event]
+    assert messages == [f"readings: week {FIRST} (1 of 3) 3 rows", f"readings: week {SECOND} (2 of 3) no data"]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_a_range_says_how_far_it_is(tmp_path: Path, instance: dg.DagsterInstance
     [ValueError("R051 is out of step"), dg.Failure("R051 is out of step"), DagsterExecutionInterruptedError()],
     ids=["error", "failure", "interrupt"],
 )
-def test_what_is_done_when_a_range_fails_half_way_stays_done(
+def test_completed_weeks_are_kept_if_a_range_fails_halfway(
     fault: BaseException, lake: str, instance: dg.DagsterInstance
 ) -> None:
     def frames() -> Iterator[WeekOutput]:
@@ -364,16 +366,16 @@ def test_what_is_done_when_a_range_fails_half_way_stays_done(
         (lambda _: WeeklyFrames([(FIRST, readings_of(FIRST))] * 2), f"gave the week {FIRST} twice"),
         (lambda _: {FIRST: [1, 2]}, "list is no frame"),
     ],
-    ids=["one frame for many weeks", "a week from elsewhere", "a week twice", "no frame"],
+    ids=["one frame for many weeks", "a week outside of the range", "a week twice", "no frame"],
 )
-def test_what_cannot_be_a_range_is_refused(
+def test_an_invalid_range_is_refused(
     give: Callable[..., Any], message: str, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     result = run(str(tmp_path), weekly(give), weeks=(FIRST, THIRD), instance=instance, raise_on_error=False)
     assert message in failure(result)
 
 
-def test_columns_other_than_the_declared_ones_are_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_columns_that_differ_from_the_declared_ones_are_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     names = ["unit", "read_at", "entries_register"]
     for columns, success in ((names, True), (names[:2], False), (names[::-1], False)):
         schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
@@ -387,8 +389,8 @@ DAILY = dg.AssetKey([COMPLEX_DAILY.layer, COMPLEX_DAILY.name])
 
 
 def daily_of(week: str, **columns: object) -> pl.DataFrame:
-    """Two sound rows of complex_daily, with other columns where said so."""
-    sound = {
+    """Two valid rows of complex_daily, with some columns replaced."""
+    valid = {
         "complex_id": [611, None],
         "service_date": week_start(week),
         "entries": 1,
@@ -396,11 +398,11 @@ def daily_of(week: str, **columns: object) -> pl.DataFrame:
         "turnstile_seconds": 8,
         "ok_seconds": 4,
     }
-    return pl.DataFrame({**sound, **columns}, schema=dict(COMPLEX_DAILY.schema))
+    return pl.DataFrame({**valid, **columns}, schema=dict(COMPLEX_DAILY.schema))
 
 
 def daily(give: Callable[[dg.AssetExecutionContext], Any]) -> dg.AssetsDefinition:
-    """The asset lake/complex_daily, which has a contract, and gives what `give` returns."""
+    """The asset lake/complex_daily, which has a contract and returns what `give` returns."""
 
     @dg.asset(key=DAILY, partitions_def=calendar, backfill_policy=one_run, retry_policy=dg.RetryPolicy(max_retries=1))
     def complex_daily(context: dg.AssetExecutionContext):
@@ -409,7 +411,7 @@ def daily(give: Callable[[dg.AssetExecutionContext], Any]) -> dg.AssetsDefinitio
     return complex_daily
 
 
-def sound(context: dg.AssetExecutionContext) -> WeeklyFrames:
+def valid_weeks(context: dg.AssetExecutionContext) -> WeeklyFrames:
     return WeeklyFrames((week, daily_of(week)) for week in context.partition_keys)
 
 
@@ -419,10 +421,10 @@ def failed_weeks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return event.step_failure_data.user_failure_data.metadata[FAILED_WEEKS].value
 
 
-def test_a_week_that_breaks_its_contract_fails_alone_and_keeps_its_file(
+def test_a_week_that_violates_its_contract_fails_alone_and_keeps_its_file(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
-    run(lake, daily(sound), weeks=(FIRST, SECOND), instance=instance)
+    run(lake, daily(valid_weeks), weeks=(FIRST, SECOND), instance=instance)
     before = files(lake)
 
     def give(context: dg.AssetExecutionContext) -> WeeklyFrames:
@@ -459,7 +461,7 @@ def test_a_week_that_breaks_its_contract_fails_alone_and_keeps_its_file(
     ],
     ids=["null", "key", "key of nulls", "range"],
 )
-def test_a_single_week_that_breaks_its_contract_is_named_and_writes_nothing(
+def test_a_single_week_that_violates_its_contract_is_named_and_writes_nothing(
     broken: dict[str, object], tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     give = daily(lambda _: daily_of(FIRST, **broken))
@@ -473,7 +475,7 @@ def test_a_single_week_that_breaks_its_contract_is_named_and_writes_nothing(
     [lambda frame: frame.cast({"entries": pl.Int32}), lambda frame: frame.drop("exits")],
     ids=["type", "columns"],
 )
-def test_other_types_or_columns_than_the_contract_s_fail_their_week(
+def test_types_or_columns_that_differ_from_the_contract_fail_their_week(
     change: Callable[[pl.DataFrame], pl.DataFrame], tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     give = daily(lambda _: {FIRST: change(daily_of(FIRST)), SECOND: daily_of(SECOND)})
@@ -497,24 +499,24 @@ def test_weeks_that_fail_in_the_asset_and_in_the_io_manager_are_named_together(
     assert set(recorded(instance, DAILY)) == {SECOND}
 
 
-def test_a_week_that_failed_and_comes_again_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_failed_week_that_is_returned_again_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     give = daily(lambda _: WeeklyFrames([(FIRST, daily_of(FIRST, entries=-1)), (FIRST, daily_of(FIRST))]))
     result = run(str(tmp_path), give, weeks=(FIRST, SECOND), instance=instance, raise_on_error=False)
     assert f"gave the week {FIRST} twice" in failure(result)
 
 
-def test_a_table_without_weeks_that_breaks_its_contract_fails_and_keeps_its_file(
+def test_a_table_without_weeks_that_violates_its_contract_fails_and_keeps_its_file(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
-    given = complexes.control_areas()
+    frame = complexes.control_areas()
 
     @dg.asset(key=["lake", "control_areas"], retry_policy=dg.RetryPolicy(max_retries=1))
     def control_areas() -> pl.DataFrame:
-        return given
+        return frame
 
     run(lake, control_areas, instance=instance)
     before = files(lake)
-    given = pl.concat([given, given.head(1)])
+    frame = pl.concat([frame, frame.head(1)])
     result = run(lake, control_areas, instance=instance, raise_on_error=False)
     assert "lake/control_areas is not what its contract says" in failure(result)
     assert "control_areas.control_area, unit must name one row, and names several: 2 rows" in failure(result)
@@ -522,7 +524,7 @@ def test_a_table_without_weeks_that_breaks_its_contract_fails_and_keeps_its_file
     assert files(lake) == before
 
 
-def test_a_key_that_is_not_layer_and_table_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_an_asset_key_other_than_layer_and_table_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     @dg.asset
     def readings() -> pl.DataFrame:
         return readings_of(FIRST)
@@ -535,12 +537,12 @@ def test_a_key_that_is_not_layer_and_table_is_refused(tmp_path: Path, instance: 
 
 
 def take(
-    annotation: Any, took: Callable[[Any], None], *, mapping: dg.PartitionMapping | None = None, **options: Any
+    annotation: Any, receive: Callable[[Any], None], *, mapping: dg.PartitionMapping | None = None, **options: Any
 ) -> dg.AssetsDefinition:
-    """The asset lake/traffic, which hands its input of that annotation to `took`."""
+    """The asset lake/traffic, which passes its input with that annotation to `receive`."""
 
     def traffic(readings: Any) -> None:
-        took(readings)
+        receive(readings)
 
     traffic.__annotations__["readings"] = annotation
     return dg.asset(
@@ -556,40 +558,38 @@ FRAMES = [pl.DataFrame, pl.LazyFrame, pa.Table, pd.DataFrame]
 
 
 @pytest.mark.parametrize("annotation", FRAMES, ids=lambda kind: f"{kind.__module__.split('.')[0]}.{kind.__name__}")
-def test_an_input_comes_as_the_frame_it_is_annotated_with(
-    annotation: type, lake: str, instance: dg.DagsterInstance
-) -> None:
-    def took_one(frame: Any) -> None:
+def test_an_input_has_the_type_of_its_annotation(annotation: type, lake: str, instance: dg.DagsterInstance) -> None:
+    def receive_one(frame: Any) -> None:
         assert isinstance(frame, annotation)
         assert_frame_equal(to_polars(frame), readings_of(SECOND))
 
-    def took_many(frame: Any) -> None:
+    def receive_many(frame: Any) -> None:
         assert isinstance(frame, annotation)
         expected = [readings_of(week).with_columns(week=pl.lit(week_start(week))) for week in (FIRST, SECOND)]
         assert_frame_equal(to_polars(frame).cast({"week": pl.Date}), pl.concat(expected))
 
     run(lake, weekly(streamed), weeks=(FIRST, THIRD), instance=instance)
     source = weekly(streamed).to_source_asset()
-    run(lake, source, take(annotation, took_one), partition_key=SECOND, instance=instance)
-    run(lake, source, take(annotation, took_many), weeks=(FIRST, SECOND), instance=instance)
-    run(lake, source, take(annotation, took_many, mapping=with_carry_in), partition_key=SECOND, instance=instance)
+    run(lake, source, take(annotation, receive_one), partition_key=SECOND, instance=instance)
+    run(lake, source, take(annotation, receive_many), weeks=(FIRST, SECOND), instance=instance)
+    run(lake, source, take(annotation, receive_many, mapping=with_carry_in), partition_key=SECOND, instance=instance)
 
 
-def test_a_lazy_input_from_a_directory_reads_only_what_is_asked_for(
+def test_a_lazy_input_from_a_directory_reads_only_the_requested_columns(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    def took(frame: pl.LazyFrame) -> None:
+    def receive(frame: pl.LazyFrame) -> None:
         assert "PROJECT 1/3 COLUMNS" in frame.select("unit").explain()
         assert str(tmp_path) in frame.explain()
 
-    run(str(tmp_path), weekly(streamed), take(pl.LazyFrame, took), partition_key=FIRST, instance=instance)
+    run(str(tmp_path), weekly(streamed), take(pl.LazyFrame, receive), partition_key=FIRST, instance=instance)
 
 
 @pytest.mark.parametrize("weeks", [(FIRST, FIRST), (SECOND, SECOND), (FIRST, WEEKS[-1]), (SECOND, THIRD)])
-def test_a_window_holds_every_week_of_the_run_and_the_one_before(
+def test_a_window_has_every_week_of_the_run_and_the_week_before(
     weeks: tuple[str, str], lake: str, instance: dg.DagsterInstance
 ) -> None:
-    def took(readings: WeeklyInputs) -> None:
+    def receive(readings: WeeklyInputs) -> None:
         for week in weeks_between(*weeks):
             before = readings.get(week_before(week))
             if week == FIRST:
@@ -601,11 +601,11 @@ def test_a_window_holds_every_week_of_the_run_and_the_one_before(
 
     run(lake, weekly(streamed), weeks=(FIRST, WEEKS[-1]), instance=instance)
     source = weekly(streamed).to_source_asset()
-    run(lake, source, take(WeeklyInputs, took, mapping=with_carry_in), weeks=weeks, instance=instance)
+    run(lake, source, take(WeeklyInputs, receive, mapping=with_carry_in), weeks=weeks, instance=instance)
 
 
 def test_a_carry_in_that_is_not_in_the_lake_is_none_and_no_error(lake: str, instance: dg.DagsterInstance) -> None:
-    def took(readings: WeeklyInputs) -> None:
+    def receive(readings: WeeklyInputs) -> None:
         assert readings.weeks == (SECOND, THIRD)
         assert readings.get(SECOND) is None
         assert SECOND not in readings
@@ -615,18 +615,23 @@ def test_a_carry_in_that_is_not_in_the_lake_is_none_and_no_error(lake: str, inst
             readings[SECOND]
 
     readings = weekly(streamed)
-    run(lake, readings, take(WeeklyInputs, took, mapping=with_carry_in), partition_key=THIRD, instance=instance)
+    run(lake, readings, take(WeeklyInputs, receive, mapping=with_carry_in), partition_key=THIRD, instance=instance)
 
 
-def test_a_week_outside_the_window_is_an_error_and_not_a_missing_carry_in(
+def test_a_week_outside_of_the_window_is_an_error_and_not_a_missing_carry_in(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    def took(readings: WeeklyInputs) -> None:
+    def receive(readings: WeeklyInputs) -> None:
         readings.get(FIRST)
 
     readings = weekly(streamed)
     result = run(
-        str(tmp_path), readings, take(WeeklyInputs, took), partition_key=SECOND, instance=instance, raise_on_error=False
+        str(tmp_path),
+        readings,
+        take(WeeklyInputs, receive),
+        partition_key=SECOND,
+        instance=instance,
+        raise_on_error=False,
     )
     assert f"Week {FIRST} is not among those that the input's partition mapping takes in" in failure(result)
 
@@ -649,7 +654,7 @@ def test_a_window_reads_each_week_once_and_keeps_the_last_two() -> None:
 
 
 @pytest.mark.parametrize("annotation", FRAMES, ids=lambda kind: f"{kind.__module__.split('.')[0]}.{kind.__name__}")
-def test_a_missing_input_says_what_to_materialize_and_is_not_tried_again(
+def test_a_missing_input_names_what_to_materialize_and_is_not_retried(
     annotation: type, lake: str, instance: dg.DagsterInstance
 ) -> None:
     downstream = take(annotation, lambda _: None, retry_policy=dg.RetryPolicy(max_retries=1))
@@ -660,7 +665,7 @@ def test_a_missing_input_says_what_to_materialize_and_is_not_tried_again(
     assert not result.filter_events(lambda event: event.is_step_up_for_retry)
 
 
-def test_an_annotation_that_is_no_frame_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_an_annotation_that_is_not_a_frame_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     downstream = take(int, lambda _: None)
     result = run(
         str(tmp_path), weekly(streamed), downstream, partition_key=FIRST, instance=instance, raise_on_error=False
@@ -680,7 +685,7 @@ def test_a_check_of_a_week_reads_that_week(lake: str, instance: dg.DagsterInstan
 # --- two tables of one step ---
 
 
-def test_a_step_with_two_tables_streams_the_first_and_may_gather_the_second(
+def test_a_step_with_two_tables_streams_the_first_and_may_collect_the_second(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
     rejects: dict[str, WeekOutput] = {}

@@ -1,4 +1,4 @@
-"""The raw layer holds one version of a week, whole, whoever dies or meets while landing it."""
+"""The raw layer has one complete version of a week, whatever processes die or run concurrently while landing it."""
 
 import threading
 from pathlib import Path
@@ -9,14 +9,14 @@ from mta_pipeline.lake import raw as raw_layer
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.dagster.project import quiet_week
+from mta_pipeline_tests.dagster.project import steady_week
 from mta_pipeline_tests.support.published_files import WEEK
 
-OLD, NEW = quiet_week(WEEK), quiet_week(WEEK, start=5_000)
+OLD, NEW = steady_week(WEEK), steady_week(WEEK, start=5_000)
 
 
 class Killed(BaseException):
-    """Stands for a process that ends here and now."""
+    """Simulates the death of the process."""
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def raw(tmp_path):
     return RawFiles(str(tmp_path / "lake"))
 
 
-def held(raw):
+def names(raw):
     return sorted(path.name for path in raw.path(WEEK).iterdir())
 
 
-@pytest.mark.parametrize("steps", range(3), ids=["before the object", "before the manifest", "before the old one goes"])
-@pytest.mark.parametrize("after", [NEW, OLD, quiet_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
-def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leaves_nothing_else(
+@pytest.mark.parametrize("steps", range(3), ids=["before the object", "before the manifest", "before the removal"])
+@pytest.mark.parametrize("after", [NEW, OLD, steady_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
+def test_a_landing_that_dies_at_any_step_leaves_a_complete_week_and_the_next_one_removes_the_rest(
     raw, feed, monkeypatch, steps, after
 ):
     folder = Path(feed.location)
@@ -45,28 +45,28 @@ def test_a_landing_that_dies_anywhere_leaves_a_whole_week_and_the_next_one_leave
     (folder / file_name(WEEK)).write_bytes(NEW)
     left = iter(range(steps))
 
-    def or_die(act):
+    def die_after_steps(function):
         def step(*arguments, **options):
             if next(left, None) is None:
                 raise Killed
-            return act(*arguments, **options)
+            return function(*arguments, **options)
 
         return step
 
     with monkeypatch.context() as patched:
-        patched.setattr(raw_layer, "write_atomically", or_die(raw_layer.write_atomically))
-        patched.setattr(raw_layer, "remove", or_die(raw_layer.remove))
+        patched.setattr(raw_layer, "write_atomically", die_after_steps(raw_layer.write_atomically))
+        patched.setattr(raw_layer, "remove", die_after_steps(raw_layer.remove))
         with pytest.raises(Killed):
             raw.land(feed, WEEK)
     assert raw.read(WEEK) == (NEW if steps == 2 else OLD)
     (folder / file_name(WEEK)).write_bytes(after)
     manifest, _ = raw.land(feed, WEEK)
     assert raw.read(WEEK) == after
-    assert held(raw) == sorted(["manifest.json", manifest.object])
+    assert names(raw) == sorted(["manifest.json", manifest.object])
 
 
-def test_versions_that_land_at_once_leave_one_of_them_whole(raw, tmp_path):
-    versions = [quiet_week(WEEK, start=n * 1_000) for n in range(1, 9)]
+def test_concurrent_landings_of_several_versions_leave_one_complete_version(raw, tmp_path):
+    versions = [steady_week(WEEK, start=n * 1_000) for n in range(1, 9)]
     feeds = []
     for n, contents in enumerate(versions):
         (tmp_path / str(n)).mkdir()
@@ -79,4 +79,4 @@ def test_versions_that_land_at_once_leave_one_of_them_whole(raw, tmp_path):
         for writer in writers:
             writer.join()
         assert raw.read(WEEK) in versions
-        assert held(raw) == sorted(["manifest.json", raw.manifest(WEEK).object])
+        assert names(raw) == sorted(["manifest.json", raw.manifest(WEEK).object])

@@ -1,4 +1,4 @@
-"""What landing from a portal must stand: too many requests, cut answers, pages that do not fit, corrections."""
+"""Faults that landing from a portal must handle: too many requests, cut responses, inconsistent pages, corrections."""
 
 import json
 import logging
@@ -23,11 +23,11 @@ TOKEN = "not-for-anybody-s-eyes"
 PAGE = 500
 
 Fault = Callable[[str, Mapping[str, str]], Answer | None]
-"""What a portal answers in place of what it would, by the request's address and headers; None lets it answer."""
+"""Returns a portal's response for a request's address and headers, or None to let the portal respond normally."""
 
 
-class StumblingPortal(Portal):
-    """The sample's portal with faults that go by before it answers."""
+class FaultyPortal(Portal):
+    """The sample's portal with faults that apply before it responds."""
 
     def __init__(self, data_sets: Mapping[str, pl.DataFrame]) -> None:
         super().__init__(data_sets)
@@ -42,12 +42,12 @@ class StumblingPortal(Portal):
                 return answer
         return super().answer(url, headers)
 
-    def pages_asked(self) -> int:
+    def page_requests(self) -> int:
         return sum("offset" in url for url in self.asked)
 
 
 class CuttingHandler(Handler):
-    """Hangs up in the middle of every third answer."""
+    """Hangs up in the middle of every third response."""
 
     def do_GET(self) -> None:  # noqa: N802
         if len(self.server.asked) % 3 != 2:
@@ -75,8 +75,8 @@ def rows() -> pl.DataFrame:
 
 
 @pytest.fixture
-def portal(rows) -> Iterator[StumblingPortal]:
-    with serve(StumblingPortal({DATA_SET: rows})) as portal:
+def portal(rows) -> Iterator[FaultyPortal]:
+    with serve(FaultyPortal({DATA_SET: rows})) as portal:
         yield portal
 
 
@@ -110,17 +110,17 @@ def always(answer: Answer, when: str = "") -> Fault:
     return lambda url, _: answer if when in url else None
 
 
-def test_a_week_lands_page_by_page_and_a_second_look_asks_for_no_page(portal, api, raw, rows):
+def test_a_week_lands_page_by_page_and_landing_it_again_requests_no_page(portal, api, raw, rows):
     manifest, is_new = raw.land(api, WEEK)
     assert (is_new, manifest.rows) == (True, of_week(rows).height)
     assert riders(raw) == of_week(rows)["ridership"].sum()
-    pages = portal.pages_asked()
+    pages = portal.page_requests()
     assert pages == len(manifest.pages) == -(-manifest.rows // PAGE)
     assert raw.land(api, WEEK) == (manifest, False)
-    assert portal.pages_asked() == pages
+    assert portal.page_requests() == pages
 
 
-def test_pages_come_packed_and_the_token_goes_by_header_alone(portal, api, raw, caplog):
+def test_pages_are_transferred_compressed_and_the_token_is_sent_only_in_its_header(portal, api, raw, caplog):
     with caplog.at_level(logging.DEBUG):
         raw.land(api, WEEK)
     assert {headers[TOKEN_HEADER] for headers in portal.headers} == {TOKEN}
@@ -130,7 +130,7 @@ def test_pages_come_packed_and_the_token_goes_by_header_alone(portal, api, raw, 
     assert not any(TOKEN.encode() in contents for contents in files)
 
 
-def test_a_token_that_is_refused_is_not_tried_again_and_not_shown(portal, api, raw):
+def test_a_refused_token_is_not_retried_and_not_shown(portal, api, raw):
     portal.faults.append(always(Answer(403, "application/json", json.dumps({"message": "Invalid app_token"}).encode())))
     with pytest.raises(FeedRefused, match=r"403 Forbidden .Invalid app_token.*MTA_SODA_TOKEN") as refused:
         raw.land(api, WEEK)
@@ -146,20 +146,20 @@ def test_a_redirect_to_another_site_is_not_followed_with_the_token(portal, raw, 
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with serve(StumblingPortal({DATA_SET: rows})) as elsewhere:
+    with serve(FaultyPortal({DATA_SET: rows})) as elsewhere:
         elsewhere.RequestHandlerClass = Redirecting
         with pytest.raises(FeedRefused, match="redirected to another site"):
             raw.land(SodaApi(elsewhere.url, TOKEN), WEEK)
     assert portal.asked == []
 
 
-def test_too_many_requests_are_waited_out(portal, api, raw, rows):
+def test_too_many_requests_are_retried(portal, api, raw, rows):
     portal.faults += [once(Answer(429, "text/plain", b"")), once(Answer(429, "text/plain", b""), "count")]
     raw.land(api, WEEK)
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
-def test_after_too_many_requests_for_too_long_landing_goes_on_with_the_page_it_had_come_to(portal, api, raw, rows):
+def test_after_too_many_refused_requests_the_next_landing_continues_with_the_failed_page(portal, api, raw, rows):
     portal.faults.append(always(Answer(429, "text/plain", b""), "offset=1000"))
     with pytest.raises(FeedUnavailable, match=r"rows 1,001 to 1,500: the server answers 429"):
         raw.land(api, WEEK)
@@ -167,7 +167,7 @@ def test_after_too_many_requests_for_too_long_landing_goes_on_with_the_page_it_h
     portal.faults.clear()
     portal.asked.clear()
     manifest, _ = raw.land(api, WEEK)
-    assert portal.pages_asked() == len(manifest.pages) - 2
+    assert portal.page_requests() == len(manifest.pages) - 2
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
@@ -177,7 +177,7 @@ def test_connections_that_are_cut_in_the_middle_of_a_page_lose_nothing(portal, a
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
-def test_rows_that_come_twice_from_a_portal_that_keeps_no_order_do_not_land(portal, api, raw):
+def test_repeated_rows_of_an_unordered_portal_do_not_land(portal, api, raw):
     answer = Portal.answer
     portal.faults.append(
         lambda url, headers: (
@@ -189,13 +189,13 @@ def test_rows_that_come_twice_from_a_portal_that_keeps_no_order_do_not_land(port
     assert raw.manifest(WEEK) is None
 
 
-def test_rows_that_come_twice_but_once_are_asked_for_again(portal, api, raw, rows):
+def test_rows_that_are_repeated_once_are_requested_again(portal, api, raw, rows):
     portal.faults.append(once(_page(portal, api, 0)))
     raw.land(api, WEEK)
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
-def test_a_page_that_lacks_rows_is_asked_for_again(portal, api, raw, rows):
+def test_a_page_that_lacks_rows_is_requested_again(portal, api, raw, rows):
     short = _page(portal, api, 500)
     lines = short.body.splitlines(keepends=True)
     portal.faults.append(once(short._replace(body=b"".join(lines[:-1]))))
@@ -203,7 +203,7 @@ def test_a_page_that_lacks_rows_is_asked_for_again(portal, api, raw, rows):
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
-def test_a_web_page_in_place_of_rows_leaves_what_was_there(portal, api, raw, rows):
+def test_a_web_page_instead_of_rows_keeps_the_landed_week(portal, api, raw, rows):
     raw.land(api, WEEK)
     portal.correct(DATA_SET, 0, ridership="999.0")
     portal.faults.append(always(Answer(200, "text/html", b"<html>Maintenance</html>"), "offset"))
@@ -212,15 +212,15 @@ def test_a_web_page_in_place_of_rows_leaves_what_was_there(portal, api, raw, row
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
-def test_a_column_that_is_no_longer_there_is_named(rows, raw):
+def test_a_missing_column_is_named(rows, raw):
     with (
-        serve(StumblingPortal({DATA_SET: rows.rename({"ridership": "riders"})})) as portal,
+        serve(FaultyPortal({DATA_SET: rows.rename({"ridership": "riders"})})) as portal,
         pytest.raises(FeedRefused, match="No such column: ridership"),
     ):
         raw.land(SodaApi(portal.url), WEEK)
 
 
-def test_a_correction_is_noticed_and_renews_the_week_it_is_in_alone(portal, api, raw, rows):
+def test_a_correction_is_detected_and_only_its_week_lands_again(portal, api, raw, rows):
     for week in (WEEK, NEXT_WEEK):
         raw.land(api, week)
     changed_before = api.changed_at(DATA_SET)
@@ -236,7 +236,7 @@ def test_a_correction_is_noticed_and_renews_the_week_it_is_in_alone(portal, api,
     }
 
 
-def test_a_correction_while_a_week_is_read_starts_it_anew(portal, api, raw, rows):
+def test_a_correction_while_a_week_is_read_starts_the_week_again(portal, api, raw, rows):
     corrected = []
 
     def correct_at_the_second_page(url: str, _: Mapping[str, str]) -> None:
@@ -248,11 +248,11 @@ def test_a_correction_while_a_week_is_read_starts_it_anew(portal, api, raw, rows
     assert riders(raw) == of_week(rows)["ridership"].sum() - rows["ridership"][0] + 1000
 
 
-def test_a_week_on_the_border_of_two_data_sets_is_taken_from_both(raw):
+def test_a_week_in_two_data_sets_is_fetched_from_both(raw):
     feed = SampleFeed(3, 12, BORDER)
     rows = feed.hourly([BORDER])
     in_2019 = pl.col("transit_timestamp").dt.year() == 2019
-    with serve(StumblingPortal({BEFORE: rows.filter(in_2019), DATA_SET: rows.filter(~in_2019)})) as portal:
+    with serve(FaultyPortal({BEFORE: rows.filter(in_2019), DATA_SET: rows.filter(~in_2019)})) as portal:
         manifest, _ = raw.land(SodaApi(portal.url), BORDER)
     assert {part.data_set: part.rows for part in manifest.parts} == {
         BEFORE: rows.filter(in_2019).height,
@@ -261,7 +261,7 @@ def test_a_week_on_the_border_of_two_data_sets_is_taken_from_both(raw):
     assert riders(raw, BORDER) == rows["ridership"].sum()
 
 
-def test_weeks_from_before_the_feed_are_not_published_and_nothing_is_asked(portal, api, raw):
+def test_weeks_before_the_first_data_set_are_not_published_and_not_requested(portal, api, raw):
     with pytest.raises(NotPublished, match=r"week 2014-10-11.* no rows"):
         raw.land(api, "2014-10-11")
     assert portal.asked == []
@@ -278,14 +278,14 @@ def test_a_page_that_is_damaged_on_disk_is_named_and_fetched_again(api, raw, row
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
-def test_a_page_without_end_is_not_read_to_its_end(portal, api, raw, monkeypatch):
+def test_an_oversized_page_is_refused(portal, api, raw, monkeypatch):
     monkeypatch.setattr("mta_pipeline.sources.socrata.client.MAX_PAGE_BYTES", 10_000)
     with pytest.raises(BadFile, match="more than 10,000 bytes"):
         raw.land(api, WEEK)
 
 
 def _page(portal: Portal, api: SodaApi, offset: int) -> Answer:
-    """A page as the portal gives it."""
+    """The page that the portal returns without faults."""
     kept, portal.faults = portal.faults, []
     body = api.page(DATA_SET, HOURLY_RIDERSHIP.fields, HOURLY_RIDERSHIP.where(WEEK), offset)
     portal.faults = kept

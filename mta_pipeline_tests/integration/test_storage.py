@@ -1,4 +1,4 @@
-"""Writing to the lake: whole or not at all, whatever happens to the writer."""
+"""Writing to the lake is atomic, whatever happens to the writer."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ STALLED_WRITER = """
     from upath import UPath
 
     def stall(descriptor):
-        print("all bytes are out, nothing is renamed", flush=True)
+        print("bytes written, not renamed", flush=True)
         sys.stdin.readline()
 
     storage.os.fsync = stall
@@ -63,8 +63,8 @@ REFUSED_WRITER = """
 
 
 @contextmanager
-def running(script: str, *arguments: object, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that has said its first line."""
+def running_script(script: str, *arguments: object, **options: object) -> Iterator[subprocess.Popen[str]]:
+    """Start a Python process and wait for its first line of output."""
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as process:
         try:
@@ -83,7 +83,7 @@ def files_beside(path: UPath) -> set[str]:
     return {entry.name for entry in path.parent.iterdir()}
 
 
-def test_a_file_lies_under_layer_table_and_week() -> None:
+def test_a_file_is_stored_by_layer_table_and_week() -> None:
     assert str(part_path("/lake", "staged", "turnstile_readings", "2024-01-06")) == (
         "/lake/staged/turnstile_readings/week=2024-01-06/part-0.parquet"
     )
@@ -93,19 +93,19 @@ def test_a_file_lies_under_layer_table_and_week() -> None:
 
 
 @pytest.mark.parametrize("payload", [NEW, memoryview(NEW), b""], ids=["bytes", "memoryview", "nothing"])
-def test_what_is_written_is_read_back_and_nothing_else_is_left(path: UPath, payload: bytes | memoryview) -> None:
+def test_written_bytes_are_read_back_and_no_other_file_is_left(path: UPath, payload: bytes | memoryview) -> None:
     write_atomically(path, OLD)
     write_atomically(path, payload)
     assert read_bytes(path) == bytes(payload)
     assert files_beside(path) == {"part-0.parquet"}
 
 
-def test_a_file_url_is_a_directory_like_any_other(tmp_path: Path) -> None:
+def test_a_file_url_works_like_a_directory(tmp_path: Path) -> None:
     write_atomically(part_path(tmp_path.as_uri(), "raw", "turnstile_file"), NEW)
     assert (tmp_path / "raw" / "turnstile_file" / "part-0.parquet").read_bytes() == NEW
 
 
-def test_others_may_read_a_file_as_the_umask_says(path: UPath) -> None:
+def test_the_file_mode_follows_the_umask(path: UPath) -> None:
     umask = os.umask(0o027)
     try:
         write_atomically(path, NEW)
@@ -120,11 +120,11 @@ def test_a_missing_file_is_a_file_not_found_error(path: UPath) -> None:
 
 
 @pytest.mark.slow
-def test_a_writer_killed_in_the_middle_leaves_what_was_good_and_the_next_write_clears_up(
+def test_a_writer_killed_during_a_write_keeps_the_old_file_and_the_next_write_removes_its_temporary_file(
     processes: None, path: UPath
 ) -> None:
     write_atomically(path, OLD)
-    with running(STALLED_WRITER, path) as writer:
+    with running_script(STALLED_WRITER, path) as writer:
         writer.send_signal(signal.SIGKILL)
         writer.wait()
     assert read_bytes(path) == OLD
@@ -136,10 +136,10 @@ def test_a_writer_killed_in_the_middle_leaves_what_was_good_and_the_next_write_c
 
 
 @pytest.mark.slow
-def test_a_writer_killed_at_any_moment_leaves_a_whole_file(processes: None, path: UPath) -> None:
+def test_a_writer_killed_at_any_moment_leaves_a_complete_file(processes: None, path: UPath) -> None:
     write_atomically(path, b"a" * 4_000_000)
     for pause in (0.001, 0.004, 0.01, 0.03):
-        with running(BUSY_WRITER, path, "b", 1000) as writer:
+        with running_script(BUSY_WRITER, path, "b", 1000) as writer:
             time.sleep(pause)
             writer.send_signal(signal.SIGKILL)
             writer.wait()
@@ -149,8 +149,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(processes: None, path
 
 
 @pytest.mark.slow
-def test_clearing_up_leaves_a_living_writer_alone(processes: None, path: UPath) -> None:
-    with running(STALLED_WRITER, path) as writer:
+def test_the_temporary_file_of_a_running_writer_is_not_removed(processes: None, path: UPath) -> None:
+    with running_script(STALLED_WRITER, path) as writer:
         for week in range(3):
             write_atomically(path, b"%d" % week)
         assert read_bytes(path) == b"2"
@@ -161,40 +161,42 @@ def test_clearing_up_leaves_a_living_writer_alone(processes: None, path: UPath) 
 
 
 @pytest.mark.slow
-def test_of_two_processes_at_once_one_wins_and_the_file_is_always_whole(processes: None, path: UPath) -> None:
-    whole = {b"a" * 4_000_000, b"b" * 4_000_000}
+def test_with_two_concurrent_writers_one_wins_and_the_file_is_always_complete(processes: None, path: UPath) -> None:
+    complete = {b"a" * 4_000_000, b"b" * 4_000_000}
     write_atomically(path, b"a" * 4_000_000)
-    with running(BUSY_WRITER, path, "a", 40) as one, running(BUSY_WRITER, path, "b", 40) as other:
+    with running_script(BUSY_WRITER, path, "a", 40) as one, running_script(BUSY_WRITER, path, "b", 40) as other:
         while one.poll() is None or other.poll() is None:
-            assert read_bytes(path) in whole
+            assert read_bytes(path) in complete
         assert one.returncode == other.returncode == 0
     assert files_beside(path) == {"part-0.parquet"}
 
 
 @pytest.mark.slow
-def test_writers_to_one_folder_do_not_sweep_each_other(processes: None, path: UPath) -> None:
+def test_writers_to_one_folder_do_not_remove_each_other_s_temporary_files(processes: None, path: UPath) -> None:
     paths = [path.with_name(f"part-{n}.parquet") for n in range(4)]
     busy = BUSY_WRITER.replace("4_000_000", "10")
     with (
-        running(busy, paths[0], "0", 500) as a,
-        running(busy, paths[1], "1", 500) as b,
-        running(busy, paths[2], "2", 500) as c,
-        running(busy, paths[3], "3", 500) as d,
+        running_script(busy, paths[0], "0", 500) as a,
+        running_script(busy, paths[1], "1", 500) as b,
+        running_script(busy, paths[2], "2", 500) as c,
+        running_script(busy, paths[3], "3", 500) as d,
     ):
         assert [writer.wait() for writer in (a, b, c, d)] == [0, 0, 0, 0]
     assert files_beside(path) == {path.name for path in paths}
 
 
 @pytest.mark.slow
-def test_a_write_that_the_system_breaks_off_names_the_file_and_keeps_the_old_one(processes: None, path: UPath) -> None:
+def test_a_write_that_the_system_interrupts_is_reported_with_the_path_and_keeps_the_old_file(
+    processes: None, path: UPath
+) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
     script = limit + textwrap.dedent(REFUSED_WRITER)
-    said = subprocess.check_output([sys.executable, "-c", script, str(path)], text=True)
-    assert re.match(rf"{errno.EFBIG} .*Not written, what was there stays.*{re.escape(str(path))}", said)
+    output = subprocess.check_output([sys.executable, "-c", script, str(path)], text=True)
+    assert re.match(rf"{errno.EFBIG} .*Not written, what was there stays.*{re.escape(str(path))}", output)
 
 
 @pytest.mark.slow
-def test_a_full_disk_names_the_file_and_keeps_the_old_one(processes: None, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_path_and_the_old_file_is_kept(processes: None, tmp_path: Path) -> None:
     disk = [
         "unshare",
         "--user",
@@ -205,14 +207,14 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(processes: None, tmp_p
         'mount -t tmpfs -o size=1m tmpfs "$0"; "$@"',
     ]
     if not shutil.which("unshare") or subprocess.run([*disk, tmp_path, "true"], check=False).returncode:
-        pytest.skip("no right to mount a small disk here")
+        pytest.skip("no right to mount a small disk")
     path = tmp_path / "lake" / "part-0.parquet"
     script = textwrap.dedent(REFUSED_WRITER)
-    said = subprocess.check_output([*disk, tmp_path, sys.executable, "-c", script, path], text=True)
-    assert re.match(rf"{errno.ENOSPC} .*Not written, what was there stays.*{re.escape(str(path))}", said)
+    output = subprocess.check_output([*disk, tmp_path, sys.executable, "-c", script, path], text=True)
+    assert re.match(rf"{errno.ENOSPC} .*Not written, what was there stays.*{re.escape(str(path))}", output)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").write_bytes(b"a file where the lake should be")
     path = part_path(str(tmp_path / "lake"), "raw", "turnstile_file")
     with pytest.raises(OSError, match=re.escape(str(path))):
@@ -220,7 +222,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bucket_takes_and_gives_back_a_file_of_any_size(gcs_bucket: str) -> None:
+def test_a_bucket_stores_and_returns_a_file_of_any_size(gcs_bucket: str) -> None:
     path = part_path(f"{gcs_bucket}/lake", "staged", "turnstile_readings", "2024-01-06")
     with pytest.raises(FileNotFoundError):
         read_bytes(path)
@@ -231,7 +233,7 @@ def test_a_bucket_takes_and_gives_back_a_file_of_any_size(gcs_bucket: str) -> No
 
 
 @pytest.mark.slow
-def test_a_bucket_that_is_not_there_is_named(gcs_bucket: str) -> None:
+def test_a_missing_bucket_is_named(gcs_bucket: str) -> None:
     path = part_path(f"{gcs_bucket}-elsewhere", "raw", "turnstile_file")
     with pytest.raises(OSError, match=re.escape(str(path))):
         write_atomically(path, NEW)

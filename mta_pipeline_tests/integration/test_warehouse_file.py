@@ -1,4 +1,4 @@
-"""The warehouse's file opens in any DuckDB client while the pipeline runs, and replaces nothing that is not its own."""
+"""Any DuckDB client can open the warehouse file while the pipeline runs, and the pipeline replaces no foreign file."""
 
 import subprocess
 import sys
@@ -30,29 +30,29 @@ def file(lake, tmp_path):
     return path
 
 
-def ask(file: Path, query: str) -> list[tuple]:
+def query(file: Path, statement: str) -> list[tuple]:
     with duckdb.connect(file, read_only=True) as connection:
-        return connection.execute(query).fetchall()
+        return connection.execute(statement).fetchall()
 
 
-def test_a_week_that_comes_or_is_renewed_is_seen_without_writing_the_file_again(lake, file):
-    assert ask(file, RIDERS) == [(FIRST, 5)]
+def test_new_and_rebuilt_weeks_are_visible_without_writing_the_file_again(lake, file):
+    assert query(file, RIDERS) == [(FIRST, 5)]
     lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 8, 9))
     lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 1, 1))
-    assert ask(file, RIDERS) == [(FIRST, 8), (SECOND, 1)]
+    assert query(file, RIDERS) == [(FIRST, 8), (SECOND, 1)]
 
 
-def test_every_table_has_a_view_that_says_what_its_columns_mean(file):
-    views = dict(ask(file, "SELECT schema_name, count(*) FROM duckdb_views() WHERE NOT internal GROUP BY ALL"))
+def test_every_table_has_a_view_with_a_comment(file):
+    views = dict(query(file, "SELECT schema_name, count(*) FROM duckdb_views() WHERE NOT internal GROUP BY ALL"))
     assert views == {"staged": 4, "lake": 7, "warehouse": 3, "marts": 8}
-    [(comment,)] = ask(file, "SELECT comment FROM duckdb_views() WHERE view_name = 'system_daily'")
+    [(comment,)] = query(file, "SELECT comment FROM duckdb_views() WHERE view_name = 'system_daily'")
     assert comment.startswith("Subway entries and exits per day")
-    assert ask(file, "SELECT count(*) FROM warehouse.dim_date WHERE is_whole_day") == [(6,)]
+    assert query(file, "SELECT count(*) FROM warehouse.dim_date WHERE is_whole_day") == [(6,)]
 
 
 def test_tables_without_files_are_empty_and_typed(file):
-    assert ask(file, "SELECT count(*) FROM marts.station_daily") == [(0,)]
-    types = dict(ask(file, "SELECT column_name, column_type FROM (DESCRIBE marts.station_daily)"))
+    assert query(file, "SELECT count(*) FROM marts.station_daily") == [(0,)]
+    types = dict(query(file, "SELECT column_name, column_type FROM (DESCRIBE marts.station_daily)"))
     assert (types["service_date"], types["entries"], types["coverage"]) == ("DATE", "BIGINT", "DOUBLE")
 
 
@@ -66,7 +66,7 @@ print(connection.execute("SELECT sum(entries) FROM warehouse.fact_turnstile").fe
 
 
 @pytest.mark.slow
-def test_a_client_that_has_the_file_open_for_writing_stops_nobody_and_goes_on(processes, lake, file):
+def test_a_client_with_the_file_open_for_writing_does_not_block_a_new_version_and_can_continue(processes, lake, file):
     client = [sys.executable, "-c", CLIENT, file]
     with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "open\n"
@@ -74,11 +74,11 @@ def test_a_client_that_has_the_file_open_for_writing_stops_nobody_and_goes_on(pr
             duckdb.connect(file)
         lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 1, 1))
         write_warehouse(str(lake.root), file)
-        assert len(ask(file, RIDERS)) == 2
+        assert len(query(file, RIDERS)) == 2
         assert process.communicate("\n")[0] == "6\n"
 
 
-def test_a_file_with_tables_of_its_own_is_left_alone(lake, file):
+def test_a_file_with_other_tables_is_not_replaced(lake, file):
     with duckdb.connect(file) as connection:
         connection.execute("CREATE TABLE notes AS SELECT 1 AS line")
     before = file.read_bytes()
@@ -89,13 +89,13 @@ def test_a_file_with_tables_of_its_own_is_left_alone(lake, file):
     assert file.read_bytes() == before
 
 
-def test_a_file_that_another_program_is_writing_to_is_left_alone(lake, file):
+def test_a_file_that_another_program_writes_to_is_not_replaced(lake, file):
     file.with_name("mta.duckdb.wal").write_bytes(b"")
     with pytest.raises(WarehouseFileError, match="another program is writing to it"):
         write_warehouse(str(lake.root), file)
 
 
-def test_a_file_of_a_newer_duckdb_is_named_and_left_alone(lake, file):
+def test_a_file_of_a_newer_duckdb_is_named_and_not_replaced(lake, file):
     newer = bytearray(file.read_bytes())
     # The storage version follows the checksum and the four letters DUCK.
     newer[12:20] = (9_999).to_bytes(8, "little")
@@ -107,18 +107,18 @@ def test_a_file_of_a_newer_duckdb_is_named_and_left_alone(lake, file):
     assert file.read_bytes() == newer
 
 
-def test_a_file_that_is_no_database_is_left_alone(lake, file):
+def test_a_file_that_is_not_a_database_is_not_replaced(lake, file):
     file.write_text("a letter to the mayor")
     with pytest.raises(WarehouseFileError, match="cannot read it"):
         write_warehouse(str(lake.root), file)
 
 
-def test_a_lake_in_a_bucket_has_no_such_file(tmp_path):
+def test_a_lake_in_a_bucket_has_no_warehouse_file(tmp_path):
     with pytest.raises(WarehouseFileError, match="gs://bucket/lake"):
         write_warehouse("gs://bucket/lake", tmp_path / "mta.duckdb")
 
 
-def test_a_lake_without_its_reference_tables_leaves_the_file_as_it_was(lake, file):
+def test_a_lake_without_its_reference_tables_keeps_the_old_file(lake, file):
     before = file.read_bytes()
     lake.path(CONTROL_AREAS).unlink()
     with pytest.raises(LakeIncompleteError, match="control_areas"):

@@ -1,1 +1,1 @@
-"""What tests share: servers, emulators, small lakes and files."""
+"""Helpers that tests share: servers, emulators, small lakes and files."""

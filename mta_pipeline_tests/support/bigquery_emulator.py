@@ -1,8 +1,9 @@
-"""A BigQuery to test against: bqemulator, in an environment of its own, and a session that does what it cannot.
+"""A BigQuery to test against: bqemulator in its own environment, and a session that adds what it does not support.
 
-bqemulator ignores partition decorators and hive folders, and reads gs:// in a directory. The session is between the
-client and it: it keeps every request for tests to look at, and carries such a load out in steps that the emulator
-takes. So tests see the rows that a real load would give; that BigQuery reads the request so is not shown here.
+bqemulator ignores partition decorators and hive folders, and it reads gs:// URIs from a local directory. The session
+sits between the client and the emulator. It records every request, and it turns a load that the emulator does not
+support into steps that it does support. Tests therefore see the rows that a real load would give. They do not show that
+the real BigQuery accepts such a request.
 """
 
 import io
@@ -34,16 +35,16 @@ EXECUTABLE = Path(
 
 
 def missing() -> str | None:
-    """What the emulator lacks to run here, or None if it is at hand."""
-    return None if EXECUTABLE.is_file() else f"there is no {EXECUTABLE}: make .venv/.bqemulator"
+    """Return what is missing to run the emulator here, or None."""
+    return None if EXECUTABLE.is_file() else f"{EXECUTABLE} is missing: run make .venv/.bqemulator"
 
 
 @contextmanager
 def running(bucket_root: Path | None = None) -> Iterator[str]:
-    """A running emulator's address; `bucket_root` is the directory it reads gs:// in."""
+    """Run an emulator and yield its address; it reads gs:// URIs from the directory `bucket_root`."""
     port = _free_port()
     command = [EXECUTABLE, "start", "--rest-port", str(port), "--grpc-port", str(_free_port()), "--log-level", "error"]
-    # Its environment is its home, where DuckDB finds the extension that it needs: see the Makefile.
+    # The emulator's environment is its home directory, where DuckDB finds its extension: see the Makefile.
     environment = {**os.environ, "HOME": str(EXECUTABLE.parents[1])}
     if bucket_root is not None:
         environment["BQEMU_GCS_LOCAL_ROOT"] = str(bucket_root)
@@ -56,7 +57,7 @@ def running(bucket_root: Path | None = None) -> Iterator[str]:
 
 
 def client(address: str, session: requests.Session | None = None) -> bigquery.Client:
-    """A client of the emulator."""
+    """Return a client of the emulator."""
     return bigquery.Client(
         project=PROJECT,
         location="US",
@@ -67,7 +68,7 @@ def client(address: str, session: requests.Session | None = None) -> bigquery.Cl
 
 
 class Session(requests.Session):
-    """Keeps what the client sends, and does for the emulator what that cannot do."""
+    """Records what the client sends, and does what the emulator does not support."""
 
     def __init__(self, address: str, bucket_root: Path) -> None:
         super().__init__()
@@ -76,11 +77,11 @@ class Session(requests.Session):
         self.jobs: set[str] = set()
 
     def loads(self) -> list[dict[str, Any]]:
-        """The load jobs that were begun with files of the lake, as they were sent."""
+        """The load jobs for files of the lake, as the client sent them."""
         return [body for _, _, body in self.sent if "sourceUris" in body.get("configuration", {}).get("load", {})]
 
     def queries(self) -> list[dict[str, Any]]:
-        """The query jobs, as they were sent."""
+        """The query jobs, as the client sent them."""
         return [body for _, _, body in self.sent if "query" in body.get("configuration", {})]
 
     def request(self, method: str, url: str, *, data: Any = None, **options: Any) -> requests.Response:
@@ -91,12 +92,12 @@ class Session(requests.Session):
         if "sourceUris" in load:
             job_id = body["jobReference"]["jobId"]
             if job_id in self.jobs:
-                return _answer(409, f"Already Exists: Job {job_id}")
+                return _error_response(409, f"Already Exists: Job {job_id}")
             self.jobs.add(job_id)
-            data = json.dumps(self._in_steps(body, load))
+            data = json.dumps(self._as_supported_steps(body, load))
         return super().request(method, url, data=data, **options)
 
-    def _in_steps(self, body: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
+    def _as_supported_steps(self, body: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
         [uri] = load["sourceUris"]
         rows = pl.read_parquet(io.BytesIO(read_bytes(UPath(uri))))
         target = load["destinationTable"]
@@ -118,13 +119,13 @@ class Session(requests.Session):
         return body
 
 
-def _answer(status: int, message: str) -> requests.Response:
-    answer = requests.Response()
-    answer.status_code = status
-    answer._content = json.dumps({"error": {"message": message, "errors": [{"reason": "duplicate"}]}}).encode()
-    answer.headers["Content-Type"] = "application/json"
-    answer.request = requests.Request("POST", "http://127.0.0.1").prepare()
-    return answer
+def _error_response(status: int, message: str) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    response._content = json.dumps({"error": {"message": message, "errors": [{"reason": "duplicate"}]}}).encode()
+    response.headers["Content-Type"] = "application/json"
+    response.request = requests.Request("POST", "http://127.0.0.1").prepare()
+    return response
 
 
 def _free_port() -> int:
@@ -142,4 +143,4 @@ def _wait_for(process: subprocess.Popen, port: int, log) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise RuntimeError("bqemulator does not answer after 60 s")
+    raise RuntimeError("bqemulator did not respond within 60 s")

@@ -1,4 +1,4 @@
-"""A page in a real Chromium, as on a phone and on a desk, and what is wrong with it there."""
+"""Opens a page in a real Chromium, in the size of a phone or a desktop, and collects its problems."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-PHONE, DESK = (390, 844), (1280, 900)
+PHONE, DESKTOP = (390, 844), (1280, 900)
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -18,26 +18,26 @@ _FLAGS = (
 
 
 @contextmanager
-def opened(executable: str, file: Path, size: tuple[int, int]) -> Iterator[tuple[Page, list[str]]]:
-    """The file open in a browser's window of that size, and a list that gets what a page should not do.
+def open_page(executable: str, file: Path, size: tuple[int, int]) -> Iterator[tuple[Page, list[str]]]:
+    """Open the file in a browser window of that size. Yields the page and a list that receives its problems.
 
-    That is: errors and warnings on its console, requests for anything but itself, dialogs, and to be wider than the
-    window.
+    Problems are errors and warnings on the console, requests for anything but the page itself, dialogs, and a page that
+    is wider than the window.
     """
-    faults: list[str] = []
+    problems: list[str] = []
     width, height = size
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.on("console", lambda said: faults.append(f"console: {said.text}"))
-            page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-            page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+            page.on("console", lambda message: problems.append(f"console: {message.text}"))
+            page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+            page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
             address = file.as_uri()
-            page.on("request", lambda asked: asked.url in {address, "data:,"} or faults.append(f"asked: {asked.url}"))
+            page.on("request", lambda sent: sent.url in {address, "data:,"} or problems.append(f"request: {sent.url}"))
             page.goto(address)
             if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
-                faults.append(f"{wide} pixels wide in a window of {width}")
-            yield page, faults
+                problems.append(f"{wide} pixels wide in a window of {width}")
+            yield page, problems
         finally:
             browser.close()

@@ -1,4 +1,4 @@
-"""A receiver of traces to test against: a real HTTP server that takes OTLP, and tells what it got."""
+"""A trace collector to test against: a real HTTP server that accepts OTLP and returns the spans that it received."""
 
 import contextlib
 import threading
@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 @dataclass(frozen=True)
-class Received:
-    """A span as it came."""
+class Span:
+    """A span as the collector received it."""
 
     trace: str
     id: str
@@ -28,31 +28,31 @@ class Received:
 
 @dataclass
 class Trace:
-    """Spans that have come, in any order."""
+    """The spans received so far, in any order."""
 
-    spans: list[Received] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
-    def named(self, name: str) -> list[Received]:
+    def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
 
-    def path(self, span: Received) -> list[str]:
-        """The names of the spans around one, from the outermost; a parent that has not come is a '?'."""
+    def path(self, span: Span) -> list[str]:
+        """The names of a span and its ancestors, outermost first; '?' stands for a parent that was not received."""
         if not span.parent:
             return [span.name]
-        (above,) = [other for other in self.spans if other.id == span.parent] or [None]
-        return [*(self.path(above) if above else ["?"]), span.name]
+        (parent,) = [other for other in self.spans if other.id == span.parent] or [None]
+        return [*(self.path(parent) if parent else ["?"]), span.name]
 
 
 class Collector(Trace, ThreadingHTTPServer):
-    """Takes spans; use it through `collecting`."""
+    """Accepts spans. Create it with `collecting`."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         Trace.__init__(self)
         ThreadingHTTPServer.__init__(self, ("127.0.0.1", 0), _Handler)
-        self.answers_after = threading.Event()
-        self.answers_after.set()
+        self.may_respond = threading.Event()
+        self.may_respond.set()
         self.requests = 0
 
     @property
@@ -66,8 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests += 1
-        self.server.answers_after.wait()
-        self.server.spans += received(body)
+        self.server.may_respond.wait()
+        self.server.spans += parse_spans(body)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -75,16 +75,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None: ...
 
 
-def received(body: bytes) -> list[Received]:
-    """The spans of one request, as OTLP over HTTP has them."""
+def parse_spans(body: bytes) -> list[Span]:
+    """Parse the spans of one OTLP request over HTTP."""
     request = ExportTraceServiceRequest.FromString(body)
     return [
-        _received(span) for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
+        _to_span(span) for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
     ]
 
 
-def _received(span: Any) -> Received:
-    return Received(
+def _to_span(span: Any) -> Span:
+    return Span(
         span.trace_id.hex(),
         span.span_id.hex(),
         span.parent_span_id.hex(),
@@ -109,11 +109,11 @@ def _value(value: Any) -> Any:
 
 @contextlib.contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector that runs as long as the block lasts."""
+    """Run a collector until the block ends."""
     with Collector() as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield server
         finally:
-            server.answers_after.set()
+            server.may_respond.set()
             server.shutdown()

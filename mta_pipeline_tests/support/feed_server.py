@@ -1,7 +1,7 @@
-"""A web site with weekly files to test against: a real HTTP server, with the faults real ones have on demand.
+"""A web site with weekly files to test against: a real HTTP server that produces real sites' faults on demand.
 
-It serves one directory in three ways, as sites do: `index_url` is an MTA-style page whose links lead elsewhere,
-`listing_url` a directory that lists itself, `bare_url` the files by name and no index at all.
+It serves one directory in three ways, as real sites do: `index_url` is an MTA-style page that links to files in another
+directory, `listing_url` is a directory listing, and `bare_url` serves the files by name without an index.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ BARE = "/bare/"
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong; each field left alone is as it should be.
+    """One fault of a response. A field that is not set leaves that part of the response correct.
 
     `Fault(status=503)`, `Fault(hang=2)`, `Fault(cut_after=100)`, `Fault(cut_after=100, hang=2)` (stalls there),
     `Fault(body=b"<html>…")`, `Fault(headers={"Content-Length": "7"})`, `Fault(status=302, headers={"Location": …})`.
@@ -33,16 +33,16 @@ class Fault:
 
     status: int = 200
     headers: Mapping[str, str | None] = field(default_factory=dict)
-    """Added to the answer or put in place of what it has; None takes one away."""
+    """Headers to add or replace in the response; None removes a header."""
     body: bytes | None = None
     hang: float = 0
-    """Seconds before the answer, or where it is cut."""
+    """Seconds to wait before the response, or at the place where it is cut."""
     cut_after: int | None = None
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request the server got."""
+class ReceivedRequest:
+    """One request that the server received."""
 
     method: str
     path: str
@@ -50,7 +50,7 @@ class Asked:
 
 
 class FeedServer(ThreadingHTTPServer):
-    """Serves the files of a directory; use it through `serve_feed`."""
+    """Serves the files of a directory. Create it with `serve_feed`."""
 
     daemon_threads = True
 
@@ -58,11 +58,11 @@ class FeedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.directory = directory
         self.credentials = credentials
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.index_page: bytes | None = None
-        """In place of the page made from the directory."""
+        """Served instead of the page made from the directory."""
         self.every_second: Fault | None = None
-        """What happens to every second request, from the next one on."""
+        """The fault of every second request, counted from the next one."""
         self.closing = threading.Event()
         self._faults: dict[str, list[Fault]] = {}
         if tls is not None:
@@ -83,16 +83,16 @@ class FeedServer(ThreadingHTTPServer):
         return self._root + BARE
 
     def fail(self, name: str, fault: Fault, times: int = 1) -> None:
-        """Let the next requests whose path ends so go wrong (`turnstile_240113.txt`, `turnstile.html`, `/listing/`)."""
+        """Make the next requests whose path ends with `name` fail, such as `turnstile_240113.txt` or `/listing/`."""
         self._faults.setdefault(name, []).extend([fault] * times)
 
     def take_fault(self, path: str) -> Fault | None:
-        if self.every_second is not None and len(self.asked) % 2:
+        if self.every_second is not None and len(self.requests) % 2:
             return self.every_second
         return next((faults.pop(0) for name, faults in self._faults.items() if faults and path.endswith(name)), None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the tests."""
+        """Ignore clients that hang up: that is part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -100,18 +100,18 @@ class _Handler(BaseHTTPRequestHandler):
     server: FeedServer
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
+        self._respond(with_body=True)
 
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self._respond(with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Tests read `asked` instead."""
+        """Log nothing: tests read `requests`."""
 
-    def _answer(self, *, with_body: bool) -> None:
+    def _respond(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
-        self.server.asked.append(Asked(self.command, self.path, dict(self.headers)))
-        status, headers, body = self._found(path)
+        self.server.requests.append(ReceivedRequest(self.command, self.path, dict(self.headers)))
+        status, headers, body = self._response_for(path)
         fault = self.server.take_fault(path) or Fault(status)
         headers["Content-Length"] = str(len(body))
         if fault.status != status or fault.body is not None:
@@ -133,31 +133,31 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.server.closing.wait(fault.hang)
 
-    def _found(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
+    def _response_for(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
         wanted = self.server.credentials
         if wanted and self.headers.get("Authorization") != f"Basic {b64encode(wanted.encode()).decode()}":
             return HTTPStatus.UNAUTHORIZED, {}, b""
         if path in (INDEX, LISTING):
-            page = self._page("data/nyct/turnstile/" * (path == INDEX))
-            return self._unless_unchanged(page, {"Content-Type": "text/html"})
+            page = self._index_page("data/nyct/turnstile/" * (path == INDEX))
+            return self._conditional_response(page, {"Content-Type": "text/html"})
         for folder in (INDEX_FILES, LISTING, BARE):
             file = self.server.directory / path.removeprefix(folder)
             if path.startswith(folder) and "/" not in path.removeprefix(folder) and file.is_file():
-                return self._file(file)
+                return self._file_response(file)
         return HTTPStatus.NOT_FOUND, {}, b"not here"
 
-    def _file(self, file: Path) -> tuple[int, dict[str, str | None], bytes]:
+    def _file_response(self, file: Path) -> tuple[int, dict[str, str | None], bytes]:
         modified = email.utils.formatdate(file.stat().st_mtime, usegmt=True)
-        return self._unless_unchanged(file.read_bytes(), {"Last-Modified": modified})
+        return self._conditional_response(file.read_bytes(), {"Last-Modified": modified})
 
-    def _unless_unchanged(
+    def _conditional_response(
         self, body: bytes, headers: dict[str, str | None]
     ) -> tuple[int, dict[str, str | None], bytes]:
         headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         unchanged = self.headers.get("If-None-Match") == headers["ETag"]
         return (HTTPStatus.NOT_MODIFIED, headers, b"") if unchanged else (HTTPStatus.OK, headers, body)
 
-    def _page(self, folder: str) -> bytes:
+    def _index_page(self, folder: str) -> bytes:
         if self.server.index_page is not None:
             return self.server.index_page
         names = sorted((file.name for file in self.server.directory.iterdir()), reverse=True)
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
 def serve_feed(
     directory: Path, *, credentials: str | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[FeedServer]:
-    """A running server for a directory; `credentials` is the user:password it asks for."""
+    """Run a server for a directory; `credentials` is the user:password that it requires."""
     with FeedServer(directory, credentials, tls) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

@@ -1,4 +1,4 @@
-"""Weeks of a sample's hourly feed for a lake: landed, staged and summed by the real assets."""
+"""Loads weeks of a sample's hourly feed into a lake with the real assets."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline.settings import Settings
 
 
-def take_hours(settings: Settings, feed: SampleFeed, weeks: Sequence[str], instance: dg.DagsterInstance) -> None:
-    """Put weeks of the hourly feed, in a row, and the shares they give into the settings' lake."""
+def load_hourly_weeks(settings: Settings, feed: SampleFeed, weeks: Sequence[str], instance: dg.DagsterInstance) -> None:
+    """Load consecutive weeks of the hourly feed, and the OMNY shares computed from them, into the settings' lake."""
     with serve(Portal(data_sets(feed.hourly(weeks)))) as portal:
         defs = build_defs(settings, soda=SodaPortal(portal.url))
         job = defs.resolve_job_def(HOURLY_JOB)

@@ -1,8 +1,8 @@
-"""Every mart on every engine at hand over one lake: rows, differences, and a failure for any.
+"""Computes every mart on every available engine over one lake and prints rows, times and differences.
 
-`python -m mta_pipeline_tests.support.parity [LAKE]`; without LAKE over a small sample. BigQuery's SQL runs on
-bqemulator, which has an environment of its own. Spark is asked three times: in this process, on a
-standalone cluster and by Spark Connect; of these two, all marts are computed before they are ready.
+`python -m mta_pipeline_tests.support.parity [LAKE]` exits with 1 if any results differ. Without LAKE it uses a small
+sample. BigQuery's SQL runs on bqemulator, which has its own environment. Spark runs three times: in this process, on a
+standalone cluster and by Spark Connect. For the last two, all marts are computed before the engine counts as ready.
 """
 
 import importlib.util
@@ -31,51 +31,51 @@ from mta_pipeline_tests.support import bigquery_emulator, spark_servers
 ENGINES = ("duckdb", "spark", "standalone", "connect", "bigquery")
 
 Rows = Callable[[str], pl.DataFrame]
-"""A mart by its name."""
+"""Returns a mart by its name."""
 
 
 def missing(engine: str) -> str | None:
-    """What an engine lacks to run here, or None if it is at hand."""
+    """Return what is missing to run an engine here, or None."""
     if engine in {"spark", "standalone", "connect"}:
         if importlib.util.find_spec("pyspark") is None:
-            return "pyspark is not installed: make .venv/.spark"
-        return None if shutil.which("java") else "there is no java on the PATH: Spark needs 17 or later"
+            return "pyspark is not installed: run make .venv/.spark"
+        return None if shutil.which("java") else "no java on the PATH: Spark needs Java 17 or later"
     if engine == "bigquery":
         return bigquery_emulator.missing()
     return None
 
 
 @contextmanager
-def on(engine: str, lake_root: str, marts: Sequence[str] = tuple(mart.name for mart in MARTS)) -> Iterator[Rows]:
-    """Marts of a lake on one of the engines; bigquery is its SQL, on the emulator."""
+def marts_on(engine: str, lake_root: str, marts: Sequence[str] = tuple(mart.name for mart in MARTS)) -> Iterator[Rows]:
+    """Yield marts of a lake on one of the engines; `bigquery` runs its SQL on the emulator."""
     if engine in {"standalone", "connect"}:
-        with _served(engine, lake_root, marts) as rows:
+        with _on_spark_server(engine, lake_root, marts) as rows:
             yield rows
         return
     if engine == "bigquery":
-        with _emulated(lake_root) as rows:
+        with _on_emulator(lake_root) as rows:
             yield rows
         return
     with open_lake(lake_root, engine, spark_master="local[2]") as lake:  # type: ignore[arg-type]
         yield lambda name: pl.DataFrame(pl.from_arrow(lake.to_pyarrow(name)))
 
 
-def difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> str | None:
-    """The first thing in which two results differ, or None: columns, types, rows and every value, floats included."""
-    if ours.schema != theirs.schema:
-        return f"columns {dict(theirs.schema)} in place of {dict(ours.schema)}"
-    if len(ours) != len(theirs):
-        return f"{len(theirs):,} rows in place of {len(ours):,}"
-    for name in ours.columns:
-        unlike = ours[name].ne_missing(theirs[name])
-        if unlike.any():
-            at = unlike.arg_max()
-            return f"{name} differs in {unlike.sum():,} rows, first {theirs.row(at)} in place of {ours.row(at)}"
+def difference(expected: pl.DataFrame, actual: pl.DataFrame) -> str | None:
+    """Return the first difference of two results, or None. Compares columns, types, rows and every value exactly."""
+    if expected.schema != actual.schema:
+        return f"columns {dict(actual.schema)} instead of {dict(expected.schema)}"
+    if len(expected) != len(actual):
+        return f"{len(actual):,} rows instead of {len(expected):,}"
+    for name in expected.columns:
+        differing = expected[name].ne_missing(actual[name])
+        if differing.any():
+            at = differing.arg_max()
+            return f"{name} differs in {differing.sum():,} rows, first {actual.row(at)} instead of {expected.row(at)}"
     return None
 
 
 @contextmanager
-def _served(engine: str, lake_root: str, marts: Sequence[str]) -> Iterator[Rows]:
+def _on_spark_server(engine: str, lake_root: str, marts: Sequence[str]) -> Iterator[Rows]:
     server = spark_servers.standalone if engine == "standalone" else spark_servers.connect
     with tempfile.TemporaryDirectory(prefix="mta-parity-") as folder:
         with server() as master:
@@ -84,7 +84,7 @@ def _served(engine: str, lake_root: str, marts: Sequence[str]) -> Iterator[Rows]
 
 
 @contextmanager
-def _emulated(lake_root: str) -> Iterator[Rows]:
+def _on_emulator(lake_root: str) -> Iterator[Rows]:
     with bigquery_emulator.running() as address:
         client = bigquery_emulator.client(address)
         _load(client, lake_root)
@@ -129,15 +129,18 @@ def _run(client, name: str) -> pl.DataFrame:
 
 
 def sample_lake(folder: Path) -> str:
-    """A lake made from a small sample feed by the real assets: four weeks, with a hole, and faults to find; and later
-    two more, of which the first lies in two months and is there as the MTA publishes it, too."""
+    """Make a lake from a small sample feed with the real assets, and return its root.
+
+    Four weeks have a gap and known faults. Two later weeks follow: the first of them lies in two months and also has
+    published hourly ridership.
+    """
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.cli.run import run_weeks  # noqa: PLC0415
     from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
     from mta_pipeline.settings import Settings  # noqa: PLC0415
-    from mta_pipeline_tests.support.hourly_lake import take_hours  # noqa: PLC0415
+    from mta_pipeline_tests.support.hourly_lake import load_hourly_weeks  # noqa: PLC0415
 
     weeks = ["2014-09-27", "2014-10-04", "2014-10-18", "2014-10-25", "2024-01-27", "2024-02-03"]
     feed = SampleFeed(seed=0, turnstiles=60, first_week=weeks[0])
@@ -145,30 +148,30 @@ def sample_lake(folder: Path) -> str:
     settings = Settings(feed=str(folder / "feed"), lake_root=str(folder / "lake"))
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         assert run_weeks(settings, weeks, instance, Console(file=nowhere)).success
-        take_hours(settings, feed, ["2024-01-27"], instance)
+        load_hourly_weeks(settings, feed, ["2024-01-27"], instance)
     return str(folder / "lake")
 
 
 def main(lake_root: str) -> int:
-    """Print each mart's rows and time on each engine, and how it differs from DuckDB; return how many do."""
+    """Print each mart's rows, time and difference from DuckDB on each engine; return the number of differences."""
     print(f"lake at {lake_root}")
-    ours: dict[str, pl.DataFrame] = {}
-    unlike = 0
+    expected: dict[str, pl.DataFrame] = {}
+    differing = 0
     for engine in ENGINES:
-        if word := missing(engine):
-            print(f"{engine:<10} left out: {word}")
+        if reason := missing(engine):
+            print(f"{engine:<10} skipped: {reason}")
             continue
         opening = time.monotonic()
-        with on(engine, lake_root) as rows:
+        with marts_on(engine, lake_root) as rows:
             print(f"{engine:<10} ready after {time.monotonic() - opening:.1f} s")
             for mart in MARTS:
                 started = time.monotonic()
-                theirs = rows(mart.name)
+                actual = rows(mart.name)
                 seconds = time.monotonic() - started
-                found = difference(ours.setdefault(mart.name, theirs), theirs)
-                unlike += found is not None
-                print(f"{engine:<10} {mart.name:<24} {len(theirs):>9,} rows {seconds:7.2f} s  {found or 'equal'}")
-    return unlike
+                found = difference(expected.setdefault(mart.name, actual), actual)
+                differing += found is not None
+                print(f"{engine:<10} {mart.name:<24} {len(actual):>9,} rows {seconds:7.2f} s  {found or 'equal'}")
+    return differing
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small published files for tests, written by hand in either layout."""
+"""Small handwritten published files in both layouts."""
 
 import datetime as dt
 
@@ -21,7 +21,7 @@ BOOTHS = pl.DataFrame(
 
 
 def moment(text: str) -> dt.datetime:
-    """`2024-01-06 04` or `2024-01-06 04:30:00` as a datetime."""
+    """Parse `2024-01-06 04` or `2024-01-06 04:30:00`."""
     return dt.datetime.fromisoformat(text)
 
 
@@ -34,30 +34,30 @@ def modern_line(
     station: str = "59 ST,NQR456W,BMT",
     audit: str = "REGULAR",
 ) -> str:
-    """One reading as the MTA writes it since October 2014, without the padding."""
+    """Return one reading as the MTA has written it since October 2014, without the padding."""
     read_at = moment(at)
     registers = ",".join(f"{r:010d}" if isinstance(r, int) else str(r) for r in (entries, exits))
     return f"{booth},{station},{read_at:%m/%d/%Y},{read_at:%H:%M:%S},{audit},{registers}"
 
 
 def modern_file(*lines: str, padded: bool = True, end: str = "\n") -> bytes:
-    """A published file in the modern layout."""
+    """Return a published file in the modern layout."""
     width = 130 if padded else 0
     return "".join(f"{line:<{width}}{end}" for line in (HEADER, *lines)).encode()
 
 
 def legacy_group(at: str, entries: object, exits: object, audit: str = "REGULAR") -> str:
-    """One reading as legacy lines hold up to eight of."""
+    """Return one reading of a legacy line, which holds up to eight."""
     read_at = moment(at)
     registers = ",".join(f"{r:09d}" if isinstance(r, int) else str(r) for r in (entries, exits))
     return f"{read_at:%m-%d-%y},{read_at:%H:%M:%S},{audit},{registers}"
 
 
 def legacy_line(*groups: str, booth: str = "A002,R051,02-00-00") -> str:
-    """A line in the layout used before October 2014."""
+    """Return a line in the layout used before October 2014."""
     return ",".join((booth, *groups))
 
 
 def legacy_file(*lines: str) -> bytes:
-    """A published file in the legacy layout."""
+    """Return a published file in the legacy layout."""
     return "".join(f"{line}\n" for line in lines).encode()

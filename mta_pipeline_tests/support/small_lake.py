@@ -1,4 +1,4 @@
-"""A lake written by hand, table by table, for tests of what hangs on it."""
+"""A handwritten lake for tests of everything that is computed from it."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ STATIONS = pl.DataFrame(
 
 
 class SmallLake:
-    """A lake with two complexes and the weeks that are put into it."""
+    """A lake with two complexes and the weeks that a test adds."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -51,7 +51,7 @@ class SmallLake:
         return Path(str(part_path(str(self.root), table.layer, table.name, week)))
 
     def week(self, week: str, *intervals: Mapping[str, object], rejects: Iterable[str] = ()) -> None:
-        """Put a week's traffic and what is made from it, by the real arithmetic."""
+        """Add a week's traffic, and compute the daily and hourly tables from it with the real functions."""
         traffic = pl.DataFrame(intervals, schema=dict(TURNSTILE_TRAFFIC.schema), orient="row")
         self.put(TURNSTILE_TRAFFIC, traffic, week)
         self.put(COMPLEX_DAILY, complex_daily(traffic), week)
@@ -60,12 +60,12 @@ class SmallLake:
         self.put(TURNSTILE_REJECTS, pl.DataFrame(lines, schema=dict(TURNSTILE_REJECTS.schema)), week)
 
     def published(self, week: str, riders: int, taps: int, complexes: Iterable[int] = (613, 143)) -> None:
-        """Put a week of the hourly feed, with so many riders in every hour of each complex, and the shares it gives."""
+        """Add a week of the hourly feed with `riders` in every hour of each complex, and the shares from it."""
         hours = hours_of(dt.date.fromisoformat(week)).to_frame()
-        here = pl.DataFrame({"complex_id": complexes}, schema={"complex_id": pl.Int32})
+        listed = pl.DataFrame({"complex_id": complexes}, schema={"complex_id": pl.Int32})
         self.put(
             COMPLEX_HOURLY_PUBLISHED,
-            here.join(hours, how="cross").with_columns(
+            listed.join(hours, how="cross").with_columns(
                 pl.lit(riders, pl.Int64).alias("ridership"),
                 pl.lit(0, pl.Int64).alias("transfers"),
                 pl.lit(taps, pl.Int64).alias("omny_ridership"),
@@ -80,19 +80,19 @@ class SmallLake:
 
 
 def sources_of(lake_root: Path) -> Sources:
-    """What a report is made from, computed from a lake."""
-    with open_lake(str(lake_root)) as opened:
+    """Return what a report is made from, computed from a lake."""
+    with open_lake(str(lake_root)) as lake:
         marts = {
-            name: pl.DataFrame(pl.from_arrow(opened.to_pyarrow(name)))
+            name: pl.DataFrame(pl.from_arrow(lake.to_pyarrow(name)))
             for name in Sources.__dataclass_fields__
             if name != STATION_COMPLEXES.name
         }
-    places = part_path(str(lake_root), STATION_COMPLEXES.layer, STATION_COMPLEXES.name)
-    return Sources(**marts, station_complexes=pl.read_parquet(str(places)))
+    complexes = part_path(str(lake_root), STATION_COMPLEXES.layer, STATION_COMPLEXES.name)
+    return Sources(**marts, station_complexes=pl.read_parquet(str(complexes)))
 
 
 def interval(start: str, end: str, entries: int = 0, exits: int = 0, **others: object) -> dict[str, object]:
-    """People through a turnstile of complex 613 between two moments, all ok unless said otherwise."""
+    """Return one interval of a turnstile of complex 613. Both statuses are `ok` unless `others` sets them."""
     return {
         "control_area": "A002",
         "unit": "R051",

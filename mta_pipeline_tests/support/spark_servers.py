@@ -1,7 +1,7 @@
-"""Spark as others run it, on 127.0.0.1: a standalone cluster of a master and a worker, and a Spark Connect server.
+"""Spark servers on 127.0.0.1: a standalone cluster of a master and a worker, and a Spark Connect server.
 
-`python -m mta_pipeline_tests.support.spark_servers LAKE MASTER FOLDER MART...` writes marts that Spark there computes
-to FOLDER: a process has Spark in itself or by Connect, never both.
+`python -m mta_pipeline_tests.support.spark_servers LAKE MASTER FOLDER MART...` computes the marts on such a server and
+writes them to FOLDER. It runs in its own process, because a process can use Spark in-process or by Connect, not both.
 """
 
 import os
@@ -21,26 +21,26 @@ from mta_pipeline.engines import open_lake
 _HOST = "127.0.0.1"
 _DEPLOY = "org.apache.spark.deploy"
 _CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
-_PATIENCE = 120
+_TIMEOUT = 120
 
 
 @contextmanager
 def standalone() -> Iterator[str]:
-    """A standalone cluster; gives its address, spark://host:port."""
+    """Run a standalone cluster and yield its address, spark://host:port."""
     with tempfile.TemporaryDirectory(prefix="mta-spark-") as folder, ExitStack() as processes:
         port, address = _free_port(), ["--host", _HOST, "--webui-port", "0"]
         master = ["spark-class", f"{_DEPLOY}.master.Master", *address, "--port", str(port)]
         processes.enter_context(_running(master, Path(folder) / "master.log", port))
         url = f"spark://{_HOST}:{port}"
-        room = ["--cores", "2", "--memory", "1g", "--work-dir", folder]
-        worker = ["spark-class", f"{_DEPLOY}.worker.Worker", *address, *room, url]
+        limits = ["--cores", "2", "--memory", "1g", "--work-dir", folder]
+        worker = ["spark-class", f"{_DEPLOY}.worker.Worker", *address, *limits, url]
         processes.enter_context(_running(worker, Path(folder) / "worker.log"))
         yield url
 
 
 @contextmanager
 def connect() -> Iterator[str]:
-    """A Spark Connect server; gives its address, sc://host:port."""
+    """Run a Spark Connect server and yield its address, sc://host:port."""
     with tempfile.TemporaryDirectory(prefix="mta-spark-") as folder:
         port = _free_port()
         settings = {
@@ -55,7 +55,7 @@ def connect() -> Iterator[str]:
 
 
 def compute(lake_root: str, master: str, folder: Path, marts: Sequence[str]) -> None:
-    """Have Spark there compute marts, in a process of its own, and write them to the folder by name."""
+    """Compute marts on that server, in a separate process, and write each to the folder under its name."""
     command = [sys.executable, "-m", __name__, lake_root, master, folder, *marts]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -65,7 +65,7 @@ def compute(lake_root: str, master: str, folder: Path, marts: Sequence[str]) -> 
 def _environment() -> dict[str, str]:
     import pyspark  # noqa: PLC0415
 
-    # The driver, too, is on this host alone.
+    # Bind the driver to this host, too.
     return {**os.environ, "SPARK_HOME": str(Path(pyspark.__file__).parent), "SPARK_LOCAL_IP": _HOST}
 
 
@@ -80,7 +80,7 @@ def _running(command: list[str], log: Path, port: int | None = None) -> Iterator
             yield
         finally:
             it.terminate()
-            # Where whoever started the tests ignores that signal, so does Java.
+            # Java ignores the signal if the process that started the tests ignores it.
             try:
                 it.wait(20)
             except subprocess.TimeoutExpired:
@@ -88,14 +88,14 @@ def _running(command: list[str], log: Path, port: int | None = None) -> Iterator
 
 
 def _wait(process: subprocess.Popen, port: int, log: Path) -> None:
-    for _ in range(_PATIENCE * 10):
+    for _ in range(_TIMEOUT * 10):
         if process.poll() is not None:
             raise RuntimeError(f"Spark did not start: {log.read_text()[-2000:]}")
         with socket.socket() as probe:
             if probe.connect_ex((_HOST, port)) == 0:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"Spark does not answer after {_PATIENCE} s: {log.read_text()[-2000:]}")
+    raise RuntimeError(f"Spark did not respond within {_TIMEOUT} s: {log.read_text()[-2000:]}")
 
 
 def _free_port() -> int:

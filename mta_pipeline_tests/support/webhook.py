@@ -1,4 +1,4 @@
-"""A receiver of notifications on 127.0.0.1: a real HTTP server that keeps what Apprise's `json://` sends it."""
+"""A receiver of notifications on 127.0.0.1: a real HTTP server that keeps what Apprise's `json://` sends."""
 
 import contextlib
 import json
@@ -9,38 +9,38 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(frozen=True)
-class Got:
-    """One message as it came in."""
+class Message:
+    """One message as it was received."""
 
     title: str
     body: str
     tone: str
 
     def line(self, name: str) -> str:
-        """What the body says after a name: `Weeks`, `Since`, `Likely cause`, `Link`, `To do`."""
-        [said] = [line.removeprefix(f"{name}: ") for line in self.body.splitlines() if line.startswith(f"{name}: ")]
-        return said
+        """Return the value of a line of the body: `Weeks`, `Since`, `Likely cause`, `Link`, `To do`."""
+        [value] = [line.removeprefix(f"{name}: ") for line in self.body.splitlines() if line.startswith(f"{name}: ")]
+        return value
 
 
 class Webhook(ThreadingHTTPServer):
-    """Use it through `serve_webhook`."""
+    """Create it with `serve_webhook`."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[Got] = []
+        self.received: list[Message] = []
         self.status = 200
-        """What is answered; a message that is not answered with 200 is not kept."""
+        """The status of responses. A message with another response than 200 is not kept."""
 
     @property
     def url(self) -> str:
         return f"json://user:secret-word@127.0.0.1:{self.server_port}/hook/secret-word"
 
-    def new(self) -> list[Got]:
-        """What has come in since this was last asked."""
-        got, self.got = self.got, []
-        return got
+    def new(self) -> list[Message]:
+        """Return the messages received since the last call."""
+        received, self.received = self.received, []
+        return received
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -49,17 +49,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.status == 200:
-            self.server.got.append(Got(sent["title"], sent["message"], sent["type"]))
+            self.server.received.append(Message(sent["title"], sent["message"], sent["type"]))
         self.send_response(self.server.status)
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def serve_webhook() -> Iterator[Webhook]:
-    """A receiver that runs until the block ends."""
+    """Run a receiver until the block ends."""
     with Webhook() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server

@@ -1,4 +1,4 @@
-"""Dagster's webserver as its page uses it: backfills, runs and what became of them, by GraphQL."""
+"""Dagster's webserver as its UI uses it: launches backfills and runs by GraphQL and reads their results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -82,12 +82,12 @@ query Events($run: ID!) {
 
 
 class RefusedError(AssertionError):
-    """The webserver did not do what it was asked; the message is its answer."""
+    """The webserver refused a request; the message is its response."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the page lists it; moments are Unix time."""
+    """A run as the UI lists it; times are Unix time."""
 
     id: str
     job: str
@@ -104,35 +104,35 @@ class Webserver:
     address: str
 
     def backfill(self, keys: Iterable[dg.AssetKey], weeks: Sequence[str]) -> str:
-        """Launch a backfill of assets over weeks, as *Materialize* does; returns its id."""
+        """Launch a backfill of assets over weeks, as *Materialize* does, and return its id."""
         assets = [{"path": key.path} for key in keys]
         params = {"assetSelection": assets, "partitionNames": list(weeks)}
-        return str(self._asked(_BACKFILL, backfill=params)["backfillId"])
+        return str(self._query(_BACKFILL, backfill=params)["backfillId"])
 
     def launch(self, job: str, **tags: str) -> str:
-        """Launch a run of a job, which goes into the queue; returns its id."""
+        """Put a run of a job into the queue and return its id."""
         params = {
             "selector": {**REPOSITORY, "jobName": job},
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             "runConfigData": {},
         }
-        return str(self._asked(_RUN, run=params)["run"]["runId"])
+        return str(self._query(_RUN, run=params)["run"]["runId"])
 
     def terminate(self, run_id: str) -> None:
-        """Ask for the end of a run."""
-        self._asked(_TERMINATE, run=run_id)
+        """Request the termination of a run."""
+        self._query(_TERMINATE, run=run_id)
 
     def start_sensor(self, name: str) -> str:
-        """Turn a sensor on; returns its id."""
-        return str(self._asked(_START_SENSOR, sensor={**REPOSITORY, "sensorName": name})["id"])
+        """Turn a sensor on and return its id."""
+        return str(self._query(_START_SENSOR, sensor={**REPOSITORY, "sensorName": name})["id"])
 
     def stop_sensor(self, sensor_id: str) -> None:
         """Turn a sensor off."""
-        self._asked(_STOP_SENSOR, id=sensor_id)
+        self._query(_STOP_SENSOR, id=sensor_id)
 
     def runs(self, **filters: Any) -> list[Run]:
-        """The runs a filter of the page lets through (`tags`, `statuses`, `runIds`), the last one first."""
-        found = self._asked(_RUNS, filter=filters)["results"]
+        """The runs that match the filters (`tags`, `statuses`, `runIds`), newest first."""
+        found = self._query(_RUNS, filter=filters)["results"]
         return [
             Run(
                 id=run["runId"],
@@ -146,33 +146,33 @@ class Webserver:
         ]
 
     def backfill_status(self, backfill_id: str) -> str:
-        """The status of a backfill, as in COMPLETED_SUCCESS."""
-        return str(self._asked(_BACKFILL_STATUS, id=backfill_id)["status"])
+        """The status of a backfill, such as COMPLETED_SUCCESS."""
+        return str(self._query(_BACKFILL_STATUS, id=backfill_id)["status"])
 
     def log(self, run_id: str) -> str:
-        """All that the log of a run says, errors and their causes included."""
+        """All messages in the log of a run, including errors and their causes."""
         lines = []
-        for event in self._asked(_EVENTS, run=run_id)["events"]:
+        for event in self._query(_EVENTS, run=run_id)["events"]:
             lines.append(event.get("message") or "")
             if error := event.get("error"):
                 lines += [error["message"], *(cause["message"] for cause in error["causes"])]
         return "\n".join(lines)
 
-    def answers(self) -> bool:
-        """Whether it is up. What else than a refused connection keeps it from answering is raised."""
+    def is_up(self) -> bool:
+        """Whether the webserver is up. Raises every error but a refused connection."""
         try:
             return "data" in self._post("{ version }", {})
         except requests.ConnectionError:
             return False
 
-    def _asked(self, query: str, **variables: Any) -> dict[str, Any]:
-        answer = self._post(query, variables)
-        found: dict[str, Any] = next(iter((answer.get("data") or {}).values()), None) or answer
+    def _query(self, query: str, **variables: Any) -> dict[str, Any]:
+        response = self._post(query, variables)
+        found: dict[str, Any] = next(iter((response.get("data") or {}).values()), None) or response
         if "message" in found or "errors" in found:
             raise RefusedError(str(found))
         return found
 
     def _post(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        answer = requests.post(f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60)
-        found: dict[str, Any] = answer.json()
+        response = requests.post(f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        found: dict[str, Any] = response.json()
         return found

@@ -1,4 +1,4 @@
-"""BigQuery's SQL is kept, so that a change of it is seen. UPDATE_SNAPSHOTS=1 keeps the new one."""
+"""Snapshots of BigQuery's SQL, so that every change is visible. UPDATE_SNAPSHOTS=1 writes them again."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,9 @@ SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
 
 @pytest.mark.parametrize("name", [table.name for table in (*VIEWS, *MARTS)])
-def test_bigquery_s_sql_is_the_kept_one(name):
-    kept = SNAPSHOTS / f"{name}.sql"
+def test_the_sql_for_bigquery_equals_its_snapshot(name):
+    snapshot = SNAPSHOTS / f"{name}.sql"
     compiled = sql(name, "bigquery") + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        kept.write_text(compiled)
-    assert compiled == kept.read_text()
+        snapshot.write_text(compiled)
+    assert compiled == snapshot.read_text()

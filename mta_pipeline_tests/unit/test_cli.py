@@ -1,4 +1,4 @@
-"""What a person types, and what they are told."""
+"""Command lines and their output."""
 
 import re
 import subprocess
@@ -18,8 +18,8 @@ HEAVY = ("dagster", "polars", "pandas", "pyarrow", "requests", "rich")
 
 
 @pytest.fixture(autouse=True)
-def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory and an environment without any setting."""
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and an environment without any settings."""
     for variable in ("MTA_FEED", "LAKE_ROOT", "MTA_LAST_WEEK", "MTA_NOTIFY", "DAGSTER_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
@@ -27,7 +27,7 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def typed(*words: str, **environment: str) -> Result:
+def run_command(*words: str, **environment: str) -> Result:
     return CliRunner().invoke(main, words, env=environment)
 
 
@@ -35,7 +35,7 @@ def typed(*words: str, **environment: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ([], ["MTA_FEED", "LAKE_ROOT", "run ", "sample ", "summary "]),
         (["run"], ["--weeks", "FIRST...LAST", "newest 8"]),
@@ -44,13 +44,13 @@ def typed(*words: str, **environment: str) -> Result:
     ],
     ids=["mta-pipeline", "run", "sample", "summary"],
 )
-def test_help_names_every_command_option_and_variable(words, told):
-    help_text = " ".join(typed(*words, "--help").output.split())
-    assert [word for word in told if word.strip() not in help_text] == []
+def test_help_names_every_command_option_and_variable(words, expected):
+    help_text = " ".join(run_command(*words, "--help").output.split())
+    assert [text for text in expected if text.strip() not in help_text] == []
 
 
 @pytest.mark.slow
-def test_help_is_quick_since_nothing_heavy_is_imported_for_it(processes):
+def test_help_imports_no_heavy_packages(processes):
     script = f"""
 import sys
 from mta_pipeline.cli import main
@@ -58,15 +58,15 @@ for words in ([], ["run"], ["sample"], ["summary"]):
     main([*words, "--help"], standalone_mode=False)
 print(sorted(set({HEAVY}) & set(sys.modules)))
 """
-    said = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert said.splitlines()[-1] == "[]"
+    output = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert output.splitlines()[-1] == "[]"
 
 
 # --- weeks ---
 
 
 @pytest.mark.parametrize(
-    ("weeks", "told"),
+    ("weeks", "expected"),
     [
         ("tomorrow", "'tomorrow' is not a date like 2024-01-06; give weeks as FIRST or FIRST...LAST"),
         ("2024-02-30", "'2024-02-30' is not a date"),
@@ -81,10 +81,10 @@ print(sorted(set({HEAVY}) & set(sys.modules)))
         ("2024-01-20...2024-01-06", "2024-01-20 comes after 2024-01-06"),
     ],
 )
-def test_weeks_that_are_none_are_told_with_what_was_meant(weeks, told):
-    result = typed("summary", "--weeks", weeks)
+def test_invalid_weeks_are_refused_with_a_hint(weeks, expected):
+    result = run_command("summary", "--weeks", weeks)
     assert result.exit_code == 2
-    assert f"Error: Invalid value for '--weeks': {told}" in result.output
+    assert f"Error: Invalid value for '--weeks': {expected}" in result.output
 
 
 @pytest.mark.parametrize(
@@ -95,66 +95,66 @@ def test_weeks_that_are_none_are_told_with_what_was_meant(weeks, told):
         ("2014-10-04...2014-10-18", ["turnstile_141011.txt", "turnstile_141018.txt", "turnstile_141025.txt"]),
     ],
 )
-def test_weeks_are_one_or_a_range_with_both_its_ends(at_home, weeks, files):
-    assert typed("sample", "--weeks", weeks, "--turnstiles", "3", "feed").exit_code == 0
-    assert sorted(path.name for path in (at_home / "feed").glob("turnstile_*")) == files
+def test_weeks_are_one_week_or_a_range_that_includes_both_ends(work_dir, weeks, files):
+    assert run_command("sample", "--weeks", weeks, "--turnstiles", "3", "feed").exit_code == 0
+    assert sorted(path.name for path in (work_dir / "feed").glob("turnstile_*")) == files
 
 
 # --- sample ---
 
 
-def test_a_sample_does_not_go_over_real_files(at_home):
-    (at_home / "feed").mkdir()
-    (at_home / "feed" / "turnstile_141018.txt").write_bytes(b"real")
-    result = typed("sample", "feed")
+def test_a_sample_does_not_replace_real_files(work_dir):
+    (work_dir / "feed").mkdir()
+    (work_dir / "feed" / "turnstile_141018.txt").write_bytes(b"real")
+    result = run_command("sample", "feed")
     assert result.exit_code == 1
     assert "so its files may be real" in result.output
-    assert (at_home / "feed" / "turnstile_141018.txt").read_bytes() == b"real"
+    assert (work_dir / "feed" / "turnstile_141018.txt").read_bytes() == b"real"
 
 
 # --- run and summary ---
 
 
-def test_without_a_feed_a_sample_is_made_run_and_shown_next_to_its_truth(at_home, monkeypatch):
+def test_without_a_feed_a_sample_is_made_run_and_shown_with_its_truth(work_dir, monkeypatch):
     monkeypatch.setattr(cli, "SAMPLE_TURNSTILES", 12)
-    result = typed("run", "--weeks", "2014-10-11")
+    result = run_command("run", "--weeks", "2014-10-11")
     assert (result.exit_code, result.exception and str(result.exception)) == (0, None)
-    assert f"week 2014-10-11, from the sample feed at {at_home}/data/sample/feed" in result.output
+    assert f"week 2014-10-11, from the sample feed at {work_dir}/data/sample/feed" in result.output
     for table in ("turnstile_file", "turnstile_readings", "turnstile_traffic", "complex_daily"):
         assert f"{table}: week 2014-10-11 (1 of 1)" in result.output
     assert "Riders through subway turnstiles (sample)" in result.output
-    assert f"Report       {at_home}/data/sample/lake/report/index.html" in result.output
-    assert "Synthetic sample data" in (at_home / "data/sample/lake/report/index.html").read_text()
-    assert (at_home / "data/sample/lake/lake/complex_daily/week=2014-10-11/part-0.parquet").is_file()
-    again = typed("summary", "--weeks", "2014-10-11")
-    assert again.exit_code == 0
-    assert again.output in result.output
+    assert f"Report       {work_dir}/data/sample/lake/report/index.html" in result.output
+    assert "Synthetic sample data" in (work_dir / "data/sample/lake/report/index.html").read_text()
+    assert (work_dir / "data/sample/lake/lake/complex_daily/week=2014-10-11/part-0.parquet").is_file()
+    summary = run_command("summary", "--weeks", "2014-10-11")
+    assert summary.exit_code == 0
+    assert summary.output in result.output
 
 
-def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(at_home):
-    (at_home / "mirror").mkdir()
-    (at_home / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
-    (at_home / "mirror" / "turnstile_240120.txt").write_bytes(b"")
-    result = typed("run", MTA_FEED="mirror")
+def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(work_dir):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    (work_dir / "mirror" / "turnstile_240120.txt").write_bytes(b"")
+    result = run_command("run", MTA_FEED="mirror")
     assert result.exit_code == 1
     last = result.output.strip().splitlines()[-1]
     assert re.match(r"week 2024-01-13 failed: .*/mirror/turnstile_240120.txt: the file is empty", last)
     assert "2 weeks, 2024-01-06 to 2024-01-13, from the feed at" in result.output
     assert "Not in the lake: 2024-01-13" in result.output
-    assert (at_home / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
+    assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
 
 
-def test_paths_are_shown_as_they_are_whatever_their_names(at_home):
+def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
     for folder in ("[raw] feed", "[/lake]"):
-        (at_home / folder).mkdir(parents=True)
-    (at_home / "[raw] feed" / "turnstile_240113.txt").write_bytes(b"")
-    result = typed("run", MTA_FEED="[raw] feed", LAKE_ROOT="[/lake]")
-    assert result.output.count(f"{at_home}/[raw] feed") == 2
-    assert f"in the lake at {at_home}/[/lake]" in result.output
+        (work_dir / folder).mkdir(parents=True)
+    (work_dir / "[raw] feed" / "turnstile_240113.txt").write_bytes(b"")
+    result = run_command("run", MTA_FEED="[raw] feed", LAKE_ROOT="[/lake]")
+    assert result.output.count(f"{work_dir}/[raw] feed") == 2
+    assert f"in the lake at {work_dir}/[/lake]" in result.output
 
 
 @pytest.mark.parametrize(
-    ("feed", "told"),
+    ("feed", "expected"),
     [
         ("nowhere", "there is no such directory or file"),
         (".", "No weekly files at"),
@@ -163,30 +163,30 @@ def test_paths_are_shown_as_they_are_whatever_their_names(at_home):
         ("http://127.0.0.1:9/feed", "the connection failed"),
     ],
 )
-def test_a_feed_that_cannot_be_used_is_told_in_one_line(feed, told):
+def test_an_unusable_feed_is_reported_in_one_line(feed, expected):
     with stamina.set_testing(True, attempts=1):
-        result = typed("run", MTA_FEED=feed)
+        result = run_command("run", MTA_FEED=feed)
     assert result.exit_code == 1
     [line] = result.output.strip().splitlines()
-    assert re.match(f"Error: .*{told}", line)
+    assert re.match(f"Error: .*{expected}", line)
     assert "secret" not in line
 
 
-def test_a_feed_that_is_not_there_is_told_also_when_weeks_are_named():
-    result = typed("run", "--weeks", WEEK, MTA_FEED="nowhere")
+def test_a_missing_feed_is_also_reported_if_weeks_are_given():
+    result = run_command("run", "--weeks", WEEK, MTA_FEED="nowhere")
     assert result.exit_code == 1
     assert re.search("Error: Week 2024-01-06, feed .*nowhere: there is no such directory or file", result.output)
-    assert typed("run", "--weeks", WEEK, MTA_FEED="nonsense://mirror").output.startswith("Error: MTA_FEED: ")
+    assert run_command("run", "--weeks", WEEK, MTA_FEED="nonsense://mirror").output.startswith("Error: MTA_FEED: ")
 
 
-def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable():
-    result = typed("run", MTA_LAST_WEEK="2024-01-07")
+def test_an_invalid_setting_is_reported_with_its_variable():
+    result = run_command("run", MTA_LAST_WEEK="2024-01-07")
     assert result.exit_code == 1
     assert result.output.startswith("Error: Invalid settings: MTA_LAST_WEEK: ")
 
 
-def test_a_lake_without_the_weeks_asked_for_says_so():
-    result = typed("summary", "--weeks", WEEK)
+def test_a_lake_without_the_requested_weeks_is_reported():
+    result = run_command("summary", "--weeks", WEEK)
     assert result.exit_code == 0
     assert "None of these weeks is in the lake at" in result.output
 
@@ -194,19 +194,19 @@ def test_a_lake_without_the_weeks_asked_for_says_so():
 def test_the_version_is_that_of_the_package():
     from importlib.metadata import version  # noqa: PLC0415
 
-    assert typed("--version").output.strip().endswith(version("mta-pipeline"))
+    assert run_command("--version").output.strip().endswith(version("mta-pipeline"))
 
 
-def test_a_trial_message_arrives_or_its_receiver_is_named_without_its_secrets(tmp_path):
-    assert "MTA_NOTIFY is not set" in typed("notify").output
+def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_path):
+    assert "MTA_NOTIFY is not set" in run_command("notify").output
     with serve_webhook() as webhook:
-        assert typed("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
-        assert [word.title for word in webhook.new()] == ["mta_pipeline: test message"]
+        assert run_command("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
+        assert [message.title for message in webhook.new()] == ["mta_pipeline: test message"]
         webhook.status = 403
-        refused = typed("notify", MTA_NOTIFY=webhook.url)
+        refused = run_command("notify", MTA_NOTIFY=webhook.url)
         assert (refused.exit_code, refused.output) == (1, "receiver 1 (json): not sent, it answered 403\n")
     for unusable in ("nonsense://secret-word", str(tmp_path / "secret-word")):
-        refused = typed("notify", MTA_NOTIFY=unusable)
+        refused = run_command("notify", MTA_NOTIFY=unusable)
         assert refused.exit_code == 1
         assert "MTA_NOTIFY: " in refused.output
         assert "secret-word" not in refused.output

@@ -1,4 +1,4 @@
-"""The reference data as shipped, and the naming of booths it lacks."""
+"""The shipped reference data, and the detection of booths that it lacks."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def complex_of(control_area: str, unit: str) -> int | None:
 
 
 def readings_at(*booths: tuple[str, str, str | None]) -> pl.DataFrame:
-    """Readings with these values of control_area, unit and station, and null elsewhere."""
+    """Readings with these values of control_area, unit and station; all other columns are null."""
     return pl.DataFrame(
         [dict(zip(("control_area", "unit", "station"), booth, strict=True)) for booth in booths],
         schema=dict(TURNSTILE_READINGS.schema),
@@ -39,24 +39,24 @@ def test_a_reference_table_has_the_schema_of_the_contract(read: Callable[[], pl.
     assert sum(frame.select(table.required).null_count().row(0)) == 0
 
 
-def test_a_booth_stands_once_and_in_order():
+def test_booths_are_unique_and_sorted():
     booths = control_areas().select("control_area", "unit")
     assert_frame_equal(booths, booths.unique().sort("control_area", "unit"))
 
 
-def test_a_complex_stands_once_and_in_order():
+def test_complexes_are_unique_and_sorted():
     complexes = station_complexes().select("complex_id")
     assert_frame_equal(complexes, complexes.unique().sort("complex_id"))
 
 
-def test_every_complex_of_a_booth_is_one_of_the_mta():
+def test_every_complex_of_a_booth_is_in_the_mta_s_list():
     placed = control_areas().filter(pl.col.complex_id.is_not_null())
     assert placed.join(station_complexes(), on="complex_id", how="anti").is_empty()
 
 
-def test_every_subway_booth_has_a_complex_but_the_airtrain_and_the_beach():
-    nowhere = control_areas().filter(pl.col.division.is_in(SUBWAY_DIVISIONS) & pl.col.complex_id.is_null())
-    assert nowhere["control_area"].to_list() == [*AIRTRAIN, "OB01"]
+def test_every_subway_booth_but_airtrain_and_orchard_beach_has_a_complex():
+    without = control_areas().filter(pl.col.division.is_in(SUBWAY_DIVISIONS) & pl.col.complex_id.is_null())
+    assert without["control_area"].to_list() == [*AIRTRAIN, "OB01"]
 
 
 def test_all_booths_of_a_unit_are_at_one_complex():
@@ -68,7 +68,7 @@ def test_every_booth_has_a_division():
     assert set(control_areas()["division"]) == {*SUBWAY_DIVISIONS, "PTH", "SRT", "RIT"}
 
 
-def test_boroughs_are_in_full_and_places_in_new_york():
+def test_boroughs_are_written_in_full_and_coordinates_are_in_new_york():
     complexes = station_complexes()
     assert set(complexes["borough"]) == BOROUGHS
     assert complexes["latitude"].is_between(40.5, 40.92).all()
@@ -88,7 +88,7 @@ def test_boroughs_are_in_full_and_places_in_new_york():
         ("PTH01", "R549", None),
     ],
 )
-def test_a_booth_has_the_complex_we_know(control_area: str, unit: str, complex_id: int | None):
+def test_a_booth_has_its_known_complex(control_area: str, unit: str, complex_id: int | None):
     assert complex_of(control_area, unit) == complex_id
 
 
@@ -97,7 +97,7 @@ def test_five_stations_called_23_st_are_five_complexes():
     assert complexes.to_list() == [14, 165, 228, 320, 405]
 
 
-def test_a_booth_that_only_the_old_list_has_is_placed_with_its_kin():
+def test_a_booth_that_is_only_in_the_old_list_has_the_complex_of_its_unit():
     old = control_areas().filter(control_area="R101S", unit="R001").row(0)
     assert old == ("R101S", "R001", "SOUTH FERRY", "1RW", "IRT", 635)
 

@@ -1,4 +1,4 @@
-"""A look finds what is new or other than what has landed, asks little, and leaves the rest to the next one."""
+"""Discovery finds new and changed weeks, sends few requests, and continues in the next tick."""
 
 import datetime as dt
 import hashlib
@@ -21,15 +21,15 @@ NOON = dt.datetime(2024, 6, 1, 12, tzinfo=dt.UTC)
 
 
 @dataclass
-class WrittenFeed:
-    """A feed whose list, files and faults a test writes down; it counts what it is asked."""
+class StubFeed:
+    """A feed whose list, files and faults are set by a test. It records the requests that it receives."""
 
     contents: dict[str, str]
     location: str = "memory"
     lists_signatures: bool = False
     fault: FeedError | None = None
     bad: set[str] = field(default_factory=set)
-    looks: list[str] = field(default_factory=list)
+    probed: list[str] = field(default_factory=list)
     fetches: list[str] = field(default_factory=list)
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
@@ -47,7 +47,7 @@ class WrittenFeed:
     def look(self, week: str) -> PublishedFile | None:
         if self.fault:
             raise self.fault
-        self.looks.append(week)
+        self.probed.append(week)
         return self._file(week) if week in self.contents else None
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
@@ -62,18 +62,18 @@ class WrittenFeed:
         return PublishedFile(week, week, etag=f'"{self.contents[week]}"')
 
 
-class Watch:
-    """Look after look at a feed, with a lake that lands what a test says has landed."""
+class DiscoveryTicker:
+    """Runs discovery on a feed and a lake, tick after tick. A test decides which weeks have landed."""
 
-    def __init__(self, feed: WrittenFeed, lake: str) -> None:
+    def __init__(self, feed: StubFeed, lake: str) -> None:
         self.feed, self.raw, self.cursor = feed, RawFiles(lake), DiscoveryCursor()
         self.landed: set[str] = set()
         self.in_progress: set[str] = set()
         self.attempts: dict[str, Attempt] = {}
         self.now = NOON
 
-    def look(self) -> Discovery:
-        self.feed.looks.clear()
+    def tick(self) -> Discovery:
+        self.feed.probed.clear()
         self.feed.fetches.clear()
         found = look(
             self.feed,
@@ -82,7 +82,7 @@ class Watch:
             landed=self.landed,
             calendar=WEEKS,
             in_progress=self.in_progress,
-            last_attempts=lambda weeks: {week: how for week, how in self.attempts.items() if week in weeks},
+            last_attempts=lambda weeks: {week: attempt for week, attempt in self.attempts.items() if week in weeks},
             now=self.now,
         )
         self.cursor = found.cursor
@@ -95,162 +95,162 @@ class Watch:
 
 
 @pytest.fixture
-def watch(tmp_path) -> Watch:
-    return Watch(WrittenFeed(dict.fromkeys((FIRST, SECOND, THIRD), "old")), str(tmp_path / "lake"))
+def ticker(tmp_path) -> DiscoveryTicker:
+    return DiscoveryTicker(StubFeed(dict.fromkeys((FIRST, SECOND, THIRD), "old")), str(tmp_path / "lake"))
 
 
 @pytest.fixture
-def few_questions(monkeypatch):
+def few_probes(monkeypatch):
     monkeypatch.setattr(discovery, "MAX_PROBES_PER_TICK", 2)
 
 
-def test_new_weeks_are_asked_for_once_and_the_oldest_first(watch):
-    assert list(watch.look().due) == [FIRST, SECOND, THIRD]
-    watch.in_progress = {FIRST, SECOND, THIRD}
-    assert not watch.look().due
-    watch.in_progress = set()
-    watch.land(FIRST, SECOND, THIRD)
-    assert not watch.look().due
-    assert watch.cursor.asked == {}
+def test_new_weeks_are_due_once_oldest_first(ticker):
+    assert list(ticker.tick().due) == [FIRST, SECOND, THIRD]
+    ticker.in_progress = {FIRST, SECOND, THIRD}
+    assert not ticker.tick().due
+    ticker.in_progress = set()
+    ticker.land(FIRST, SECOND, THIRD)
+    assert not ticker.tick().due
+    assert ticker.cursor.asked == {}
 
 
-def test_a_week_with_other_contents_is_asked_for_and_no_other(watch):
-    watch.land(FIRST, SECOND, THIRD)
-    watch.look()
-    watch.feed.contents[SECOND] = "new"
-    assert list(watch.look().due) == [SECOND]
-    watch.in_progress = {SECOND}
-    assert not watch.look().due
-    watch.in_progress = set()
-    watch.land(SECOND)
-    assert not watch.look().due
+def test_a_week_with_other_contents_is_due_and_no_other(ticker):
+    ticker.land(FIRST, SECOND, THIRD)
+    ticker.tick()
+    ticker.feed.contents[SECOND] = "new"
+    assert list(ticker.tick().due) == [SECOND]
+    ticker.in_progress = {SECOND}
+    assert not ticker.tick().due
+    ticker.in_progress = set()
+    ticker.land(SECOND)
+    assert not ticker.tick().due
 
 
-def test_what_changes_again_while_its_run_is_in_flight_is_asked_for_again_afterwards(watch):
-    watch.look()
-    watch.land(FIRST, SECOND, THIRD)
-    watch.in_progress = {SECOND}
-    watch.feed.contents[SECOND] = "newer"
-    assert not watch.look().due
-    watch.in_progress = set()
-    assert list(watch.look().due) == [SECOND]
+def test_a_week_that_changes_again_during_its_run_is_due_again_afterwards(ticker):
+    ticker.tick()
+    ticker.land(FIRST, SECOND, THIRD)
+    ticker.in_progress = {SECOND}
+    ticker.feed.contents[SECOND] = "newer"
+    assert not ticker.tick().due
+    ticker.in_progress = set()
+    assert list(ticker.tick().due) == [SECOND]
 
 
-def test_an_unchanged_list_is_not_read_again_and_weeks_that_join_it_are_found(watch):
-    watch.look()
-    watch.land(FIRST, SECOND, THIRD)
-    assert watch.look().available is None
-    watch.feed.contents[WEEKS[3]] = "first"
-    found = watch.look()
+def test_an_unchanged_list_is_not_read_again_and_added_weeks_are_found(ticker):
+    ticker.tick()
+    ticker.land(FIRST, SECOND, THIRD)
+    assert ticker.tick().available is None
+    ticker.feed.contents[WEEKS[3]] = "first"
+    found = ticker.tick()
     assert found.available == 4
     assert list(found.due) == [WEEKS[3]]
 
 
-def test_another_lake_gets_all_weeks_though_the_list_has_not_changed(watch):
-    watch.look()
-    watch.land(FIRST, SECOND, THIRD)
-    watch.look()
-    watch.landed = {FIRST}
-    assert list(watch.look().due) == [SECOND, THIRD]
+def test_weeks_that_are_missing_in_the_lake_are_due_although_the_list_is_unchanged(ticker):
+    ticker.tick()
+    ticker.land(FIRST, SECOND, THIRD)
+    ticker.tick()
+    ticker.landed = {FIRST}
+    assert list(ticker.tick().due) == [SECOND, THIRD]
 
 
-def test_another_feed_is_watched_from_the_beginning(watch):
-    watch.look()
-    watch.feed.location = "elsewhere"
-    assert list(watch.look().due) == [FIRST, SECOND, THIRD]
+def test_another_feed_is_discovered_from_the_beginning(ticker):
+    ticker.tick()
+    ticker.feed.location = "elsewhere"
+    assert list(ticker.tick().due) == [FIRST, SECOND, THIRD]
 
 
-def test_questions_are_capped_and_go_on_at_the_next_look(watch, few_questions):
-    assert list(watch.look().due) == [FIRST, SECOND]
-    watch.in_progress = {FIRST, SECOND}
-    assert list(watch.look().due) == [THIRD]
-    watch.in_progress = set()
-    watch.land(FIRST, SECOND, THIRD)
-    watch.look()
+def test_probes_are_limited_and_continue_in_the_next_tick(ticker, few_probes):
+    assert list(ticker.tick().due) == [FIRST, SECOND]
+    ticker.in_progress = {FIRST, SECOND}
+    assert list(ticker.tick().due) == [THIRD]
+    ticker.in_progress = set()
+    ticker.land(FIRST, SECOND, THIRD)
+    ticker.tick()
     for expected in ([THIRD, FIRST], [SECOND, THIRD], [FIRST, SECOND]):
-        assert not watch.look().due
-        assert watch.feed.looks == expected
+        assert not ticker.tick().due
+        assert ticker.feed.probed == expected
 
 
-def test_a_directory_says_all_of_its_weeks_at_once(watch, few_questions):
-    watch.feed.lists_signatures = True
-    assert list(watch.look().due) == [FIRST, SECOND, THIRD]
+def test_a_feed_that_lists_versions_needs_no_probes(ticker, few_probes):
+    ticker.feed.lists_signatures = True
+    assert list(ticker.tick().due) == [FIRST, SECOND, THIRD]
 
 
-def test_fourteen_years_are_asked_for_within_eight_looks(tmp_path):
-    watch = Watch(WrittenFeed(dict.fromkeys(WEEKS, "old")), str(tmp_path))
+def test_fourteen_years_are_discovered_within_eight_ticks(tmp_path):
+    ticker = DiscoveryTicker(StubFeed(dict.fromkeys(WEEKS, "old")), str(tmp_path))
     for _ in range(8):
-        found = watch.look()
-        assert len(watch.feed.looks) <= discovery.MAX_PROBES_PER_TICK
-        watch.in_progress |= found.due.keys()
-    assert watch.in_progress == set(WEEKS)
-    assert len(watch.cursor.model_dump_json()) < 32_000
+        found = ticker.tick()
+        assert len(ticker.feed.probed) <= discovery.MAX_PROBES_PER_TICK
+        ticker.in_progress |= found.due.keys()
+    assert ticker.in_progress == set(WEEKS)
+    assert len(ticker.cursor.model_dump_json()) < 32_000
 
 
-def test_a_look_ends_when_its_time_is_over(watch, monkeypatch):
+def test_a_tick_ends_when_its_time_is_over(ticker, monkeypatch):
     monkeypatch.setattr(discovery, "SECONDS_PER_TICK", -1.0)
-    assert not watch.look().due
-    assert watch.feed.looks == []
+    assert not ticker.tick().due
+    assert ticker.feed.probed == []
 
 
-def test_a_bad_file_is_asked_for_once_until_it_is_another(watch):
-    watch.land(FIRST, THIRD)
-    watch.feed.bad = {SECOND}
-    assert list(watch.look().due) == [SECOND]
-    watch.attempts = {SECOND: Attempt(NOON, "a web page")}
-    watch.now += dt.timedelta(days=30)
-    assert not watch.look().due
-    watch.feed.contents[SECOND] = "new"
-    assert list(watch.look().due) == [SECOND]
+def test_a_bad_file_is_due_once_until_it_is_replaced(ticker):
+    ticker.land(FIRST, THIRD)
+    ticker.feed.bad = {SECOND}
+    assert list(ticker.tick().due) == [SECOND]
+    ticker.attempts = {SECOND: Attempt(NOON, "a web page")}
+    ticker.now += dt.timedelta(days=30)
+    assert not ticker.tick().due
+    ticker.feed.contents[SECOND] = "new"
+    assert list(ticker.tick().due) == [SECOND]
 
 
-def test_a_landed_week_whose_new_file_is_bad_is_asked_for_once(watch):
-    watch.land(FIRST, SECOND, THIRD)
-    watch.feed.contents[SECOND] = "rubbish"
-    watch.feed.bad = {SECOND}
-    assert list(watch.look().due) == [SECOND]
-    watch.attempts = {SECOND: Attempt(NOON, "a web page")}
-    assert not watch.look().due
+def test_a_landed_week_whose_new_file_is_bad_is_due_once(ticker):
+    ticker.land(FIRST, SECOND, THIRD)
+    ticker.feed.contents[SECOND] = "rubbish"
+    ticker.feed.bad = {SECOND}
+    assert list(ticker.tick().due) == [SECOND]
+    ticker.attempts = {SECOND: Attempt(NOON, "a web page")}
+    assert not ticker.tick().due
 
 
-def test_a_run_that_failed_for_another_reason_is_asked_for_again_after_ever_longer_waits(watch):
-    watch.look()
-    watch.land(FIRST, THIRD)
+def test_a_run_that_failed_for_another_reason_is_due_again_after_increasing_waits(ticker):
+    ticker.tick()
+    ticker.land(FIRST, THIRD)
     for hours in (1, 2, 4, 8, 16, 24, 24):
-        watch.attempts = {SECOND: Attempt(watch.now, None)}
-        watch.now += dt.timedelta(hours=hours, seconds=-1)
-        assert not watch.look().due
-        watch.now += dt.timedelta(seconds=2)
-        assert list(watch.look().due) == [SECOND]
+        ticker.attempts = {SECOND: Attempt(ticker.now, None)}
+        ticker.now += dt.timedelta(hours=hours, seconds=-1)
+        assert not ticker.tick().due
+        ticker.now += dt.timedelta(seconds=2)
+        assert list(ticker.tick().due) == [SECOND]
 
 
-def test_a_run_that_nobody_knows_of_is_asked_for_again(watch):
-    """It was deleted from the queue."""
-    first = watch.look().due[FIRST].asked
-    second = watch.look().due[FIRST].asked
+def test_a_week_whose_run_is_unknown_is_due_again(ticker):
+    """The run was deleted from the queue."""
+    first = ticker.tick().due[FIRST].asked
+    second = ticker.tick().due[FIRST].asked
     assert (first.times, second.times) == (1, 2)
 
 
-def test_a_feed_out_of_reach_loses_nothing_and_is_counted(watch):
-    watch.feed.fault = FeedUnavailable("down")
+def test_an_unreachable_feed_loses_nothing_and_failures_are_counted(ticker):
+    ticker.feed.fault = FeedUnavailable("down")
     for times in (1, 2, 3):
-        assert watch.look().cursor.failed_looks == times
-    watch.feed.fault = None
-    found = watch.look()
+        assert ticker.tick().cursor.failed_looks == times
+    ticker.feed.fault = None
+    found = ticker.tick()
     assert list(found.due) == [FIRST, SECOND, THIRD]
     assert found.cursor.failed_looks == 0
 
 
-def test_a_damaged_manifest_is_a_week_to_land_again(watch):
-    watch.land(FIRST, SECOND, THIRD)
-    (watch.raw.path(SECOND) / "manifest.json").write_bytes(b"rubbish")
-    assert list(watch.look().due) == [SECOND]
+def test_a_week_with_a_damaged_manifest_is_due(ticker):
+    ticker.land(FIRST, SECOND, THIRD)
+    (ticker.raw.path(SECOND) / "manifest.json").write_bytes(b"rubbish")
+    assert list(ticker.tick().due) == [SECOND]
 
 
-def test_a_week_that_is_no_longer_on_offer_is_forgotten_if_it_has_not_landed_and_kept_if_it_has(watch):
-    watch.look()
-    watch.land(FIRST, SECOND)
-    del watch.feed.contents[SECOND], watch.feed.contents[THIRD]
-    watch.attempts = {THIRD: Attempt(NOON - dt.timedelta(days=2), None)}
-    assert not watch.look().due
-    assert watch.cursor.asked == {}
+def test_an_unavailable_week_is_forgotten_if_it_has_not_landed_and_kept_if_it_has(ticker):
+    ticker.tick()
+    ticker.land(FIRST, SECOND)
+    del ticker.feed.contents[SECOND], ticker.feed.contents[THIRD]
+    ticker.attempts = {THIRD: Attempt(NOON - dt.timedelta(days=2), None)}
+    assert not ticker.tick().due
+    assert ticker.cursor.asked == {}

@@ -1,4 +1,4 @@
-"""What the documents point to exists: files, headings, and paths and modules of the project."""
+"""Everything that the documents refer to exists: files, headings, paths, modules, make targets and settings."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from mta_pipeline_tests.conftest import REPOSITORY
 DOCUMENTS = sorted(
     path
     for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("bench/*.md"))
-    if path.name != "CHANGELOG.md"  # it names what was
+    if path.name != "CHANGELOG.md"  # it names files of earlier versions
 )
 FOLDERS = "mta_pipeline|mta_pipeline_tests|docs|deploy|bench|terraform|tools"
 
@@ -25,7 +25,7 @@ def without_code(text: str) -> str:
 
 @cache
 def anchors(path: Path) -> set[str]:
-    """The anchors of a document: those of its headings, as GitHub makes them, and those that it sets."""
+    """The anchors of a document: those that GitHub makes from its headings, and explicit ones."""
     text = without_code(path.read_text())
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     plain = (re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading).lower() for heading in headings)
@@ -39,14 +39,14 @@ def dead_links(path: Path) -> Iterator[str]:
             file, _, anchor = target.partition("#")
             if "://" in target or target.startswith("mailto:"):
                 continue
-            pointed = (path.parent / file).resolve() if file else path
-            if not pointed.exists() or (anchor and pointed.suffix == ".md" and anchor not in anchors(pointed)):
+            linked = (path.parent / file).resolve() if file else path
+            if not linked.exists() or (anchor and linked.suffix == ".md" and anchor not in anchors(linked)):
                 yield f"line {number}: {target}"
 
 
 def dead_paths(path: Path) -> Iterator[str]:
     for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", path.read_text()):
-        if not (REPOSITORY / name).exists() and "bridge_traffic" not in name:  # that one is still to be made
+        if not (REPOSITORY / name).exists() and "bridge_traffic" not in name:  # an example
             yield name
     for module in re.findall(r"\b(mta_pipeline(?:\.[a-z_]+)+)\b", path.read_text()):
         if not is_known(module):
@@ -55,7 +55,7 @@ def dead_paths(path: Path) -> Iterator[str]:
 
 @cache
 def is_known(module: str) -> bool:
-    """Whether it is a module, or something in one."""
+    """Whether it is a module or a member of one."""
     outer = module.rpartition(".")[0]
     try:
         return find_spec(module) is not None or find_spec(outer) is not None
@@ -64,11 +64,11 @@ def is_known(module: str) -> bool:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_link_and_path_in_a_document_leads_somewhere(path):
+def test_every_link_and_path_in_a_document_exists(path):
     assert [*dead_links(path), *dead_paths(path)] == []
 
 
-def test_every_target_that_documents_name_is_in_the_makefile():
+def test_every_make_target_in_the_documents_exists():
     targets = set(re.findall(r"^([a-z][a-z.-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = {
         (str(path.relative_to(REPOSITORY)), target)
@@ -78,9 +78,9 @@ def test_every_target_that_documents_name_is_in_the_makefile():
     assert {(path, target) for path, target in named if target not in targets} == set()
 
 
-def test_the_page_of_settings_is_the_one_that_the_code_gives():
+def test_the_page_of_settings_equals_the_generated_one():
     page = (REPOSITORY / "docs" / "configuration.md").read_text()
-    assert page == configuration(), "make configuration writes it again"
+    assert page == configuration(), "run make configuration to write it again"
 
 
 def test_every_setting_that_documents_name_exists():

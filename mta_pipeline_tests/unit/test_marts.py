@@ -1,4 +1,4 @@
-"""Marts say what the lake holds, and are silent where it holds nothing."""
+"""Marts hold what the lake holds, and null where the lake has nothing."""
 
 import datetime as dt
 import inspect
@@ -18,8 +18,8 @@ from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
-NULL = {"entries": None, "exits": None, "entries_status": "reset", "exits_status": "reset"}
-NOWHERE = {"control_area": "JFK01", "complex_id": None, "division": "IND"}
+LOST = {"entries": None, "exits": None, "entries_status": "reset", "exits_status": "reset"}
+WITHOUT_COMPLEX = {"control_area": "JFK01", "complex_id": None, "division": "IND"}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def rows_of(lake: SmallLake, name: str) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(mart(str(lake.root), name)))
 
 
-def test_a_friday_in_two_weeks_files_is_one_day(lake):
+def test_a_friday_in_the_files_of_two_weeks_is_one_day(lake):
     lake.week(FIRST, interval("2024-01-12 16", "2024-01-12 20", 5, 7))
     lake.week(
         SECOND, interval("2024-01-12 20", "2024-01-13 00", 2, 3), interval("2024-01-13 00", "2024-01-13 04", 1, 1)
@@ -40,28 +40,28 @@ def test_a_friday_in_two_weeks_files_is_one_day(lake):
     assert days == [(dt.date(2024, 1, 12), 7, 10, True), (dt.date(2024, 1, 13), 1, 1, True)]
 
 
-def test_a_friday_whose_next_week_is_not_there_is_not_a_whole_day(lake):
+def test_a_friday_without_its_next_week_is_not_a_whole_day(lake):
     lake.week(FIRST, interval("2024-01-05 22", "2024-01-06 02", 1, 1), interval("2024-01-12 16", "2024-01-12 20", 5, 7))
     days = rows_of(lake, "station_daily").select("service_date", "is_whole_day").rows()
     assert days == [(dt.date(2024, 1, 5), False), (dt.date(2024, 1, 12), False)]
 
 
-def test_riders_that_nobody_counted_are_null_and_not_zero(lake):
+def test_unknown_riders_are_null_and_not_zero(lake):
     lake.week(
-        FIRST, interval("2024-01-06 00", "2024-01-06 04", **NULL), interval("2024-01-07 00", "2024-01-07 04", 0, 0)
+        FIRST, interval("2024-01-06 00", "2024-01-06 04", **LOST), interval("2024-01-07 00", "2024-01-07 04", 0, 0)
     )
     for name in ("station_daily", "system_daily"):
         assert rows_of(lake, name).select("entries", "exits", "coverage").rows() == [(None, None, 0.0), (0, 0, 1.0)]
 
 
-def test_entries_count_where_only_exits_were_lost(lake):
+def test_entries_count_where_only_exits_are_unknown(lake):
     lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 5, None, exits_status="reset"))
     for name in ("station_daily", "system_daily"):
         assert rows_of(lake, name).select("entries", "exits", "coverage").rows() == [(5, None, 0.0)]
 
 
-def test_traffic_without_a_complex_is_the_system_s_and_no_station_s(lake):
-    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 5, 6, **NOWHERE))
+def test_traffic_without_a_complex_counts_for_the_system_and_for_no_station(lake):
+    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 5, 6, **WITHOUT_COMPLEX))
     assert rows_of(lake, "station_daily").is_empty()
     assert rows_of(lake, "system_daily").select("division", "borough", "entries", "exits").rows() == [
         ("IND", None, 5, 6)
@@ -70,13 +70,13 @@ def test_traffic_without_a_complex_is_the_system_s_and_no_station_s(lake):
     assert quality.select("entries_without_complex", "exits_without_complex").rows() == [(5, 6)]
 
 
-def test_a_complex_that_the_mta_s_list_lacks_keeps_its_rows_and_goes_by_its_number(lake):
+def test_a_complex_that_is_not_in_the_mta_s_list_keeps_its_rows_and_is_named_by_its_number(lake):
     lake.week(FIRST, interval("2024-01-08 08", "2024-01-08 12", 5, 6, complex_id=999))
     for name in ("station_daily", "station_peak_hours", "station_week_over_week", "busiest_places"):
         assert set(rows_of(lake, name).select("complex_id", "name", "borough").rows()) == {(999, "Complex 999", None)}
 
 
-def test_other_carriers_and_buses_are_facts_and_no_subway(lake):
+def test_other_carriers_and_bus_turnstiles_are_facts_but_not_subway(lake):
     lake.week(
         FIRST,
         interval("2024-01-06 00", "2024-01-06 04", 1, 1, division="PTH", complex_id=None),
@@ -84,8 +84,8 @@ def test_other_carriers_and_buses_are_facts_and_no_subway(lake):
         interval("2024-01-06 00", "2024-01-06 04", 1, 1, division=None, complex_id=None),
     )
     assert rows_of(lake, "system_daily").is_empty()
-    with open_lake(str(lake.root)) as opened:
-        facts = pl.DataFrame(pl.from_arrow(opened.tables["fact_turnstile"].to_pyarrow()))
+    with open_lake(str(lake.root)) as reader:
+        facts = pl.DataFrame(pl.from_arrow(reader.tables["fact_turnstile"].to_pyarrow()))
     assert facts.select("is_subway", "seconds").rows() == [(False, 14_400)] * 3
     assert dict(facts.schema) == dict(FACT_TURNSTILE.schema)
 
@@ -108,14 +108,14 @@ def test_peak_hours_are_averages_of_weekdays_and_of_weekend_days(lake):
     ]
 
 
-def test_a_day_that_is_not_whole_does_not_pull_averages_down(lake):
+def test_an_incomplete_day_does_not_lower_averages(lake):
     lake.week(
         FIRST, interval("2024-01-11 20", "2024-01-12 00", 40, 40), interval("2024-01-12 19", "2024-01-12 21", 2, 2)
     )
     assert rows_of(lake, "station_peak_hours").select("block_start", "days", "exits_per_day").rows() == [(20, 1, 40.0)]
 
 
-def test_busiest_places_rank_complexes_by_weekday_and_hour_and_equals_share_a_place(lake):
+def test_busiest_places_rank_complexes_by_weekday_and_hour_and_ties_share_a_rank(lake):
     day = ("2024-01-07 23", "2024-01-08 00")
     lake.week(
         FIRST,
@@ -131,7 +131,7 @@ def test_busiest_places_rank_complexes_by_weekday_and_hour_and_equals_share_a_pl
     ]
 
 
-def test_a_change_against_a_week_that_is_not_there_is_null(lake):
+def test_a_change_against_a_missing_week_is_null(lake):
     for week, riders in ((FIRST, 10), (THIRD, 30), ("2024-01-27", 45), ("2025-01-18", 60)):
         lake.week(week, interval(f"{week} 00", f"{week} 04", riders, riders))
     columns = (
@@ -159,7 +159,7 @@ def test_a_change_against_no_riders_is_null_and_not_infinite(lake):
 
 def test_quality_has_a_row_of_nulls_for_a_missing_week_and_zeros_where_nothing_was_rejected(lake):
     lake.week(
-        FIRST, interval("2024-01-06 00", "2024-01-06 04", **NULL), rejects=["duplicate", "duplicate", "superseded"]
+        FIRST, interval("2024-01-06 00", "2024-01-06 04", **LOST), rejects=["duplicate", "duplicate", "superseded"]
     )
     lake.week(THIRD, interval("2024-01-20 00", "2024-01-20 04", 1, 1))
     columns = ("in_lake", "readings", "turnstiles", "rejects_duplicate", "exits_reset", "exits_ok", "coverage")
@@ -177,13 +177,13 @@ def test_an_empty_lake_gives_empty_marts(lake):
         assert dict(empty.schema) == dict(table.schema)
 
 
-def test_a_lake_without_its_reference_tables_says_which_and_what_to_do(lake):
+def test_a_lake_without_a_reference_table_is_reported_with_table_and_remedy(lake):
     lake.path(STATION_COMPLEXES).unlink()
     with pytest.raises(LakeIncompleteError, match=r"lake/station_complexes is not in the lake.*Materialize it first"):
         rows_of(lake, "system_daily")
 
 
-def test_the_calendar_goes_on_through_holes_and_knows_whole_days():
+def test_the_calendar_includes_missing_weeks_and_marks_whole_days():
     dates = dim_date([THIRD, FIRST])
     assert dict(dates.schema) == dict(DIM_DATE.schema)
     assert (dates["date"].min(), dates["date"].max(), len(dates)) == (dt.date(2024, 1, 5), dt.date(2024, 1, 26), 22)
@@ -198,14 +198,14 @@ def test_the_calendar_goes_on_through_holes_and_knows_whole_days():
 
 
 @pytest.mark.parametrize("table", [*VIEWS, *MARTS], ids=lambda table: table.name)
-def test_a_mart_s_function_takes_the_tables_that_are_named_as_its_inputs(table):
+def test_the_function_of_a_mart_takes_its_declared_inputs(table):
     module = "star" if table in VIEWS else table.name
     function = getattr(import_module(f"mta_pipeline.marts.{module}"), table.name)
     assert tuple(inspect.signature(function).parameters) == inputs(table.name)
 
 
 @pytest.mark.parametrize("table", [*VIEWS, *MARTS], ids=lambda table: table.name)
-def test_every_column_s_lineage_ends_in_columns_of_the_contract(table):
+def test_the_lineage_of_every_column_ends_in_columns_of_the_contract(table):
     known = {(source.name, column) for source in (*TABLES, *WAREHOUSE) for column in (*source.schema, "week")}
     made_from = column_lineage(table.name)
     assert tuple(made_from) == tuple(table.schema)
@@ -218,13 +218,13 @@ def test_lineage_follows_a_column_through_joins_and_sums():
 
 
 @pytest.mark.parametrize("table", MARTS, ids=lambda table: table.name)
-def test_every_figure_says_that_entries_leave_out_omny(table):
+def test_descriptions_of_entries_say_that_omny_is_not_included(table):
     for column in table.columns:
         if column.name in ("entries", "entries_per_day"):
             assert "without OMNY taps" in column.description
 
 
-def test_rows_are_sorted_by_a_key_that_names_them(lake):
+def test_rows_are_sorted_by_a_unique_key(lake):
     for week in (FIRST, SECOND):
         hours = [(f"{week} {hour:02}", f"{week} {hour + 1:02}") for hour in range(0, 22, 7)]
         lake.week(week, *(interval(*hour, 5, 5, complex_id=c) for hour in hours for c in (613, 143, None)))

@@ -1,4 +1,4 @@
-"""A week is named by its first day, its file by the day after its last."""
+"""A week is named by its first day. The file of a week is named by the day after its last day."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mta_pipeline.weeks import contiguous_ranges, file_name, week_after, week_before, week_of_file, weeks_between
 
 
-def test_a_week_and_its_file_name_the_same_saturdays():
+def test_a_week_and_its_file_map_to_each_other():
     assert file_name("2024-01-06") == "turnstile_240113.txt"
     assert week_of_file("turnstile_240113.txt") == "2024-01-06"
     assert week_of_file("turnstile_100508.txt.gz") == "2010-05-01"
@@ -26,23 +26,23 @@ def test_a_week_and_its_file_name_the_same_saturdays():
         "index.html",
     ],
 )
-def test_other_names_are_of_no_week(name):
+def test_other_file_names_belong_to_no_week(name):
     assert week_of_file(name) is None
 
 
 @given(st.integers(0, 900))
-def test_names_and_neighbours_come_back_to_the_week_they_left(n):
+def test_file_names_and_neighbours_lead_back_to_the_week(n):
     week = weeks_between("2010-05-01", "2030-01-05")[n]
     assert week_of_file(file_name(week)) == week
     assert week_before(week_after(week)) == week
 
 
-def test_a_range_holds_both_its_ends_and_an_inverted_one_nothing():
+def test_a_range_includes_both_ends_and_an_inverted_range_is_empty():
     assert weeks_between("2023-12-30", "2024-01-13") == ["2023-12-30", "2024-01-06", "2024-01-13"]
     assert weeks_between("2024-01-13", "2023-12-30") == []
 
 
-def test_consecutive_weeks_make_one_stretch():
+def test_consecutive_weeks_make_one_range():
     assert contiguous_ranges(["2024-01-20", "2024-01-06", "2024-01-13", "2024-02-03"]) == [
         ("2024-01-06", "2024-01-20"),
         ("2024-02-03", "2024-02-03"),
@@ -51,7 +51,7 @@ def test_consecutive_weeks_make_one_stretch():
 
 
 @given(st.sets(st.sampled_from(weeks_between("2010-05-01", "2011-05-07"))), st.integers(1, 60))
-def test_stretches_cover_exactly_the_weeks_and_none_is_longer_than_wanted(weeks, at_most):
+def test_ranges_cover_exactly_the_weeks_and_none_exceeds_the_limit(weeks, at_most):
     covered = [weeks_between(first, last) for first, last in contiguous_ranges(weeks, at_most=at_most)]
-    assert [week for stretch in covered for week in stretch] == sorted(weeks)
-    assert all(len(stretch) <= at_most for stretch in covered)
+    assert [week for weeks_of_range in covered for week in weeks_of_range] == sorted(weeks)
+    assert all(len(weeks_of_range) <= at_most for weeks_of_range in covered)

@@ -1,4 +1,4 @@
-"""A progress line says what is done, and can be read back."""
+"""A progress line says what is done, and a reader can parse it."""
 
 import time
 
@@ -13,11 +13,11 @@ WEEKS = weeks_between("2010-05-01", "2024-05-25")
 
 
 def lines_of(total: int, *, seconds_so_far: float = 0, outcome: str = "42 rows") -> list[str]:
-    said: list[str] = []
-    progress = Progress("turnstile_traffic", total, said.append, _started=time.monotonic() - seconds_so_far)
+    lines: list[str] = []
+    progress = Progress("turnstile_traffic", total, lines.append, _started=time.monotonic() - seconds_so_far)
     for week in WEEKS[:total]:
         progress.week(week, outcome)
-    return said
+    return lines
 
 
 @given(
@@ -25,18 +25,18 @@ def lines_of(total: int, *, seconds_so_far: float = 0, outcome: str = "42 rows")
     st.sampled_from([0, 1000]),
     st.sampled_from(["42 rows", "no data", "skipped: Week 2024-01-27 is not published (1 of 2)"]),
 )
-def test_every_line_is_read_back_as_the_week_it_tells_of(total, seconds, outcome):
+def test_every_line_is_parsed_as_the_week_that_it_reports(total, seconds, outcome):
     assert [read_progress(line) for line in lines_of(total, seconds_so_far=seconds, outcome=outcome)] == [
         WeekDone("turnstile_traffic", week, done, total) for done, week in enumerate(WEEKS[:total], 1)
     ]
 
 
-def test_a_line_says_table_week_place_and_outcome():
+def test_a_line_has_table_week_position_and_outcome():
     assert lines_of(2)[0] == "turnstile_traffic: week 2010-05-01 (1 of 2) 42 rows"
 
 
 @pytest.mark.parametrize(("seconds", "estimate"), [(0, ""), (60, ", about 60 s left"), (600, ", about 10 min left")])
-def test_the_time_left_is_told_from_the_third_week_on_unless_it_is_short(seconds, estimate):
+def test_the_remaining_time_is_shown_from_the_third_week_on_unless_it_is_short(seconds, estimate):
     first, second, third, *_, last = lines_of(6, seconds_so_far=seconds)
     assert third == f"turnstile_traffic: week 2010-05-15 (3 of 6) 42 rows{estimate}"
     assert not any("left" in line for line in (first, second, last))
@@ -46,5 +46,5 @@ def test_the_time_left_is_told_from_the_third_week_on_unless_it_is_short(seconds
     "message",
     ["", "3 weeks on offer at /feed", "week 2024-01-06: no readings of the week before", "RUN_START", "see x: week 1"],
 )
-def test_other_lines_of_a_log_are_no_progress(message):
+def test_other_log_lines_are_not_parsed_as_progress(message):
     assert read_progress(message) is None

@@ -1,4 +1,4 @@
-"""A landed week is whole at any moment, the same contents change nothing, and landing again heals what was damaged."""
+"""A landed week is complete at any moment, unchanged contents change nothing, and a new landing repairs damage."""
 
 import datetime as dt
 import gzip
@@ -25,7 +25,7 @@ OLD, NEW, NEWER = (modern_file(modern_line("2024-01-06 03", 100 + n, 50 + n)) fo
 
 
 class CountingFeed(FilesystemFeed):
-    """A directory that counts how often a file was fetched."""
+    """A directory feed that counts fetches."""
 
     fetched = 0
 
@@ -66,7 +66,7 @@ def test_a_week_that_has_not_landed_is_none(files):
     assert files.read(WEEK) is None
 
 
-def test_a_landed_week_gives_back_the_published_bytes_and_says_where_they_are_from(files, feed, publish):
+def test_a_landed_week_returns_the_published_bytes_and_their_origin(files, feed, publish):
     publish(OLD)
     manifest, is_new = files.land(feed, WEEK)
     assert is_new
@@ -79,14 +79,14 @@ def test_a_landed_week_gives_back_the_published_bytes_and_says_where_they_are_fr
     assert manifest.sha256.startswith(manifest.object.split(".")[1])
 
 
-def test_a_packed_copy_lands_as_the_bytes_that_were_published(files, feed, publish, tmp_path):
+def test_a_compressed_file_lands_as_its_unpacked_bytes(files, feed, publish, tmp_path):
     (tmp_path / "feed" / f"{NAME}.gz").write_bytes(gzip.compress(OLD))
     manifest, _ = files.land(feed, WEEK)
     assert files.read(WEEK) == OLD
     assert (manifest.file, manifest.size) == (NAME, len(OLD))
 
 
-def test_the_same_contents_leave_the_manifest_as_it_was(files, feed, publish):
+def test_the_same_contents_leave_the_manifest_unchanged(files, feed, publish):
     publish(OLD)
     first, _ = files.land(feed, WEEK)
     before = (folder(files) / "manifest.json").stat()
@@ -95,7 +95,7 @@ def test_the_same_contents_leave_the_manifest_as_it_was(files, feed, publish):
     assert (folder(files) / "manifest.json").stat().st_ino == before.st_ino
 
 
-def test_the_same_contents_with_another_time_are_noted_and_not_new(files, feed, publish, tmp_path):
+def test_the_same_contents_with_another_time_are_recorded_and_not_new(files, feed, publish, tmp_path):
     publish(OLD)
     first, _ = files.land(feed, WEEK)
     os.utime(tmp_path / "feed" / NAME, (0, 1_000_000_000))
@@ -114,10 +114,10 @@ def test_other_contents_replace_file_and_manifest(files, feed, publish):
         assert names(files) == {"manifest.json", manifest.object}
 
 
-def test_the_manifest_comes_after_its_file_and_the_old_file_goes_last(files, feed, publish, monkeypatch):
+def test_the_manifest_is_written_after_its_file_and_the_old_file_is_removed_last(files, feed, publish, monkeypatch):
     steps: list[tuple[str, str]] = []
 
-    def noted(what: str, act: Callable[..., None]) -> Callable[..., None]:
+    def recorded(what: str, act: Callable[..., None]) -> Callable[..., None]:
         def step(subject: Path | Found, *payload: bytes, **options: object) -> None:
             act(subject, *payload, **options)
             steps.append((what, (subject.path if isinstance(subject, Found) else subject).name))
@@ -125,8 +125,8 @@ def test_the_manifest_comes_after_its_file_and_the_old_file_goes_last(files, fee
 
         return step
 
-    monkeypatch.setattr(raw_layer, "write_atomically", noted("write", raw_layer.write_atomically))
-    monkeypatch.setattr(raw_layer, "remove", noted("remove", raw_layer.remove))
+    monkeypatch.setattr(raw_layer, "write_atomically", recorded("write", raw_layer.write_atomically))
+    monkeypatch.setattr(raw_layer, "remove", recorded("remove", raw_layer.remove))
     publish(OLD)
     old, _ = files.land(feed, WEEK)
     publish(NEW)
@@ -141,7 +141,7 @@ def test_the_manifest_comes_after_its_file_and_the_old_file_goes_last(files, fee
 
 
 @pytest.mark.parametrize("refused", ["turnstile", "manifest"])
-def test_a_landing_that_breaks_off_leaves_the_week_as_it_was(files, feed, publish, monkeypatch, refused):
+def test_an_interrupted_landing_leaves_the_week_unchanged(files, feed, publish, monkeypatch, refused):
     publish(OLD)
     old, _ = files.land(feed, WEEK)
     write = raw_layer.write_atomically
@@ -164,7 +164,7 @@ def test_a_landing_that_breaks_off_leaves_the_week_as_it_was(files, feed, publis
 
 
 @pytest.mark.parametrize("contents", [None, b"", b"<html>gone</html>"], ids=["gone", "empty", "web page"])
-def test_a_feed_that_gives_no_file_changes_nothing(files, feed, publish, tmp_path, contents):
+def test_a_feed_without_a_valid_file_changes_nothing(files, feed, publish, tmp_path, contents):
     publish(OLD)
     old, _ = files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).unlink()
@@ -176,7 +176,7 @@ def test_a_feed_that_gives_no_file_changes_nothing(files, feed, publish, tmp_pat
     assert files.read(WEEK) == OLD
 
 
-def packed(contents: bytes) -> bytes:
+def compressed(contents: bytes) -> bytes:
     return pa.compress(contents, "zstd", asbytes=True)
 
 
@@ -185,16 +185,16 @@ DAMAGE: dict[str, Callable[[Path, Path], object]] = {
     "the file is empty": lambda file, _: file.write_bytes(b""),
     "the file is cut": lambda file, _: file.write_bytes(file.read_bytes()[:-20]),
     "the file is rubbish": lambda file, _: file.write_bytes(b"rubbish"),
-    "the file is shorter": lambda file, _: file.write_bytes(packed(OLD[:-1])),
-    "the file holds other bytes of the same size": lambda file, _: file.write_bytes(packed(NEW)),
+    "the file is shorter": lambda file, _: file.write_bytes(compressed(OLD[:-1])),
+    "the file holds other bytes of the same size": lambda file, _: file.write_bytes(compressed(NEW)),
     "the manifest is cut": lambda _, manifest: manifest.write_bytes(manifest.read_bytes()[:40]),
     "the manifest is empty": lambda _, manifest: manifest.write_bytes(b""),
-    "the manifest is none": lambda _, manifest: manifest.write_bytes(b'{"sha256": 7}'),
+    "the manifest is invalid": lambda _, manifest: manifest.write_bytes(b'{"sha256": 7}'),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_week_is_told_by_path_and_remedy_and_landing_again_heals_it(files, feed, publish, damage):
+def test_a_damaged_week_is_reported_with_path_and_remedy_and_a_new_landing_repairs_it(files, feed, publish, damage):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
     damage(folder(files) / manifest.object, folder(files) / "manifest.json")
@@ -208,20 +208,20 @@ def test_a_damaged_week_is_told_by_path_and_remedy_and_landing_again_heals_it(fi
 # --- versions ---
 
 
-def test_a_week_that_has_not_landed_has_no_version_and_is_not_fetched_for_one(files, feed, publish):
+def test_a_week_that_has_not_landed_has_no_version_and_is_not_fetched(files, feed, publish):
     publish(OLD)
     assert files.available_version(feed, WEEK) is None
     assert feed.fetched == 0
 
 
-def test_a_file_that_nobody_touched_keeps_its_version_without_being_fetched(files, feed, publish):
+def test_an_untouched_file_keeps_its_version_without_a_fetch(files, feed, publish):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
     assert files.available_version(feed, WEEK) == manifest.sha256
     assert feed.fetched == 1
 
 
-def test_a_touched_file_is_looked_into(files, feed, publish, tmp_path):
+def test_a_touched_file_is_compared_by_contents(files, feed, publish, tmp_path):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).touch()
@@ -231,7 +231,7 @@ def test_a_touched_file_is_looked_into(files, feed, publish, tmp_path):
     assert files.manifest(WEEK).sha256 == manifest.sha256
 
 
-def test_a_touched_file_is_looked_into_once(files, feed, publish, tmp_path):
+def test_a_touched_file_is_fetched_only_once(files, feed, publish, tmp_path):
     publish(OLD)
     files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).touch()
@@ -240,7 +240,7 @@ def test_a_touched_file_is_looked_into_once(files, feed, publish, tmp_path):
     assert feed.fetched == 2
 
 
-def test_the_weeks_that_have_landed_are_those_with_a_manifest(files, feed, publish):
+def test_the_landed_weeks_are_those_with_a_manifest(files, feed, publish):
     assert files.weeks() == set()
     publish(OLD)
     files.land(feed, WEEK)
@@ -248,14 +248,14 @@ def test_the_weeks_that_have_landed_are_those_with_a_manifest(files, feed, publi
     assert files.weeks() == {WEEK}
 
 
-def test_a_week_that_the_feed_no_longer_has_keeps_its_version(files, feed, publish, tmp_path):
+def test_a_week_that_is_no_longer_in_the_feed_keeps_its_version(files, feed, publish, tmp_path):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)
     (tmp_path / "feed" / NAME).unlink()
     assert files.available_version(feed, WEEK) == manifest.sha256
 
 
-def test_a_damaged_manifest_makes_the_week_count_as_never_landed(files, feed, publish):
+def test_a_week_with_a_damaged_manifest_counts_as_not_landed(files, feed, publish):
     publish(OLD)
     files.land(feed, WEEK)
     (folder(files) / "manifest.json").write_bytes(b"rubbish")

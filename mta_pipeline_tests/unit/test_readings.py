@@ -70,7 +70,7 @@ def test_a_legacy_line_becomes_a_reading_per_group_with_the_station_of_its_booth
     ]
 
 
-def test_the_layout_is_told_by_the_contents_and_not_by_the_date():
+def test_the_layout_is_detected_by_contents_and_not_by_date():
     late = legacy_line(legacy_group("2024-01-06 04", 7, 8))
     assert staged(legacy_file(late)).layout == "legacy"
     assert staged(modern_file(modern_line("2011-05-21 04", 7, 8)), LEGACY_WEEK).layout == "modern"
@@ -100,18 +100,18 @@ def test_the_layout_is_told_by_the_contents_and_not_by_the_date():
         (GOOD.replace("REGULAR", "RECOVR AUD"), "superseded"),
     ],
 )
-def test_a_line_that_is_no_reading_is_kept_with_its_reason_and_text(line, reason):
+def test_an_invalid_line_is_kept_with_its_reason_and_text(line, reason):
     week = staged(modern_file(GOOD, line, modern_line("2024-01-06 11", 120, 70)))
     assert week.rejects.rows() == [(3, None, reason, line)]
     assert week.readings.height == 2
 
 
-def test_the_window_begins_with_its_saturday_and_ends_before_the_next():
+def test_the_window_starts_on_its_saturday_and_ends_before_the_next():
     edges = (modern_line("2024-01-06 00", 1, 1), modern_line("2024-01-12 23:59:59", 2, 2))
     assert reasons(modern_file(*edges)) == []
 
 
-def test_regular_beats_any_other_audit_whichever_comes_first_and_of_equals_the_first_stays():
+def test_regular_has_precedence_over_any_other_audit_and_among_equals_the_first_is_kept():
     recovered = modern_line("2024-01-06 03", 101, 51, audit="RECOVR AUD")
     week = staged(modern_file(recovered, GOOD, GOOD, recovered, LATER))
     assert week.readings["entries_register"].to_list() == [100, 110]
@@ -123,14 +123,14 @@ def test_regular_beats_any_other_audit_whichever_comes_first_and_of_equals_the_f
     assert reasons(modern_file(recovered, recovered)) == [(3, "duplicate")]
 
 
-def test_readings_come_out_by_turnstile_and_in_time_order_however_the_file_is_sorted():
+def test_readings_are_sorted_by_turnstile_and_time_whatever_the_order_of_the_file():
     other = modern_line("2024-01-06 03", 5, 5, booth="N001,R173,00-00-01")
     week = staged(modern_file(LATER, other, GOOD, GOOD))
     assert week.readings["entries_register"].to_list() == [100, 110, 5]
     assert week.rejects.select("source_line", "reason").rows() == [(5, "duplicate")]
 
 
-def test_a_desc_never_seen_before_is_kept_as_it_is():
+def test_an_unknown_desc_is_kept_unchanged():
     assert staged(modern_file(GOOD, LATER.replace("REGULAR", "LOGON"))).readings["audit"].to_list() == [
         "REGULAR",
         "LOGON",
@@ -150,7 +150,7 @@ def test_a_byte_order_mark_latin_1_bytes_and_blank_lines_do_not_matter():
     assert staged(latin).readings["station"].to_list() == ["59 ÑT", "59 ÑT"]
 
 
-def test_a_last_line_cut_within_a_register_is_rejected_and_not_taken_for_a_small_number():
+def test_a_last_line_cut_within_a_register_is_rejected_and_not_read_as_a_small_number():
     whole = modern_file(GOOD, LATER, padded=False)
     assert reasons(whole[:-1]) == []
     assert reasons(whole[:-2]) == [(3, "bad_register")]
@@ -159,7 +159,7 @@ def test_a_last_line_cut_within_a_register_is_rejected_and_not_taken_for_a_small
     assert reasons(legacy[:-2], LEGACY_WEEK) == [(1, "bad_register")]
 
 
-def test_junk_on_top_is_told_from_bad_lines_below():
+def test_junk_headers_are_distinguished_from_bad_lines():
     junk = [f"NUMBER,OF,ENTRIES,{n}" for n in range(10)]
     published = legacy_file(*junk, legacy_line(GROUP), "USE")
     assert reasons(published, LEGACY_WEEK) == [(n, "junk_header") for n in range(1, 11)] + [(12, "field_count")]
@@ -167,7 +167,7 @@ def test_junk_on_top_is_told_from_bad_lines_below():
     assert reasons(above_the_header) == [(1, "junk_header")]
 
 
-def test_a_bad_group_is_rejected_alone_and_names_its_place_in_the_line():
+def test_a_bad_group_is_rejected_alone_with_its_number_in_the_line():
     line = legacy_line(
         GROUP, legacy_group("2011-05-21 08", "-", 9), legacy_group("2011-05-21 12", 9, ""), "05-21-11,16:00"
     )
@@ -194,7 +194,7 @@ def test_a_bad_group_is_rejected_alone_and_names_its_place_in_the_line():
         ),
     ],
 )
-def test_a_file_without_readings_is_refused_by_name_and_reason(published, message):
+def test_a_file_without_readings_is_rejected_with_name_and_reason(published, message):
     with pytest.raises(UnreadableFile, match=message):
         stage(published, WEEK, BOOTHS)
 
@@ -208,25 +208,25 @@ LINES = st.lists(
 
 
 @given(LINES, st.booleans())
-def test_whatever_a_modern_file_holds_every_line_is_accounted_for(lines, newline):
+def test_every_line_of_any_modern_file_is_accounted_for(lines, newline):
     published = modern_file(GOOD, *lines)
     staged(published if newline else published[:-1])
 
 
 FIELDS = GOOD.strip().split(",")
 ODD = st.one_of(st.text(st.characters(codec="utf-8", exclude_characters=",\n"), max_size=6), st.just('"'))
-# The date stays: without one, a line would be odd.
+# The date is kept: without a date, the line would be parsed in another way.
 ODDLY_FILLED = st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 10]), ODD), max_size=8).map(
     lambda odd: [",".join([*FIELDS[:n], text, *FIELDS[n + 1 :]]) for n, text in odd]
 )
 
 
 @given(ODDLY_FILLED)
-def test_a_file_of_eleven_fields_throughout_is_read_as_it_is_beside_an_odd_line(lines):
+def test_a_file_with_eleven_fields_in_every_line_is_read_the_same_with_an_extra_odd_line(lines):
     published = modern_file(GOOD, *lines)
-    alone, beside = staged(published), staged(published + b"USE\n")
-    assert alone.readings.equals(beside.readings)
-    assert alone.rejects.equals(beside.rejects.filter(pl.col("raw_text") != "USE"))
+    alone, extended = staged(published), staged(published + b"USE\n")
+    assert alone.readings.equals(extended.readings)
+    assert alone.rejects.equals(extended.rejects.filter(pl.col("raw_text") != "USE"))
 
 
 GROUPS = st.lists(
@@ -235,5 +235,5 @@ GROUPS = st.lists(
 
 
 @given(st.lists(GROUPS, max_size=5))
-def test_whatever_a_legacy_file_holds_every_group_is_accounted_for(lines):
+def test_every_group_of_any_legacy_file_is_accounted_for(lines):
     staged(legacy_file(legacy_line(GROUP), *(legacy_line(*groups) for groups in lines)), LEGACY_WEEK)

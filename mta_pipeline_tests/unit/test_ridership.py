@@ -1,4 +1,4 @@
-"""Traffic sums to station complexes, per day and per hour, and loses nobody on the way."""
+"""Traffic is summed per station complex, by day and by hour, without losing any rider."""
 
 import datetime as dt
 

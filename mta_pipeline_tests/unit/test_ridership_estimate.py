@@ -1,4 +1,4 @@
-"""Entries become ridership by the share of OMNY, with a band, and are laid beside what the MTA publishes."""
+"""Ridership is estimated from entries and OMNY share, with an error band, and compared with published ridership."""
 
 import datetime as dt
 
@@ -23,7 +23,7 @@ def lake(tmp_path):
 
 
 def days(week: str, entries: int, **others: object) -> list[dict[str, object]]:
-    """A week of one turnstile, so many entries each day."""
+    """A week of one turnstile with that number of entries on each day."""
     start = dt.date.fromisoformat(week)
     dates = [(start + dt.timedelta(n), start + dt.timedelta(n + 1)) for n in range(7)]
     return [interval(f"{day} 00", f"{after} 00", entries, 1, **others) for day, after in dates]
@@ -33,16 +33,16 @@ def rows_of(lake: SmallLake, name: str) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(mart(str(lake.root), name)))
 
 
-def test_entries_are_divided_by_the_share_of_those_who_do_not_tap(lake):
+def test_entries_are_divided_by_the_share_of_riders_without_omny(lake):
     lake.week(FIRST, *days(FIRST, 50))
     lake.published(FIRST, riders=10, taps=6)
     (day, *_) = rows_of(lake, "ridership_estimate").to_dicts()
     assert (day["share_source"], day["omny_share"], day["ridership_estimate"]) == ("complex", 0.6, 125.0)
-    # The share is the same on all days, so that the band is that of the agreement alone.
+    # The share is the same on all days, so the band contains only the error of the agreement.
     assert (day["estimate_low"], day["estimate_high"]) == pytest.approx((125 * (1 - AGREEMENT), 125 * (1 + AGREEMENT)))
 
 
-def test_before_omny_the_share_is_nought_whatever_is_published(lake):
+def test_before_omny_the_share_is_zero_whatever_is_published(lake):
     lake.week(BEFORE_OMNY, *days(BEFORE_OMNY, 50))
     estimate = rows_of(lake, "ridership_estimate")
     assert set(estimate.select("share_source", "omny_share", "ridership_estimate").rows()) == {
@@ -50,14 +50,14 @@ def test_before_omny_the_share_is_nought_whatever_is_published(lake):
     }
 
 
-def test_a_complex_without_a_share_gets_the_whole_subway_s_and_a_flag(lake):
+def test_a_complex_without_a_share_uses_the_share_of_the_whole_subway_and_is_flagged(lake):
     lake.week(FIRST, *days(FIRST, 50))
     lake.published(FIRST, riders=10, taps=5, complexes=[143])
     estimate = rows_of(lake, "ridership_estimate")
     assert set(estimate.select("share_source", "ridership_estimate").rows()) == {("subway", 100.0)}
 
 
-def test_the_band_of_a_stand_in_is_as_wide_as_complexes_differ(lake):
+def test_the_band_of_a_substituted_share_is_as_wide_as_complexes_differ(lake):
     lake.week(FIRST, *days(FIRST, 60))
     lake.published(FIRST, riders=10, taps=5, complexes=[143])
     share = pl.read_parquet(lake.path(OMNY_SHARE)).with_columns(share_low=pl.lit(0.4), share_high=pl.lit(0.7))
@@ -67,7 +67,7 @@ def test_the_band_of_a_stand_in_is_as_wide_as_complexes_differ(lake):
     assert day["estimate_high"] == pytest.approx(60 / 0.3 * (1 + AGREEMENT))
 
 
-def test_without_any_share_nothing_is_known_and_nothing_invented(lake):
+def test_without_any_share_the_estimate_is_null(lake):
     lake.week(FIRST, *days(FIRST, 50))
     estimate = rows_of(lake, "ridership_estimate")
     nothing = ("unknown", None, None, None, None)
@@ -75,27 +75,27 @@ def test_without_any_share_nothing_is_known_and_nothing_invented(lake):
     assert set(estimate.select(shown).rows()) == {nothing}
 
 
-def test_a_month_in_which_all_tap_leaves_nothing_to_reckon_from(lake):
+def test_a_share_of_100_percent_cannot_be_used(lake):
     lake.week(FIRST, *days(FIRST, 0))
     lake.published(FIRST, riders=10, taps=10)
     assert set(rows_of(lake, "ridership_estimate")["share_source"]) == {"unknown"}
 
 
-# --- beside what is published ---
+# --- reconciliation ---
 
 
-def test_days_that_both_have_wholly_are_compared_and_no_others(lake):
+def test_only_days_that_are_complete_on_both_sides_are_compared(lake):
     lake.week(FIRST, *days(FIRST, 120))
     lake.week(SECOND, *days(SECOND, 120))
     lake.published(FIRST, riders=10, taps=5)
     first = pl.read_parquet(lake.path(COMPLEX_HOURLY_PUBLISHED, FIRST))
-    # Of Tuesday an hour is not there yet, and nothing of the days after.
+    # One hour of Tuesday is missing, and all days after it.
     lake.put(COMPLEX_HOURLY_PUBLISHED, first.filter(pl.col("hour") < moment("2024-01-09 23")), FIRST)
     (week,) = rows_of(lake, "ridership_reconciliation").to_dicts()
     assert (week["week"], week["days"], week["published"], week["ratio"]) == (dt.date(2024, 1, 6), 3, 3 * 240, 1.0)
 
 
-def test_the_day_on_which_clocks_skip_an_hour_is_whole_without_it(lake):
+def test_the_day_on_which_clocks_skip_an_hour_is_complete_without_it(lake):
     for week in ("2024-03-09", "2024-03-16"):
         lake.week(week, *days(week, 120))
     lake.published("2024-03-09", riders=10, taps=5)
@@ -103,7 +103,7 @@ def test_the_day_on_which_clocks_skip_an_hour_is_whole_without_it(lake):
     assert (week["days"], week["published"]) == (7, 167 * 10)
 
 
-def test_a_week_in_two_months_takes_the_share_of_each(lake):
+def test_a_week_in_two_months_uses_the_share_of_each_month(lake):
     week = "2024-01-27"
     for start in (week, "2024-02-03"):
         lake.week(start, *days(start, 120))
@@ -127,7 +127,7 @@ def reconciled(*pairs: tuple[str, int, float, int]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(RIDERSHIP_RECONCILIATION.schema))
 
 
-def test_agreement_is_told_by_week_and_the_furthest_off_are_named():
+def test_agreement_is_computed_by_week_and_the_largest_deviations_are_named():
     pairs = reconciled(
         (FIRST, 1, 1_100.0, 1_000), (FIRST, 2, 1_900.0, 2_000), (FIRST, 3, 9_000.0, 9_000), (SECOND, 1, 1_000.0, 1_000)
     )
@@ -141,7 +141,7 @@ def test_agreement_is_told_by_week_and_the_furthest_off_are_named():
 # --- the hourly tables ---
 
 
-def test_other_modes_and_ids_that_are_no_number_are_told_apart():
+def test_other_modes_are_ignored_and_invalid_complex_ids_are_unknown():
     row = {"transit_timestamp": moment("2024-01-06 05"), "payment_method": "omny", "ridership": 3, "transfers": 1}
     places = [("subway", "611"), ("subway", "R9"), ("tram", "TRAM1"), ("staten_island_railway", "501")]
     staged = pl.DataFrame(
@@ -154,7 +154,7 @@ def test_other_modes_and_ids_that_are_no_number_are_told_apart():
     assert len(hours_missing(hours, FIRST)) == 167
 
 
-def test_shares_are_those_of_the_riders_and_spread_by_day(lake):
+def test_shares_are_weighted_by_riders_and_their_range_is_that_of_the_days(lake):
     hours = [(613, f"2024-01-{day:02} 05", 100, taps) for day, taps in zip(range(6, 13), range(40, 47), strict=True)]
     week = pl.DataFrame(
         [(c, moment(hour), riders, 0, taps, taps / riders) for c, hour, riders, taps in hours],

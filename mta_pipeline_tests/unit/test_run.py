@@ -1,4 +1,4 @@
-"""A run in the terminal makes marts and report when a week is newer than they are."""
+"""`mta-pipeline run` makes marts and report if a week is newer than they are."""
 
 import os
 
@@ -18,7 +18,7 @@ def lake(tmp_path):
 
 
 def report(lake: SmallLake, *, seconds_after: float, week: str = FIRST) -> None:
-    """A report made so long after a week's table that marts come from."""
+    """Write a report whose time is that many seconds after the time of a week's table."""
     page = report_path(str(lake.root))
     page.parent.mkdir(exist_ok=True)
     page.write_text("made")
@@ -26,11 +26,11 @@ def report(lake: SmallLake, *, seconds_after: float, week: str = FIRST) -> None:
     os.utime(str(page), (at, at))
 
 
-def test_a_lake_without_weeks_is_asked_for_no_answers(lake):
+def test_marts_are_not_due_in_a_lake_without_weeks(lake):
     assert not answers_are_due(str(lake.root))
 
 
-def test_answers_are_due_until_there_is_a_report_as_new_as_every_week(lake):
+def test_marts_are_due_until_a_report_is_as_new_as_every_week(lake):
     lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 1, 1))
     assert answers_are_due(str(lake.root))
     report(lake, seconds_after=60)
@@ -39,7 +39,7 @@ def test_answers_are_due_until_there_is_a_report_as_new_as_every_week(lake):
     assert answers_are_due(str(lake.root))
 
 
-def test_a_week_that_comes_later_makes_answers_due_again(lake):
+def test_a_later_week_makes_marts_due_again(lake):
     lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 1, 1))
     report(lake, seconds_after=60)
     lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 1, 1))

@@ -1,4 +1,4 @@
-"""The sample feed as files: layouts, sameness, continuity, and what stands on disk."""
+"""The files of the sample feed: layouts, reproducibility, continuity, and what is written to disk."""
 
 import gzip
 import hashlib
@@ -49,18 +49,18 @@ def test_the_layout_changes_with_the_file_141018(week, begins):
     assert feed().week(week).text.startswith(begins)
 
 
-def test_readings_come_by_turnstile_and_in_time_order():
+def test_readings_are_sorted_by_turnstile_and_time():
     rows = [row.split(b",") for row in lines(feed().week(MODERN).text)[1:]]
     assert [(r[:3], r[6:8]) for r in rows] == sorted((r[:3], r[6:8]) for r in rows)
 
 
-def test_in_legacy_files_the_words_of_a_desc_stand_in_successive_groups():
+def test_in_legacy_files_the_words_of_a_desc_are_in_successive_groups():
     text = feed(faults=Faults(extra_audits=1.0, split_desc=True)).week(LEGACY).text
     assert re.search(rb",DOOR,\d{9},\d{9},[^,]*,[^,]*,(?:OPEN|CLOSE),\d{9},\d{9}", text)
     assert not re.search(rb"DOOR OPEN|DOOR CLOSE|TS VLT OPN", text)
 
 
-def test_junk_on_top_and_at_the_end_and_registers_that_are_none_look_like_the_known_bad_files():
+def test_junk_lines_and_invalid_registers_look_like_those_of_known_bad_files():
     faults = Faults(junk_header=True, trailing_junk=True, bad_registers=2)
     rows = lines(feed(faults=faults).week(LEGACY).text)
     assert rows[0] == b"NUMBER,OF,ENTRIES"
@@ -72,7 +72,7 @@ def test_junk_on_top_and_at_the_end_and_registers_that_are_none_look_like_the_kn
 
 
 @pytest.mark.parametrize(("week", "fields"), [(MODERN, 10), (LEGACY, 4)])
-def test_a_file_is_cut_within_the_entries_of_its_last_reading(week, fields):
+def test_a_file_can_be_cut_within_the_entries_of_its_last_reading(week, fields):
     whole, cut = (feed(faults=Faults(cut_last_line=c)).week(week) for c in (False, True))
     assert whole.text.startswith(cut.text)
     last = cut.text.split(b"\n")[-1].split(b",")
@@ -82,8 +82,8 @@ def test_a_file_is_cut_within_the_entries_of_its_last_reading(week, fields):
     assert cut.truth.height == whole.truth.height - 1
 
 
-def test_the_same_seed_makes_the_same_bytes_as_ever():
-    """If this fails on purpose, count up RECIPE in the generator: samples on disk are then made again."""
+def test_the_same_seed_always_makes_the_same_bytes():
+    """If you change the bytes on purpose, increment RECIPE in the generator, so that samples on disk are made again."""
     made = [feed(faults=Faults.all()).week(week) for week in (MODERN, LEGACY)]
     digests = [hashlib.sha256(week.text + week.truth.write_csv().encode()).hexdigest()[:16] for week in made]
     assert digests == ["dd448b15ff77adfd", "705504be95645338"]
@@ -93,7 +93,7 @@ def test_another_seed_makes_another_feed():
     assert feed().week(MODERN).text != feed(seed=2).week(MODERN).text
 
 
-def test_a_week_made_alone_is_the_week_made_in_a_row():
+def test_a_week_made_alone_equals_the_same_week_made_in_a_row():
     weeks = weeks_between("2014-09-20", "2014-10-25")
     sample = feed(faults=Faults.all(), first_week=weeks[0])
     for made in sample.stream(weeks):
@@ -103,7 +103,7 @@ def test_a_week_made_alone_is_the_week_made_in_a_row():
         assert alone.rejects == made.rejects
 
 
-def test_registers_go_on_where_the_week_before_left_them():
+def test_registers_continue_from_the_week_before():
     before, now = feed().stream([MODERN, "2024-01-13"])
 
     def registers(text: bytes, keep: str) -> pl.DataFrame:
@@ -118,7 +118,7 @@ def test_registers_go_on_where_the_week_before_left_them():
     assert carried_in["entries_status"].unique().to_list() == ["ok"]
 
 
-def test_a_week_looks_like_a_week_in_new_york():
+def test_a_week_resembles_a_week_in_new_york():
     truth = feed(turnstiles=300).week(MODERN).truth
     per_turnstile = truth.select(pl.col("true_entries", "true_exits").sum() / 300).row(0)
     assert all(1_000 < people < 4_000 for people in per_turnstile)
@@ -144,19 +144,19 @@ def test_a_small_feed_has_well_known_complexes_and_other_carriers():
     assert "PTH" in set(truth["division"])
 
 
-def test_turnstiles_that_booths_cannot_hold_are_refused():
+def test_more_turnstiles_than_the_booths_can_hold_are_refused():
     with pytest.raises(ValueError, match="5000 turnstiles cannot be spread over 7 booths"):
         feed(turnstiles=5000).week(MODERN)
 
 
 @pytest.mark.parametrize("week", ["2024-01-07", "2010-04-24", "2060-01-03"])
-def test_a_week_that_is_none_is_refused(week):
+def test_an_invalid_week_is_refused(week):
     with pytest.raises(ValueError, match=f"{week} is not a week of a sample feed"):
         feed(first_week=week)
 
 
 @pytest.mark.parametrize("fault", [{"resets": 0.2}, {"missed_audits": -0.1}, {"bad_registers": -1}])
-def test_faults_that_would_spoil_the_truth_are_refused(fault):
+def test_fault_rates_that_would_invalidate_the_truth_are_refused(fault):
     with pytest.raises(ValueError, match=next(iter(fault))):
         Faults(**fault)
 
@@ -172,11 +172,11 @@ WEEKS = weeks_between("2024-01-06", "2024-01-20")
         ("zip", lambda packed: zipfile.ZipFile(io.BytesIO(packed)).read("turnstile_240113.txt")),
     ],
 )
-def test_files_on_disk_are_the_weeks_of_the_feed_with_their_truth(tmp_path, compression, unpack):
+def test_the_files_on_disk_are_the_weeks_of_the_feed_with_their_truth(tmp_path, compression, unpack):
     sample = feed(faults=Faults.all(), first_week=WEEKS[0])
-    heard = []
-    sample.write(tmp_path, WEEKS, compression=compression, progress=lambda *args: heard.append(args))
-    assert heard == [(WEEKS[0], 1, 3), (WEEKS[1], 2, 3), (WEEKS[2], 3, 3)]
+    reported = []
+    sample.write(tmp_path, WEEKS, compression=compression, progress=lambda *args: reported.append(args))
+    assert reported == [(WEEKS[0], 1, 3), (WEEKS[1], 2, 3), (WEEKS[2], 3, 3)]
     suffix = "" if compression == "none" else f".{compression}"
     assert {path.name for path in tmp_path.iterdir()} == {
         "SAMPLE.txt",
@@ -188,7 +188,7 @@ def test_files_on_disk_are_the_weeks_of_the_feed_with_their_truth(tmp_path, comp
     assert pl.read_parquet(tmp_path / "truth" / f"week={WEEKS[0]}.parquet").equals(week.truth)
 
 
-def test_the_sums_per_week_are_those_of_its_truth_and_count_the_subway_alone(tmp_path):
+def test_the_sums_per_week_are_those_of_the_truth_and_count_only_the_subway(tmp_path):
     sample = feed(faults=Faults.all(), first_week=WEEKS[0], turnstiles=60)
     sums = sample.write(tmp_path, WEEKS)
     assert sums.equals(pl.read_csv(tmp_path / "truth" / "weeks.csv"))
@@ -206,7 +206,7 @@ def test_the_sums_per_week_are_those_of_its_truth_and_count_the_subway_alone(tmp
         assert row["turnstiles"] == week.truth.n_unique(["control_area", "unit", "scp"])
 
 
-def test_writing_again_keeps_what_is_there_and_adds_what_is_not(tmp_path):
+def test_writing_again_keeps_existing_weeks_and_adds_missing_ones(tmp_path):
     sample = feed(first_week=WEEKS[0])
     sample.write(tmp_path, WEEKS[:2])
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*24011*.txt")}
@@ -216,7 +216,7 @@ def test_writing_again_keeps_what_is_there_and_adds_what_is_not(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_a_sample_made_from_something_else_is_replaced(tmp_path):
+def test_a_sample_with_other_parameters_is_replaced(tmp_path):
     feed(first_week=WEEKS[0]).write(tmp_path, WEEKS)
     sums = feed(first_week=WEEKS[0], seed=2).write(tmp_path, WEEKS[:1], compression="gz")
     assert sums["week"].to_list() == WEEKS[:1]
@@ -224,14 +224,14 @@ def test_a_sample_made_from_something_else_is_replaced(tmp_path):
     assert "Seed 2, 40 turnstiles" in (tmp_path / "SAMPLE.txt").read_text()
 
 
-def test_no_sample_goes_over_real_files(tmp_path):
+def test_a_sample_does_not_replace_real_files(tmp_path):
     (tmp_path / "turnstile_240113.txt.gz").write_bytes(b"real")
     with pytest.raises(FileExistsError, match=r"holds turnstile_240113\.txt\.gz and no SAMPLE\.txt"):
         feed().write(tmp_path, WEEKS)
     assert [path.read_bytes() for path in tmp_path.glob("turnstile_*")] == [b"real"]
 
 
-def test_writing_that_was_interrupted_goes_on(tmp_path):
+def test_an_interrupted_write_can_be_continued(tmp_path):
     def interrupt(week: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
@@ -249,7 +249,7 @@ def test_writing_that_was_interrupted_goes_on(tmp_path):
     assert contents("a") == contents("b")
 
 
-def test_the_index_page_lists_weeks_as_the_mta_did():
+def test_the_index_page_lists_weeks_like_the_mta_s():
     page = index_page(["2018-09-15", "2018-09-22"])
     assert re.findall(r"<a href=.*?</a>", page) == [
         '<a href="data/nyct/turnstile/turnstile_180929.txt">Saturday, September 29, 2018</a>',
@@ -257,6 +257,6 @@ def test_the_index_page_lists_weeks_as_the_mta_did():
     ]
 
 
-def test_a_reset_in_the_last_week_that_can_be_made_up_breaks_no_other_week():
+def test_a_reset_in_the_last_possible_week_breaks_no_other_week():
     feed = SampleFeed(seed=1276, turnstiles=14, first_week="2014-10-04", faults=Faults.all())
     assert feed.week("2014-10-04").truth.height > 0

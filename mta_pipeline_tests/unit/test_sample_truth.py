@@ -1,4 +1,4 @@
-"""The sample's truth against its text, judged by the contract's rules written down as plainly as they can be."""
+"""Compares the sample's truth with its text, by a simple second implementation of the contract's rules."""
 
 import datetime as dt
 from collections import Counter, defaultdict
@@ -33,8 +33,8 @@ Reading = tuple[dt.datetime, str, int, int]
 Turnstile = tuple[str, str, str]
 
 
-def judge(text: bytes, week: str) -> tuple[dict[Turnstile, list[Reading]], Counter[str]]:
-    """Rules 1 and 2: the readings of each turnstile in time order, and the rejects by reason."""
+def apply_rules(text: bytes, week: str) -> tuple[dict[Turnstile, list[Reading]], Counter[str]]:
+    """Rules 1 and 2: return the readings of each turnstile in time order, and the rejects by reason."""
     start = dt.datetime.fromisoformat(week)
     rejects: Counter[str] = Counter()
     moments: dict[tuple[Turnstile, dt.datetime], list[Reading]] = defaultdict(list)
@@ -50,7 +50,7 @@ def judge(text: bytes, week: str) -> tuple[dict[Turnstile, list[Reading]], Count
         modern = "/" in line
         groups = [cells[6:]] if modern else [cells[n : n + 5] for n in range(3, len(cells), 5)]
         for group in groups:
-            outcome = judge_group(group, "%m/%d/%Y %H:%M:%S" if modern else "%m-%d-%y %H:%M:%S", start)
+            outcome = parse_group(group, "%m/%d/%Y %H:%M:%S" if modern else "%m-%d-%y %H:%M:%S", start)
             if isinstance(outcome, str):
                 rejects[outcome] += 1
             else:
@@ -64,7 +64,7 @@ def judge(text: bytes, week: str) -> tuple[dict[Turnstile, list[Reading]], Count
     return readings, +rejects
 
 
-def judge_group(cells: list[str], form: str, start: dt.datetime) -> Reading | str:
+def parse_group(cells: list[str], form: str, start: dt.datetime) -> Reading | str:
     if len(cells) != 5:
         return "field_count"
     date, time, desc, entries, exits = cells
@@ -80,7 +80,7 @@ def judge_group(cells: list[str], form: str, start: dt.datetime) -> Reading | st
 
 
 def traffic(before: list[Reading], now: list[Reading], register: int) -> list[tuple[int | None, str]]:
-    """Rules 3 to 5 for one register of one turnstile: traffic (null where it has none) and status of each interval."""
+    """Rules 3 to 5 for one register of one turnstile: return traffic (or null) and status of each interval."""
     chain = [*before[-1:], *now]
     pairs = list(pairwise(chain))
     rises = sum(a[register] < b[register] for a, b in pairs)
@@ -100,15 +100,15 @@ def traffic(before: list[Reading], now: list[Reading], register: int) -> list[tu
 
 
 def recoverable(week: SampleWeek) -> dict[Turnstile, list[tuple[object, ...]]]:
-    """The truth as the rules would have it: counts only where the status lets them through."""
-    sound = ("ok", "long_gap")
+    """The truth as the rules can recover it: counts only where the status allows them."""
+    in_totals = ("ok", "long_gap")
     rows: dict[Turnstile, list[tuple[object, ...]]] = defaultdict(list)
     for row in week.truth.iter_rows(named=True):
         rows[row["control_area"], row["unit"], row["scp"]].append(
             (
                 row["ended_at"],
                 *(
-                    (row[f"true_{r}"] if row[f"{r}_status"] in sound else None, row[f"{r}_status"])
+                    (row[f"true_{r}"] if row[f"{r}_status"] in in_totals else None, row[f"{r}_status"])
                     for r in ("entries", "exits")
                 ),
             )
@@ -117,10 +117,10 @@ def recoverable(week: SampleWeek) -> dict[Turnstile, list[tuple[object, ...]]]:
 
 
 def assert_truth_follows_from_text(weeks: list[SampleWeek]) -> None:
-    """Every week's truth and rejects are what the rules make of its text and of the text of the week before."""
+    """Assert that the rules compute every week's truth and rejects from its text and that of the week before."""
     before: dict[Turnstile, list[Reading]] = {}
     for week in weeks:
-        readings, rejects = judge(week.text, week.week)
+        readings, rejects = apply_rules(week.text, week.week)
         assert rejects == week.rejects
         assert recoverable(week) == {
             turnstile: [
@@ -151,13 +151,13 @@ def any_faults() -> st.SearchStrategy[Faults]:
     faults=any_faults(),
     layout=st.sampled_from(["modern", "legacy", None]),
 )
-def test_the_rules_find_the_truth_whatever_is_wrong_with_the_files(seed, turnstiles, faults, layout):
+def test_the_rules_recover_the_truth_in_spite_of_any_faults(seed, turnstiles, faults, layout):
     feed = SampleFeed(seed, turnstiles, WEEKS[0], faults=faults, layout=layout, booths=BOOTHS)
     assert_truth_follows_from_text(list(feed.stream(WEEKS)))
 
 
 @pytest.mark.parametrize("layout", ["modern", "legacy"])
-def test_every_fault_there_is_shows_in_one_week_and_leaves_the_truth_to_be_found(layout):
+def test_every_fault_can_occur_in_one_week_and_the_truth_is_recovered(layout):
     feed = SampleFeed(7, 40, WEEKS[0], faults=Faults.all(), layout=layout, booths=BOOTHS)
     weeks = list(feed.stream(WEEKS))
     assert_truth_follows_from_text(weeks)
@@ -176,15 +176,15 @@ def test_every_fault_there_is_shows_in_one_week_and_leaves_the_truth_to_be_found
 
 
 def test_people_are_counted_where_registers_fail():
-    """Resets and jumps hide riders from the rules, not from the truth."""
+    """Resets and jumps hide riders from the rules, but not from the truth."""
     feed = SampleFeed(7, 40, WEEKS[0], faults=Faults(resets=0.125, jumps=0.125), booths=BOOTHS)
     truth = feed.week(WEEKS[1]).truth
-    struck = truth.filter(pl.col("entries_status").is_in(["reset", "implausible"]))
-    assert struck.height > 0
-    assert struck["true_entries"].is_between(0, 20_000).all()
+    affected = truth.filter(pl.col("entries_status").is_in(["reset", "implausible"]))
+    assert affected.height > 0
+    assert affected["true_entries"].is_between(0, 20_000).all()
 
 
-def test_after_a_week_that_was_never_published_every_turnstile_begins_anew():
+def test_after_an_unpublished_week_every_turnstile_starts_anew():
     feed = SampleFeed(1, 20, WEEKS[0], faults=Faults(), booths=BOOTHS, unpublished=frozenset({WEEKS[1]}))
     weeks = list(feed.stream(WEEKS))
     assert [week.week for week in weeks] == [WEEKS[0], WEEKS[2]]
@@ -195,7 +195,7 @@ def test_after_a_week_that_was_never_published_every_turnstile_begins_anew():
         feed.week(WEEKS[1])
 
 
-def test_a_week_published_again_has_other_riders_and_the_week_after_the_same_file():
+def test_a_republished_week_has_other_riders_and_the_week_after_has_the_same_file():
     feed = SampleFeed(3, 30, WEEKS[0], faults=Faults.all(), booths=BOOTHS)
     again = feed.after_republishing(WEEKS[1])
     assert_truth_follows_from_text(list(again.stream(WEEKS)))

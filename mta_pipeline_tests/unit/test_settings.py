@@ -1,4 +1,4 @@
-"""What the environment says, and what is told where it cannot be used."""
+"""Reads settings from the environment and reports those that cannot be used."""
 
 import datetime as dt
 import re
@@ -26,8 +26,8 @@ VARIABLES = (
 
 
 @pytest.fixture(autouse=True)
-def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory and an environment without any setting."""
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and an environment without any settings."""
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -41,40 +41,40 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     return read_settings()
 
 
-def test_nothing_set_means_the_sample_and_a_calendar_that_is_open(at_home):
+def test_defaults_are_the_sample_and_an_open_calendar(work_dir):
     read = read_settings()
     assert read.is_sample
-    assert (read.feed, read.lake_root) == (str(at_home / SAMPLE_FEED), str(at_home / SAMPLE_LAKE))
+    assert (read.feed, read.lake_root) == (str(work_dir / SAMPLE_FEED), str(work_dir / SAMPLE_LAKE))
     assert read.last_week is None
     assert read.dagster_home is None
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch):
+def test_an_empty_variable_counts_as_not_set(monkeypatch):
     assert settings(monkeypatch, **dict.fromkeys(VARIABLES, "")) == Settings()
 
 
 @pytest.mark.parametrize("feed", ["mirror", "https://mirror.example/turnstile", "gs://bucket/turnstile"])
-def test_real_files_go_to_a_lake_of_their_own(at_home, monkeypatch, feed):
+def test_real_files_use_a_separate_lake(work_dir, monkeypatch, feed):
     read = settings(monkeypatch, MTA_FEED=feed)
     assert not read.is_sample
-    assert read.lake_root == str(at_home / REAL_LAKE)
+    assert read.lake_root == str(work_dir / REAL_LAKE)
 
 
 @pytest.mark.parametrize("feed", [str(SAMPLE_FEED), f"./{SAMPLE_FEED}/"])
-def test_the_sample_goes_to_its_own_lake_also_when_it_is_asked_for_by_name(at_home, monkeypatch, feed):
+def test_the_sample_uses_its_own_lake_even_if_its_feed_is_set_explicitly(work_dir, monkeypatch, feed):
     for named in (settings(monkeypatch, MTA_FEED=feed), Settings(feed=feed)):
         assert named.is_sample
-        assert named.lake_root == str(at_home / SAMPLE_LAKE)
+        assert named.lake_root == str(work_dir / SAMPLE_LAKE)
 
 
 @pytest.mark.parametrize("feed", [{}, {"MTA_FEED": "mirror"}], ids=["sample", "real"])
-def test_a_lake_that_is_asked_for_is_taken_whatever_the_feed(monkeypatch, feed):
+def test_a_given_lake_is_used_whatever_the_feed(monkeypatch, feed):
     assert settings(monkeypatch, **feed, LAKE_ROOT="gs://bucket/lake/").lake_root == "gs://bucket/lake"
 
 
-def test_paths_mean_the_same_place_in_every_process(at_home, monkeypatch):
+def test_relative_paths_become_absolute(work_dir, monkeypatch):
     read = settings(monkeypatch, MTA_FEED="~/mirror", LAKE_ROOT="lake")
-    assert (read.feed, read.lake_root) == (str(at_home / "home" / "mirror"), str(at_home / "lake"))
+    assert (read.feed, read.lake_root) == (str(work_dir / "home" / "mirror"), str(work_dir / "lake"))
 
 
 def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
@@ -82,24 +82,27 @@ def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [("2024-05-26", "2024-05-26 is a Sunday; weeks start on a Saturday"), ("soon", "valid date")],
 )
-def test_a_setting_that_cannot_be_used_is_told_by_the_name_of_its_variable(monkeypatch, value, told):
-    with pytest.raises(SettingsError, match=rf"^Invalid settings: MTA_LAST_WEEK: .*{told}"):
+def test_an_invalid_setting_is_reported_with_its_variable(monkeypatch, value, expected):
+    with pytest.raises(SettingsError, match=rf"^Invalid settings: MTA_LAST_WEEK: .*{expected}"):
         settings(monkeypatch, MTA_LAST_WEEK=value)
 
 
-def test_who_is_told_is_shown_nowhere_and_the_ui_has_a_web_address(monkeypatch):
+def test_the_address_of_receivers_is_never_shown_and_the_ui_must_be_a_web_address(monkeypatch):
     read = settings(monkeypatch, MTA_NOTIFY="slack://secret-a/secret-b/secret-c", MTA_UI="https://dagster.example/")
     assert "secret-" not in f"{read!r} {read}"
     assert read.ui == "https://dagster.example"
-    for address, told in (("dagster.example", "http:// or https://"), ("https://me:word@example", "user or password")):
-        with pytest.raises(SettingsError, match=f"MTA_UI: .*{told}"):
+    for address, expected in (
+        ("dagster.example", "http:// or https://"),
+        ("https://me:word@example", "user or password"),
+    ):
+        with pytest.raises(SettingsError, match=f"MTA_UI: .*{expected}"):
             settings(monkeypatch, MTA_UI=address)
 
 
-def test_spark_runs_in_this_process_on_a_cluster_or_behind_spark_connect(monkeypatch):
+def test_spark_runs_in_this_process_on_a_cluster_or_by_spark_connect(monkeypatch):
     assert read_settings().spark == "local[*]"
     assert settings(monkeypatch, SPARK_MASTER="spark://10.0.0.1:7077").spark == "spark://10.0.0.1:7077"
     assert settings(monkeypatch, SPARK_REMOTE="sc://10.0.0.1:15002").spark == "sc://10.0.0.1:15002"
@@ -107,25 +110,25 @@ def test_spark_runs_in_this_process_on_a_cluster_or_behind_spark_connect(monkeyp
 
 @pytest.mark.parametrize("server", ["spark://10.0.0.1:7077", "sc://10.0.0.1:15002/;token=secret"])
 def test_a_spark_connect_server_is_an_address_without_a_token(monkeypatch, server):
-    with pytest.raises(SettingsError, match="SPARK_REMOTE: ") as told:
+    with pytest.raises(SettingsError, match="SPARK_REMOTE: ") as error:
         settings(monkeypatch, SPARK_REMOTE=server)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(error.value)
 
 
-def test_the_warehouse_is_a_file_beside_the_lake_or_another_or_bigquery(at_home, monkeypatch):
+def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_dir, monkeypatch):
     read = settings(monkeypatch, LAKE_ROOT="lake")
-    assert (read.bigquery, read.warehouse_file) == (None, at_home / "lake" / "warehouse" / "mta.duckdb")
+    assert (read.bigquery, read.warehouse_file) == (None, work_dir / "lake" / "warehouse" / "mta.duckdb")
     read = settings(monkeypatch, LAKE_ROOT="gs://bucket/lake")
     assert (read.bigquery, read.warehouse_file) == (None, None)
     read = settings(monkeypatch, WAREHOUSE="mine.duckdb")
-    assert (read.bigquery, read.warehouse_file) == (None, at_home / "mine.duckdb")
+    assert (read.bigquery, read.warehouse_file) == (None, work_dir / "mine.duckdb")
     read = settings(monkeypatch, WAREHOUSE="bigquery://my-project/mta_")
     assert (read.bigquery, read.warehouse_file) == (("my-project", "mta_"), None)
     assert settings(monkeypatch, WAREHOUSE="bigquery://my-project").bigquery == ("my-project", "")
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "expected"),
     [
         ({"LAKE_ROOT": "s3://bucket/lake"}, "LAKE_ROOT: .*the lake must be a directory or gs://bucket/prefix"),
         ({"WAREHOUSE": "postgres://host"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
@@ -135,18 +138,18 @@ def test_the_warehouse_is_a_file_beside_the_lake_or_another_or_bigquery(at_home,
     ],
     ids=["lake", "warehouse", "prefix", "bigquery over a directory", "limit"],
 )
-def test_places_that_cannot_be_used_are_told(monkeypatch, variables, told):
-    with pytest.raises(SettingsError, match=told):
+def test_invalid_locations_are_reported(monkeypatch, variables, expected):
+    with pytest.raises(SettingsError, match=expected):
         settings(monkeypatch, **variables)
 
 
-def test_no_portal_is_set_unless_somebody_sets_one(monkeypatch):
+def test_the_portal_is_not_set_by_default(monkeypatch):
     assert (read_settings().soda, read_settings().soda_token) == (None, None)
     assert settings(monkeypatch, MTA_SODA="https://data.ny.gov/").soda == "https://data.ny.gov"
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         ("http://data.ny.gov", "must use https"),
         ("https://somebody:secret@data.ny.gov", "must not contain a user or password"),
@@ -154,12 +157,12 @@ def test_no_portal_is_set_unless_somebody_sets_one(monkeypatch):
         ("https://data.ny.gov/?$$app_token=secret", "the portal must be https://host"),
     ],
 )
-def test_a_portal_that_cannot_be_used_is_refused(monkeypatch, address, told):
-    with pytest.raises(SettingsError, match=rf"MTA_SODA: .*{told}"):
+def test_an_invalid_portal_is_refused(monkeypatch, address, expected):
+    with pytest.raises(SettingsError, match=rf"MTA_SODA: .*{expected}"):
         settings(monkeypatch, MTA_SODA=address)
 
 
-def test_a_portal_s_token_is_not_shown(monkeypatch):
+def test_the_token_of_the_portal_is_not_shown(monkeypatch):
     read = settings(monkeypatch, MTA_SODA="http://127.0.0.1:8100", MTA_SODA_TOKEN="not-for-eyes")
     assert "not-for-eyes" not in f"{read!r} {read}"
     assert read.soda_token.get_secret_value() == "not-for-eyes"

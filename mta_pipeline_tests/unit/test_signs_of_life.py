@@ -1,4 +1,4 @@
-"""The machine on Google Cloud says that it lives and which runs failed, and says nothing when it cannot know."""
+"""The machine on Google Cloud logs a heartbeat and failed runs, and nothing if the webserver responds wrongly."""
 
 import importlib.util
 import json
@@ -18,11 +18,11 @@ _SPEC.loader.exec_module(signs_of_life)
 
 @pytest.fixture
 def webserver():
-    """A webserver that gives the answer it is told to, and keeps what it was asked."""
+    """A webserver that returns the answer that a test sets, and keeps the requests that it received."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"data": {"runsOrError": server.answer}}).encode())
@@ -30,7 +30,7 @@ def webserver():
         def log_message(self, *_): ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []
+    server.requests = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -38,8 +38,8 @@ def webserver():
 
 
 @pytest.fixture
-def written(monkeypatch, webserver, tmp_path):
-    """What is written to Cloud Logging."""
+def entries_written(monkeypatch, webserver, tmp_path):
+    """The entries written to Cloud Logging."""
     entries = []
     monkeypatch.setattr(signs_of_life, "write", lambda *entry: entries.append(entry))
     monkeypatch.setattr(signs_of_life, "SINCE", tmp_path / "since")
@@ -48,24 +48,24 @@ def written(monkeypatch, webserver, tmp_path):
     return entries
 
 
-def test_the_question_is_one_that_dagster_answers():
+def test_the_query_is_valid_in_dagsters_schema():
     assert validate(create_schema().graphql_schema, parse(signs_of_life.FAILED_RUNS)) == []
 
 
-def test_a_run_that_failed_is_told_once_and_life_every_time(webserver, written):
+def test_a_failed_run_is_logged_once_and_the_heartbeat_every_time(webserver, entries_written):
     webserver.answer = {"__typename": "Runs", "results": [{"runId": "7", "jobName": "weekly_ridership"}]}
     signs_of_life.main()
     webserver.answer = {"__typename": "Runs", "results": []}
     signs_of_life.main()
     life = ("mta-alive", "the webserver answers", "INFO")
-    assert written == [("mta-failed-runs", "run failed: weekly_ridership 7", "ERROR"), life, life]
-    first, second = (asked["variables"]["since"] for asked in webserver.asked)
+    assert entries_written == [("mta-failed-runs", "run failed: weekly_ridership 7", "ERROR"), life, life]
+    first, second = (request["variables"]["since"] for request in webserver.requests)
     assert 0 < second - first < 360
 
 
 @pytest.mark.parametrize("answer", [{"__typename": "PythonError"}, None], ids=["an error", "nothing"])
-def test_a_webserver_that_answers_nonsense_is_no_sign_of_life(webserver, written, answer):
+def test_an_invalid_response_of_the_webserver_gives_no_heartbeat(webserver, entries_written, answer):
     webserver.answer = answer
     with pytest.raises((OSError, TypeError)):
         signs_of_life.main()
-    assert written == []
+    assert entries_written == []

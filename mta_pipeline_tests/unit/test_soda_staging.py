@@ -1,4 +1,4 @@
-"""Rows of a portal become typed rows or rejects with a reason, and none is lost."""
+"""Every row of a portal becomes a typed row or a reject with a reason."""
 
 import datetime as dt
 import json
@@ -59,7 +59,7 @@ def day(date: str, riders: str = "1", updated: str = "2024-01-01", **others: str
     }
 
 
-def test_a_sound_row_is_typed():
+def test_a_valid_row_is_typed():
     (row,) = staged(SOUND).rows.to_dicts()
     assert row == {
         "transit_timestamp": moment("2024-03-10 03"),
@@ -92,7 +92,7 @@ def test_a_sound_row_is_typed():
         ("payment_method", "cash", RejectReason.UNKNOWN_VALUE),
     ],
 )
-def test_a_row_that_cannot_be_used_is_kept_with_its_reason_and_column(column, value, reason):
+def test_an_invalid_row_is_kept_with_its_reason_and_column(column, value, reason):
     made = staged(SOUND, {**SOUND, ":id": "row-2", column: value})
     assert made.rows.height == 1
     (reject,) = made.rejects.to_dicts()
@@ -100,21 +100,21 @@ def test_a_row_that_cannot_be_used_is_kept_with_its_reason_and_column(column, va
     assert json.loads(reject["raw_text"])[column] == value
 
 
-def test_an_hour_that_autumn_has_twice_is_one_hour():
+def test_the_repeated_hour_in_autumn_is_one_hour():
     made = staged({**SOUND, "transit_timestamp": "2024-11-03T01:00:00.000"}, week="2024-11-02")
     assert made.rows.height == 1
 
 
-def test_a_week_has_168_hours_but_one_less_when_clocks_skip_one():
+def test_a_week_has_168_hours_or_167_if_clocks_skip_one():
     weeks = ("2024-01-06", "2024-03-09", "2024-11-02")
     assert [hours_of(dt.date.fromisoformat(week)).len() for week in weeks] == [168, 167, 168]
 
 
-def test_rows_that_agree_in_everything_all_count_where_there_is_no_key():
+def test_without_a_key_equal_rows_all_count():
     assert staged(SOUND, {**SOUND, ":id": "row-2"}).rows["ridership"].sum() == 12
 
 
-def test_of_rows_with_the_same_key_the_one_changed_last_stays():
+def test_of_rows_with_the_same_key_the_last_changed_one_is_kept():
     made = staged(
         day("2024-03-10", "1", "2024-04-01"),
         day("2024-03-10", "2", "2024-05-01"),
@@ -125,13 +125,13 @@ def test_of_rows_with_the_same_key_the_one_changed_last_stays():
     assert made.rejects_by_reason == {RejectReason.SUPERSEDED: 2}
 
 
-def test_a_corrected_row_that_cannot_be_used_does_not_beat_the_sound_one():
+def test_an_invalid_corrected_row_does_not_replace_the_valid_one():
     made = staged(day("2024-03-10", "1"), day("2024-03-10", "NaN", "2024-05-01"), data_set=DAILY)
     assert made.rows["riders"].to_list() == [1]
     assert made.rejects_by_reason == {RejectReason.BAD_NUMBER: 1}
 
 
-def test_what_is_not_given_is_null_and_truth_is_told_from_a_word():
+def test_missing_values_are_null_and_booleans_are_parsed_strictly():
     made = staged(day("2024-03-11", share="0.5", open="True"), day("2024-03-10", open="false"), data_set=DAILY)
     assert in_lake(made.rows, DAILY).rows() == [
         (dt.date(2024, 3, 10), 1, None, False),
@@ -146,7 +146,7 @@ TEXTS = st.sampled_from(
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(DAILY.fields, TEXTS)), max_size=12))
-def test_every_row_ends_as_a_row_or_as_a_reject_and_never_as_both(rows):
+def test_every_row_becomes_either_a_row_or_a_reject(rows):
     made = staged(*rows, data_set=DAILY)
     assert made.rows.height + made.rejects.height == len(rows)
     assert made.rejects["source_row"].is_unique().all()
@@ -155,7 +155,7 @@ def test_every_row_ends_as_a_row_or_as_a_reject_and_never_as_both(rows):
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**6)), min_size=1, max_size=30))
-def test_riders_are_kept_to_the_last(numbers):
+def test_no_rider_is_lost(numbers):
     rows = [
         {**SOUND, ":id": f"row-{n}", "ridership": f"{riders}.0", "transfers": str(transfers)}
         for n, (riders, transfers) in enumerate(numbers)
@@ -167,7 +167,7 @@ def test_riders_are_kept_to_the_last(numbers):
 # --- pages ---
 
 
-def test_a_page_says_the_same_as_csv_and_as_json():
+def test_a_page_has_the_same_rows_as_csv_and_as_json():
     others = {**SOUND, "ridership": None}
     csv = ",".join(f'"{name}"' for name in SOUND) + "\n"
     csv += "".join(",".join(f'"{value}"' if value else "" for value in row.values()) + "\n" for row in (SOUND, others))
@@ -190,6 +190,6 @@ def test_a_page_says_the_same_as_csv_and_as_json():
         (b'":id","riders"\n"row-1","6"\n', r"ridership are missing.*has :id, riders.*change its declaration"),
     ],
 )
-def test_what_is_no_page_is_told_by_name(page, saying):
+def test_an_invalid_page_is_reported_with_its_name(page, saying):
     with pytest.raises(BadFile, match=rf"rows 1 to 5: .*{saying}"):
         rows_of(page, (":id", "ridership"), "rows 1 to 5")

@@ -1,4 +1,4 @@
-"""The figures shown are those of the lake's files."""
+"""The summary shows the figures of the lake's files."""
 
 import io
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def inwood(at: str, entries: int, exits: int) -> str:
     return modern_line(at, entries, exits, booth=INWOOD, station="INWOOD-207 ST,A,IND")
 
 
-def across(at: str, entries: int, exits: int) -> str:
+def path_station(at: str, entries: int, exits: int) -> str:
     return modern_line(at, entries, exits, booth=PATH, station="NEWARK HW BMEBE,1,PTH")
 
 
@@ -51,15 +51,15 @@ PUBLISHED = modern_file(
     subway("2024-01-08 12", 9_999_999, 45),  # entries implausible; 5 out
     inwood("2024-01-06 00", 7, 7),
     inwood("2024-01-06 04", 8, 9),  # 1 in, 2 out
-    across("2024-01-06 00", 0, 0),
-    across("2024-01-06 04", 900, 900),  # not subway
+    path_station("2024-01-06 00", 0, 0),
+    path_station("2024-01-06 04", 900, 900),  # not subway
     "USE",
 )
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> str:
-    """A lake of one small week, made by the plain functions."""
+    """A lake of one small week, made by the pure functions."""
     root = str(tmp_path / "lake")
 
     def write(table: Table, frame: pl.DataFrame, week: str | None = WEEK) -> None:
@@ -76,8 +76,8 @@ def lake(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def shown(lake: str, tmp_path: Path) -> Callable[..., str]:
-    """What a person sees of some weeks."""
+def summary_of(lake: str, tmp_path: Path) -> Callable[..., str]:
+    """Returns the summary of some weeks as it is printed."""
 
     def text(*weeks: str) -> str:
         console = Console(file=io.StringIO(), width=200)
@@ -91,7 +91,7 @@ def row_of(text: str, first: str) -> list[str]:
     return next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
 
 
-def test_a_week_is_counted_by_hand(lake):
+def test_the_counts_of_a_week_equal_those_counted_by_hand(lake):
     [week] = summarize(lake, [WEEK]).weeks.to_dicts()
     assert week == {
         "week": WEEK,
@@ -125,13 +125,13 @@ def test_the_busiest_complexes_come_first_with_their_names(lake):
     assert summarize(lake, [WEEK]).busiest["name"].to_list() == ["Lexington Av/59 St", "Inwood-207 St"]
 
 
-def test_weeks_that_are_not_in_the_lake_are_left_out(lake):
+def test_weeks_that_are_not_in_the_lake_are_omitted(lake):
     assert summarize(lake, [week_before(WEEK), WEEK]).weeks["week"].to_list() == [WEEK]
     assert summarize(lake, [week_before(WEEK)]).weeks.is_empty()
 
 
-def test_a_person_sees_weeks_rejects_statuses_riders_and_complexes(shown, lake):
-    text = shown(WEEK)
+def test_the_summary_shows_weeks_rejects_statuses_riders_and_complexes(summary_of, lake):
+    text = summary_of(WEEK)
     headers = next(line.split() for line in text.splitlines() if "readings" in line and "turnstiles" in line)
     assert headers == ["week", "readings", "turnstiles", "field_count", "duplicate"]
     assert row_of(text, WEEK) == [WEEK, "9", "3", "1", "1"]
@@ -141,15 +141,15 @@ def test_a_person_sees_weeks_rejects_statuses_riders_and_complexes(shown, lake):
     assert lake in text
 
 
-def test_a_week_that_is_not_there_is_named(shown):
-    assert f"Not in the lake: {week_before(WEEK)}" in shown(week_before(WEEK), WEEK)
-    assert "None of these weeks is in the lake" in shown(week_before(WEEK))
+def test_a_missing_week_is_named(summary_of):
+    assert f"Not in the lake: {week_before(WEEK)}" in summary_of(week_before(WEEK), WEEK)
+    assert "None of these weeks is in the lake" in summary_of(week_before(WEEK))
 
 
-def test_a_samples_riders_stand_next_to_the_truth(shown, tmp_path):
+def test_the_riders_of_a_sample_are_shown_next_to_the_truth(summary_of, tmp_path):
     (tmp_path / "feed" / "truth").mkdir(parents=True)
     (tmp_path / "feed" / "truth" / "weeks.csv").write_text(f"week,true_entries,true_exits\n{WEEK},160,40\n")
-    text = shown(WEEK)
+    text = summary_of(WEEK)
     assert "Riders through subway turnstiles (sample)" in text
     assert [WEEK, "131", "50", "160", "40", f"{181 / 200:.2%}"] in [line.split() for line in text.splitlines()]
     assert "OMNY" not in text

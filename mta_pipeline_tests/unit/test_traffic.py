@@ -1,4 +1,4 @@
-"""People are the difference between consecutive readings, where it is worth something."""
+"""Traffic is the difference of consecutive readings where the contract's rules accept it."""
 
 import polars as pl
 import pytest
@@ -24,7 +24,7 @@ def entries_of(week: pl.DataFrame, before: pl.DataFrame | None = None) -> list[t
     return table.select("entries", "entries_status").rows()
 
 
-def test_an_interval_bears_its_turnstile_complex_ends_service_date_and_people():
+def test_an_interval_has_its_turnstile_complex_times_service_date_and_people():
     friday = readings(("2024-01-05 21", 90, 45))
     assert traffic(readings(("2024-01-06 01", 100, 50)), friday, BOOTHS).row(0, named=True) == {
         "control_area": "A002",
@@ -42,19 +42,19 @@ def test_an_interval_bears_its_turnstile_complex_ends_service_date_and_people():
     }
 
 
-def test_the_first_reading_of_a_week_starts_from_the_last_of_the_week_before():
+def test_the_first_interval_of_a_week_starts_at_the_last_reading_of_the_week_before():
     before = readings(("2024-01-05 17", 80, 40), ("2024-01-05 21", 90, 45))
     week = readings(("2024-01-06 01", 100, 50), ("2024-01-06 05", 103, 51))
     assert entries_of(week, before) == [(10, "ok"), (3, "ok")]
 
 
-def test_without_a_reading_before_the_first_interval_is_first_and_null():
+def test_without_an_earlier_reading_the_first_interval_has_status_first_and_null_traffic():
     week = readings(("2024-01-06 01", 100, 50), ("2024-01-06 05", 103, 51))
     other = readings(("2024-01-05 21", 90, 45), booth=("A002", "R051", "02-00-01"))
     assert entries_of(week) == entries_of(week, other) == [(None, "first"), (3, "ok")]
 
 
-def test_turnstiles_are_told_apart_by_all_three_parts_of_their_name():
+def test_turnstiles_are_identified_by_all_three_parts_of_their_key():
     week = pl.concat(
         readings(("2024-01-06 01", start, 0), ("2024-01-06 05", start + 1, 0), booth=booth)
         for start, booth in enumerate(
@@ -69,7 +69,7 @@ def test_turnstiles_are_told_apart_by_all_three_parts_of_their_name():
     assert entries_of(week) == [(None, "first"), (1, "ok")] * 4
 
 
-def test_a_register_that_counts_down_counts_people_all_the_same():
+def test_a_register_that_counts_down_gives_the_same_traffic():
     before = readings(("2024-01-05 21", 100, 100))
     week = readings(("2024-01-06 01", 90, 110), ("2024-01-06 05", 85, 120), ("2024-01-06 09", 86, 119))
     table = traffic(week, before, BOOTHS)
@@ -80,7 +80,7 @@ def test_a_register_that_counts_down_counts_people_all_the_same():
     ]
 
 
-def test_as_many_rises_as_falls_count_as_up():
+def test_with_as_many_rises_as_falls_a_register_counts_up():
     assert entries_of(readings(("2024-01-06 01", 5, 0), ("2024-01-06 05", 9, 0), ("2024-01-06 09", 2, 0))) == [
         (None, "first"),
         (4, "ok"),
@@ -97,18 +97,18 @@ def test_more_people_than_can_pass_are_implausible(end, most):
     assert entries_of(readings(("2024-01-06 00", 0, 0), (end, most + 1, 0)))[1] == (None, "implausible")
 
 
-def test_an_interval_over_a_day_keeps_its_people_as_a_long_gap():
+def test_an_interval_longer_than_a_day_keeps_its_traffic_as_a_long_gap():
     assert entries_of(readings(("2024-01-06 00", 0, 0), ("2024-01-07 00", 50, 0)))[1] == (50, "ok")
     assert entries_of(readings(("2024-01-06 00", 0, 0), ("2024-01-07 00:00:01", 50, 0)))[1] == (50, "long_gap")
 
 
-def test_an_unknown_booth_keeps_its_traffic_without_a_complex():
+def test_the_traffic_of_an_unknown_booth_is_kept_without_a_complex():
     table = traffic(readings(("2024-01-06 00", 0, 0), booth=("R533A", "R999", "00-00-00")), None, BOOTHS)
     assert table["complex_id"].to_list() == [None]
 
 
 @given(st.lists(st.integers(0, 900), min_size=2, max_size=40), st.integers(1, 39), st.booleans())
-def test_whatever_the_riders_and_the_week_border_they_are_recovered_to_the_last(people, border, down):
+def test_all_riders_are_recovered_wherever_the_week_border_is(people, border, down):
     border = min(border, len(people))
     start = 10**6
     registers = [start + (-1 if down else 1) * sum(people[: n + 1]) for n in range(len(people))]

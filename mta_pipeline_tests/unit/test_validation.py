@@ -1,4 +1,4 @@
-"""A frame against the contract of its table: every kind of violation is found and named, and nothing else is."""
+"""Validates a frame against the contract of its table: every violation is found and named, and valid frames pass."""
 
 import datetime as dt
 from collections import Counter
@@ -36,22 +36,22 @@ AT = moment("2024-01-06 00")
 
 
 def gates(**columns: object) -> pl.DataFrame:
-    """Three sound rows, with other columns where said so."""
-    sound = {
+    """Three valid rows, with some columns replaced."""
+    valid = {
         "gate": ["A", "A", "B"],
         "at": [AT, AT + dt.timedelta(hours=4), AT],
         "kind": ["in", "out", None],
         "people": [0, 7, None],
         "share": [0.0, 1.0, None],
     }
-    return pl.DataFrame({**sound, **columns}, schema_overrides=None if columns else dict(TABLE.schema))
+    return pl.DataFrame({**valid, **columns}, schema_overrides=None if columns else dict(TABLE.schema))
 
 
-def said(frame: pl.DataFrame, table: Table = TABLE) -> list[tuple[tuple[str, ...], str, int]]:
+def described(frame: pl.DataFrame, table: Table = TABLE) -> list[tuple[tuple[str, ...], str, int]]:
     return [(found.columns, found.wrong, found.rows) for found in violations(frame, table)]
 
 
-def test_a_sound_frame_has_no_violations():
+def test_a_valid_frame_has_no_violations():
     assert violations(gates(), TABLE) == []
     assert violations(gates().clear(), TABLE) == []
 
@@ -78,26 +78,26 @@ def test_a_sound_frame_has_no_violations():
     ],
 )
 def test_each_kind_of_violation_is_named_with_its_column_and_rows(frame, columns, wrong, rows):
-    assert said(frame) == [(columns, wrong, rows)]
+    assert described(frame) == [(columns, wrong, rows)]
 
 
 @pytest.mark.parametrize("names", [["gate", "at", "kind", "people"], ["at", "gate", "kind", "people", "share"]])
-def test_columns_that_are_missing_or_in_another_order_are_a_violation(names):
+def test_missing_or_reordered_columns_are_a_violation(names):
     [found] = violations(gates().select(names), TABLE)
     assert found.columns == ()
     assert found.wrong == f"has the columns {names}, the contract has {list(TABLE.schema)}"
 
 
-def test_a_number_that_is_none_is_below_and_above_every_limit():
-    assert {columns for columns, _, _ in said(gates(share=[float("nan"), 1.0, None]))} == {("share",)}
+def test_nan_violates_every_limit():
+    assert {columns for columns, _, _ in described(gates(share=[float("nan"), 1.0, None]))} == {("share",)}
 
 
 def test_several_violations_are_all_found():
-    found = said(gates(gate=["A", "A", None], at=[AT] * 3, people=[-1, -2, 3]))
+    found = described(gates(gate=["A", "A", None], at=[AT] * 3, people=[-1, -2, 3]))
     assert [columns for columns, _, _ in found] == [("gate",), ("people",), ("gate", "at")]
 
 
-def test_a_violation_shows_up_to_five_of_its_rows_in_one_line_each():
+def test_a_violation_shows_up_to_five_rows_one_per_line():
     frame = pl.concat([gates(people=[-1, -2, -3])] * 3).with_columns(at=pl.lit(AT) + pl.duration(hours=pl.int_range(9)))
     [found] = violations(frame, TABLE)
     assert found.rows == 9
@@ -125,7 +125,7 @@ def test_rows_with_the_same_key_are_shown_side_by_side():
     ],
     ids=lambda value: str(value.dtype) if isinstance(value, pl.Series) else "",
 )
-def test_a_type_counts_as_it_is_written(column, written):
+def test_types_are_compared_as_they_are_written(column, written):
     frame = column.alias("value").to_frame()
     table = Table("lake", "values", "row", "Values.", (Column("value", written, "A value.", nullable=True),))
     assert violations(frame, table) == []
@@ -157,13 +157,13 @@ def test_rows_with_the_same_key_are_found_in_any_order(
         frame = frame.sort(key, nulls_last=nulls_last)
     counted = Counter(frame.select(key).rows())
     repeated = sum(n for n in counted.values() if n > 1)
-    assert said(frame, table) == ([(key, "must name one row, and names several", repeated)] if repeated else [])
+    assert described(frame, table) == ([(key, "must name one row, and names several", repeated)] if repeated else [])
 
 
 @given(
     st.lists(st.integers(-2, 2) | st.none(), max_size=12), st.lists(st.sampled_from(["in", "up", None]), max_size=12)
 )
-def test_rows_are_counted_as_one_would_by_hand(people: list[int | None], kinds: list[str | None]) -> None:
+def test_violations_are_counted_correctly(people: list[int | None], kinds: list[str | None]) -> None:
     size = min(len(people), len(kinds))
     columns = (
         Column("people", pl.Int64(), "How many.", at_least=0, at_most=1),
@@ -183,7 +183,7 @@ def test_rows_are_counted_as_one_would_by_hand(people: list[int | None], kinds: 
         assert len(one.samples) == min(one.rows, SAMPLES)
 
 
-def test_a_legacy_week_with_an_unknown_booth_and_twins_keeps_the_contract():
+def test_a_legacy_week_with_an_unknown_booth_and_twins_conforms_to_the_contract():
     groups = [legacy_group(f"2012-01-07 {hour:02}", hour, hour) for hour in (0, 4, 4, 8)]
     junk = legacy_line(legacy_group("2012-01-07 00", "x", 1))
     file = legacy_file(legacy_line(*groups), legacy_line(*groups[:2], booth="Z999,R999,00-00-00"), junk)
@@ -195,7 +195,7 @@ def test_a_legacy_week_with_an_unknown_booth_and_twins_keeps_the_contract():
 
 
 @pytest.mark.parametrize("table", contracts().values(), ids=lambda table: f"{table.layer}/{table.name}")
-def test_every_key_and_every_rule_fits_the_columns_of_its_table(table):
+def test_keys_and_rules_fit_the_columns_of_their_table(table):
     assert {*table.key} <= {*table.schema}
     assert len({*table.key}) == len(table.key)
     assert all(column.dtype == pl.String for column in table.columns if column.one_of)
@@ -203,7 +203,7 @@ def test_every_key_and_every_rule_fits_the_columns_of_its_table(table):
     assert all(column.dtype.is_numeric() for column in limited)
 
 
-def test_every_table_with_turnstiles_complexes_or_answers_has_a_key():
+def test_all_other_tables_than_these_have_a_key():
     without = {name for (_, name), table in contracts().items() if not table.key}
     assert without == {
         "turnstile_rejects",

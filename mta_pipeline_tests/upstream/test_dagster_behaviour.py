@@ -1,6 +1,6 @@
-"""What assets, checks, automation and the runner rely on in Dagster, beyond or beside its documentation.
+"""Dagster behaviour that assets, checks, automation and the command line rely on, partly undocumented.
 
-An upgrade shall fail here. What the IO manager relies on stands in test_io_behaviour.
+An incompatible upgrade must fail here. For the IO manager see test_io_behaviour.
 """
 
 import logging
@@ -14,7 +14,7 @@ from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2023-12-30", "2024-01-13")
 FIRST, SECOND, THIRD = WEEKS
-# It ends long before today: the latest time window is none of the weeks that tests speak of.
+# It ends long before today, so the latest time window is none of the weeks in the tests.
 calendar = dg.WeeklyPartitionsDefinition(start_date=FIRST, end_date="2024-03-02", day_offset=6)
 RANGE = {"dagster/asset_partition_range_start": FIRST, "dagster/asset_partition_range_end": THIRD}
 FEED = dg.AssetKey("feed")
@@ -37,12 +37,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run(
     defs: dg.Definitions, instance: dg.DagsterInstance, tags: Mapping[str, str] = RANGE, **options: Any
 ) -> dg.ExecuteInProcessResult:
-    """One run of all assets and checks, over the three weeks unless it says otherwise."""
+    """Execute one run of all assets and checks, over the three weeks unless `tags` says otherwise."""
     job = defs.resolve_job_def("__ASSET_JOB")
     return job.execute_in_process(instance=instance, tags=dict(tags), raise_on_error=False, **options)
 
 
-def the_failure(result: dg.ExecuteInProcessResult) -> Any:
+def failure_data(result: dg.ExecuteInProcessResult) -> Any:
     [event] = result.filter_events(lambda event: event.is_step_failure)
     return event.step_failure_data
 
@@ -50,33 +50,33 @@ def the_failure(result: dg.ExecuteInProcessResult) -> Any:
 # --- runs ---
 
 
-def test_a_listener_hears_every_log_line_of_its_run_with_level_and_message(instance: dg.DagsterInstance) -> None:
-    heard: list[dg.EventLogEntry] = []
+def test_a_listener_receives_every_log_line_of_its_run_with_level_and_message(instance: dg.DagsterInstance) -> None:
+    received: list[dg.EventLogEntry] = []
 
     @dg.asset
     def readings(context: dg.AssetExecutionContext) -> None:
         context.log.info("week 1 of 3")
         context.log.warning("no week before")
 
-    instance.add_event_listener("8d0ba0d8-7b12-4d5c-9a30-000000000001", heard.append)
+    instance.add_event_listener("8d0ba0d8-7b12-4d5c-9a30-000000000001", received.append)
     defs = dg.Definitions([readings])
     run(defs, instance, tags={}, run_id="8d0ba0d8-7b12-4d5c-9a30-000000000001")
     run(defs, instance, tags={})
-    lines = [(int(entry.level), entry.user_message) for entry in heard if not entry.is_dagster_event]
+    lines = [(int(entry.level), entry.user_message) for entry in received if not entry.is_dagster_event]
     assert lines == [(logging.INFO, "week 1 of 3"), (logging.WARNING, "no week before")]
 
 
-def test_listeners_still_hear_when_the_console_is_told_to_be_quiet(instance: dg.DagsterInstance) -> None:
-    heard: list[dg.EventLogEntry] = []
+def test_a_listener_still_receives_log_lines_if_the_console_is_silenced(instance: dg.DagsterInstance) -> None:
+    received: list[dg.EventLogEntry] = []
 
     @dg.asset
     def readings(context: dg.AssetExecutionContext) -> None:
         context.log.info("week 1 of 3")
 
-    instance.add_event_listener("8d0ba0d8-7b12-4d5c-9a30-000000000001", heard.append)
+    instance.add_event_listener("8d0ba0d8-7b12-4d5c-9a30-000000000001", received.append)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run(dg.Definitions([readings]), instance, {}, run_id="8d0ba0d8-7b12-4d5c-9a30-000000000001", run_config=quiet)
-    assert [entry.user_message for entry in heard if not entry.is_dagster_event] == ["week 1 of 3"]
+    assert [entry.user_message for entry in received if not entry.is_dagster_event] == ["week 1 of 3"]
 
 
 def test_range_tags_make_one_run_of_an_asset_job_cover_every_week_of_the_range(instance: dg.DagsterInstance) -> None:
@@ -93,7 +93,7 @@ def test_range_tags_make_one_run_of_an_asset_job_cover_every_week_of_the_range(i
     assert result.dagster_run.tags.items() >= RANGE.items()
 
 
-def test_an_optional_asset_that_gives_nothing_skips_what_follows_and_the_run_succeeds(
+def test_an_optional_asset_without_output_skips_its_downstream_assets_and_the_run_succeeds(
     instance: dg.DagsterInstance,
 ) -> None:
     @dg.asset(output_required=False, **weekly)
@@ -110,9 +110,7 @@ def test_an_optional_asset_that_gives_nothing_skips_what_follows_and_the_run_suc
 
 
 @pytest.mark.parametrize("reason", [RuntimeError("disk full"), dg.Failure("bad file", allow_retries=False)])
-def test_a_materialization_that_is_logged_stays_when_its_step_fails(
-    instance: dg.DagsterInstance, reason: Exception
-) -> None:
+def test_a_logged_materialization_is_kept_if_its_step_fails(instance: dg.DagsterInstance, reason: Exception) -> None:
     @dg.asset(**weekly)
     def readings(context: dg.AssetExecutionContext) -> None:
         context.log_event(dg.AssetMaterialization(READINGS, partition=FIRST, metadata={"rows": 7}))
@@ -126,7 +124,7 @@ def test_a_materialization_that_is_logged_stays_when_its_step_fails(
 
 
 class Handling(dg.ConfigurableIOManager):
-    """An IO manager that draws weeks from a generator, as ours does."""
+    """An IO manager that iterates over its output in handle_output, as ours does."""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
         list(obj)
@@ -135,7 +133,7 @@ class Handling(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> None: ...
 
 
-def test_a_failure_raised_while_an_output_is_handled_keeps_its_metadata_and_is_not_retried(
+def test_a_failure_raised_in_handle_output_keeps_its_metadata_and_is_not_retried(
     instance: dg.DagsterInstance,
 ) -> None:
     class Weeks:
@@ -153,18 +151,18 @@ def test_a_failure_raised_while_an_output_is_handled_keeps_its_metadata_and_is_n
         yield dg.Output([], "rejects")
 
     result = run(dg.Definitions([staged], resources={"io_manager": Handling()}), instance)
-    failure = the_failure(result).user_failure_data
+    failure = failure_data(result).user_failure_data
     assert failure.description == "a bad week"
     assert failure.metadata["failed_weeks"].value == {SECOND: "empty"}
     assert not result.filter_events(lambda event: event.is_step_up_for_retry)
 
 
-def test_a_failure_that_is_no_failure_of_ours_names_its_cause(instance: dg.DagsterInstance) -> None:
+def test_an_exception_other_than_failure_names_its_cause(instance: dg.DagsterInstance) -> None:
     @dg.asset
     def readings() -> None:
         raise OSError(28, "No space left", "/lake/part-0.parquet")
 
-    data = the_failure(run(dg.Definitions([readings]), instance, tags={}))
+    data = failure_data(run(dg.Definitions([readings]), instance, tags={}))
     assert data.user_failure_data is None
     assert "/lake/part-0.parquet" in data.error.cause.message
 
@@ -172,8 +170,8 @@ def test_a_failure_that_is_no_failure_of_ours_names_its_cause(instance: dg.Dagst
 # --- checks ---
 
 
-def checked(verdicts: Mapping[str, bool], *, blocking: bool = True) -> dg.Definitions:
-    """readings, a check on it that finds these verdicts per week, and traffic, which hangs on readings."""
+def checked(results: Mapping[str, bool], *, blocking: bool = True) -> dg.Definitions:
+    """readings, a check on it with these results per week, and traffic downstream of readings."""
 
     @dg.asset(**weekly)
     def readings() -> None: ...
@@ -185,7 +183,7 @@ def checked(verdicts: Mapping[str, bool], *, blocking: bool = True) -> dg.Defini
 
     @dg.multi_asset_check(specs=[spec])
     def check() -> Iterator[Any]:
-        for week, passed in verdicts.items():
+        for week, passed in results.items():
             yield dg.AssetCheckEvaluation(
                 asset_key=READINGS, check_name="complete", passed=passed, blocking=blocking, partition=week
             )
@@ -197,32 +195,32 @@ def checked(verdicts: Mapping[str, bool], *, blocking: bool = True) -> dg.Defini
 COMPLETE = dg.AssetCheckKey(READINGS, "complete")
 
 
-def test_an_evaluation_per_week_is_kept_per_week_in_a_run_over_many(instance: dg.DagsterInstance) -> None:
+def test_evaluations_are_kept_per_week_in_a_run_over_many_weeks(instance: dg.DagsterInstance) -> None:
     run(checked({FIRST: True, SECOND: False, THIRD: True}), instance)
     history = instance.event_log_storage.get_asset_check_execution_history(COMPLETE, limit=10)
-    kept = {record.partition: record.status.value for record in history if record.event}
-    assert kept == {FIRST: "SUCCEEDED", SECOND: "FAILED", THIRD: "SUCCEEDED"}
+    statuses = {record.partition: record.status.value for record in history if record.event}
+    assert statuses == {FIRST: "SUCCEEDED", SECOND: "FAILED", THIRD: "SUCCEEDED"}
 
 
 @pytest.mark.parametrize("tags", [RANGE, {"dagster/partition": SECOND}], ids=["range", "one week"])
-def test_one_blocking_evaluation_that_failed_stops_what_follows(
+def test_one_failed_blocking_evaluation_stops_downstream_assets(
     instance: dg.DagsterInstance, tags: Mapping[str, str]
 ) -> None:
-    verdicts = {week: week != SECOND for week in (WEEKS if tags is RANGE else [SECOND])}
-    result = run(checked(verdicts), instance, tags)
+    results = {week: week != SECOND for week in (WEEKS if tags is RANGE else [SECOND])}
+    result = run(checked(results), instance, tags)
     assert not result.success
     assert "traffic" not in {event.step_key for event in result.all_events if event.is_step_start}
-    assert instance.get_materialized_partitions(READINGS) == set(verdicts)
+    assert instance.get_materialized_partitions(READINGS) == set(results)
 
 
-def test_an_evaluation_that_does_not_block_stops_nothing(instance: dg.DagsterInstance) -> None:
+def test_a_non_blocking_evaluation_stops_nothing(instance: dg.DagsterInstance) -> None:
     result = run(checked({FIRST: False}, blocking=False), instance)
     assert result.success
     assert instance.get_materialized_partitions(TRAFFIC) == set(WEEKS)
 
 
-def test_a_plain_result_still_loses_its_week_in_a_run_over_many(instance: dg.DagsterInstance) -> None:
-    """Why checks yield evaluations."""
+def test_a_plain_check_result_loses_its_week_in_a_run_over_many_weeks(instance: dg.DagsterInstance) -> None:
+    """This is why checks yield evaluations."""
 
     @dg.asset(**weekly)
     def readings() -> None: ...
@@ -235,7 +233,7 @@ def test_a_plain_result_still_loses_its_week_in_a_run_over_many(instance: dg.Dag
     assert [evaluation.partition for evaluation in result.get_asset_check_evaluations()] == [None]
 
 
-def test_the_weeks_of_a_check_are_known_to_the_asset_graph() -> None:
+def test_the_asset_graph_knows_the_weeks_of_a_check() -> None:
     graph = checked({}).resolve_asset_graph()
     assert graph.get(COMPLETE).partitions_def == calendar
 
@@ -243,7 +241,7 @@ def test_the_weeks_of_a_check_are_known_to_the_asset_graph() -> None:
 # --- the catalogue ---
 
 
-def test_the_column_schema_is_known_to_the_asset_graph() -> None:
+def test_the_asset_graph_knows_the_column_schema() -> None:
     schema = dg.TableSchema([dg.TableColumn("unit", description="Remote unit.")])
 
     @dg.multi_asset(outs={"readings": dg.AssetOut(metadata={"dagster/column_schema": schema})})
@@ -257,9 +255,9 @@ def test_the_column_schema_is_known_to_the_asset_graph() -> None:
 
 
 class Automated:
-    """A feed with a version per week, readings that follow it, and automation ticks."""
+    """A feed with a data version per week, readings downstream of it, and automation ticks."""
 
-    def __init__(self, instance: dg.DagsterInstance, *, note_what_landed: bool = False) -> None:
+    def __init__(self, instance: dg.DagsterInstance, *, observes_landed_weeks: bool = False) -> None:
         self.versions: dict[str, str] = {}
         self._instance = instance
         self._cursor: Any = None
@@ -272,7 +270,7 @@ class Automated:
 
         @dg.asset(deps=[feed], automation_condition=condition, **weekly)
         def readings(context: dg.AssetExecutionContext) -> None:
-            if note_what_landed:
+            if observes_landed_weeks:
                 for week in context.partition_keys:
                     tags = {"dagster/data_version": self.versions[week]}
                     context.log_event(dg.AssetObservation(FEED, partition=week, tags=tags))
@@ -300,7 +298,7 @@ class Automated:
         return {key: weeks for key, weeks in due.items() if weeks}
 
 
-def test_a_version_per_week_makes_exactly_the_new_and_changed_weeks_due_and_what_hangs_on_them(
+def test_data_versions_make_exactly_new_and_changed_weeks_and_their_downstream_assets_due(
     instance: dg.DagsterInstance,
 ) -> None:
     automated = Automated(instance)
@@ -313,7 +311,7 @@ def test_a_version_per_week_makes_exactly_the_new_and_changed_weeks_due_and_what
     assert automated.tick() == {"readings": {SECOND}, "traffic": {SECOND}}
 
 
-def test_what_was_asked_for_once_is_not_asked_for_again_while_it_has_not_landed(instance: dg.DagsterInstance) -> None:
+def test_a_requested_week_is_not_requested_again_while_it_has_not_landed(instance: dg.DagsterInstance) -> None:
     automated = Automated(instance)
     automated.tick()
     automated.observe({FIRST: "a"})
@@ -322,12 +320,12 @@ def test_what_was_asked_for_once_is_not_asked_for_again_while_it_has_not_landed(
     assert automated.tick() == {}
 
 
-@pytest.mark.parametrize("noted", [True, False], ids=["noted", "not noted"])
-def test_an_observation_noted_before_the_landing_keeps_the_week_from_being_due_again(
-    instance: dg.DagsterInstance, noted: bool
+@pytest.mark.parametrize("observed", [True, False], ids=["observed", "not observed"])
+def test_an_observation_recorded_before_the_landing_keeps_the_week_from_being_due_again(
+    instance: dg.DagsterInstance, observed: bool
 ) -> None:
-    """Until a week has landed the feed has no version of its contents; then looking at it would find one."""
-    automated = Automated(instance, note_what_landed=noted)
+    """Before a week has landed, the feed has no version of its contents. A later observation would find one."""
+    automated = Automated(instance, observes_landed_weeks=observed)
     automated.tick()
     automated.observe({FIRST: "not landed"})
     automated.tick()
@@ -335,4 +333,4 @@ def test_an_observation_noted_before_the_landing_keeps_the_week_from_being_due_a
     automated.land(FIRST, FIRST)
     assert automated.tick() == {}
     automated.observe({FIRST: "a"})
-    assert automated.tick() == ({} if noted else {"readings": {FIRST}, "traffic": {FIRST}})
+    assert automated.tick() == ({} if observed else {"readings": {FIRST}, "traffic": {FIRST}})

@@ -1,4 +1,4 @@
-"""What the IO manager relies on in Dagster, beyond or beside its documentation. An upgrade shall fail here."""
+"""Dagster behaviour that the IO manager relies on, partly undocumented. An incompatible upgrade must fail here."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ READINGS = dg.AssetKey("readings")
 
 
 class Probe(dg.ConfigurableIOManager):
-    """An IO manager that does what a test tells it to."""
+    """An IO manager whose behaviour a test provides."""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
         yield from obj(context)
@@ -76,11 +76,11 @@ def recorded(result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]
 # --- events and metadata of a range ---
 
 
-def test_a_step_that_ends_well_records_every_week_of_its_range_once() -> None:
+def test_a_successful_step_records_every_week_of_its_range_once() -> None:
     assert [event.partition for event in recorded(run(weekly(lambda: nothing)))] == WEEKS
 
 
-def test_metadata_of_one_week_can_be_added_while_the_output_is_handled() -> None:
+def test_metadata_of_one_week_can_be_added_in_handle_output() -> None:
     def handle(context: dg.OutputContext) -> tuple[()]:
         add_week_metadata(context, SECOND, {"rows": 7})
         return ()
@@ -99,7 +99,7 @@ def fail(context: dg.OutputContext) -> tuple[()]:
     raise ValueError
 
 
-def test_a_step_that_fails_records_nothing_but_what_the_io_manager_yields() -> None:
+def test_a_failed_step_records_only_what_the_io_manager_yields() -> None:
     assert recorded(run(weekly(lambda: fail), raise_on_error=False)) == []
 
     (event,) = recorded(run(weekly(lambda: fail_after_the_first_week), raise_on_error=False))
@@ -107,8 +107,8 @@ def test_a_step_that_fails_records_nothing_but_what_the_io_manager_yields() -> N
     assert event.metadata["rows"].value == 7
 
 
-def test_an_event_the_io_manager_yields_equals_the_one_of_a_step_that_ends_well() -> None:
-    def end_well(context: dg.OutputContext) -> tuple[()]:
+def test_an_event_yielded_by_the_io_manager_equals_the_event_of_a_successful_step() -> None:
+    def succeed(context: dg.OutputContext) -> tuple[()]:
         add_week_metadata(context, FIRST, {"rows": 7})
         return ()
 
@@ -116,12 +116,12 @@ def test_an_event_the_io_manager_yields_equals_the_one_of_a_step_that_ends_well(
         asset = weekly(lambda: dg.Output(handle, metadata={"layout": "modern"}), code_version="1")
         return recorded(run(asset, raise_on_error=False))
 
-    (ours,) = events(fail_after_the_first_week)
-    assert ours == events(end_well)[0]
-    assert "dagster/data_version" in ours.tags
+    (own,) = events(fail_after_the_first_week)
+    assert own == events(succeed)[0]
+    assert "dagster/data_version" in own.tags
 
 
-def test_the_private_function_that_makes_the_events_takes_what_we_give_it() -> None:
+def test_the_private_function_that_makes_the_events_has_the_expected_parameters() -> None:
     assert list(_get_output_asset_events.__annotations__) == [
         "asset_key",
         "asset_partitions",
@@ -134,10 +134,10 @@ def test_the_private_function_that_makes_the_events_takes_what_we_give_it() -> N
     ]
 
 
-# --- outputs: why WeeklyFrames and AssetOut ---
+# --- outputs: reasons for WeeklyFrames and AssetOut ---
 
 
-def test_a_bare_generator_is_taken_for_events() -> None:
+def test_a_bare_generator_is_treated_as_events() -> None:
     result = run(weekly(lambda: (week for week in WEEKS)), raise_on_error=False)
     (event,) = result.filter_events(lambda event: event.is_step_failure)
     assert "yielded a value of type <class 'str'>" in event.step_failure_data.error.to_string()
@@ -151,7 +151,7 @@ def test_tables_declared_as_specs_do_not_reach_the_io_manager() -> None:
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["asset", "multi_asset"])
-def test_the_declared_columns_are_at_hand_when_an_output_is_handled(many: bool) -> None:
+def test_the_declared_columns_are_available_in_handle_output(many: bool) -> None:
     schema = dg.TableSchema([dg.TableColumn("unit")])
     seen: list[Any] = []
 
@@ -169,14 +169,14 @@ def test_the_declared_columns_are_at_hand_when_an_output_is_handled(many: bool) 
     assert [[column.name for column in declared.columns] for declared in seen] == [["unit"]]
 
 
-# --- inputs: why WeeklyInputs ---
+# --- inputs: reasons for WeeklyInputs ---
 
 
 class Window:
-    """A class of ours as an annotation."""
+    """A custom class used as an annotation."""
 
 
-def test_an_annotated_class_reaches_the_io_manager_as_it_is() -> None:
+def test_an_annotated_class_reaches_the_io_manager_unchanged() -> None:
     kinds: list[Any] = []
 
     class Typed(Probe):
@@ -188,7 +188,7 @@ def test_an_annotated_class_reaches_the_io_manager_as_it_is() -> None:
     assert kinds == [Window]
 
 
-def test_an_input_annotated_as_a_mapping_has_to_be_a_dict() -> None:
+def test_an_input_annotated_as_a_mapping_must_be_a_dict() -> None:
     from types import MappingProxyType  # noqa: PLC0415
 
     class Mapped(Probe):
@@ -205,7 +205,7 @@ def test_an_input_annotated_as_a_mapping_has_to_be_a_dict() -> None:
     assert "Value should be a dict" in event.step_failure_data.error.to_string()
 
 
-def test_a_window_that_reaches_before_the_calendar_starts_with_the_calendar() -> None:
+def test_a_window_that_reaches_before_the_calendar_is_cut_at_its_start() -> None:
     taken: list[tuple[list[str], str | None]] = []
 
     def take(context: dg.InputContext) -> None:
@@ -217,7 +217,7 @@ def test_a_window_that_reaches_before_the_calendar_starts_with_the_calendar() ->
     assert taken == [([FIRST], FIRST), ([SECOND, THIRD], FIRST), (WEEKS, FIRST)]
 
 
-def test_a_failure_while_an_input_is_loaded_is_not_retried_if_it_says_so() -> None:
+def test_a_failure_in_load_input_is_not_retried_if_it_does_not_allow_retries() -> None:
     class Missing(Probe):
         def load_input(self, context: dg.InputContext) -> Any:
             raise dg.Failure("materialize it first", allow_retries=False)
@@ -233,11 +233,11 @@ def test_a_failure_while_an_input_is_loaded_is_not_retried_if_it_says_so() -> No
     assert not result.filter_events(lambda event: event.is_step_up_for_retry)
 
 
-# --- why an IO manager of our own ---
+# --- the reason for an own IO manager ---
 
 
 class Files(dg.UPathIOManager):
-    """Dagster's own base for files."""
+    """Dagster's own base class for file IO managers."""
 
     extension = ".txt"
 
@@ -248,7 +248,7 @@ class Files(dg.UPathIOManager):
         return str(path.read_text())
 
 
-def test_dagsters_own_base_for_files_still_refuses_a_range_in_one_run(tmp_path: Path) -> None:
+def test_dagsters_own_file_io_manager_still_refuses_a_range_in_one_run(tmp_path: Path) -> None:
     from upath import UPath  # noqa: PLC0415
 
     files = Files(UPath(tmp_path))
