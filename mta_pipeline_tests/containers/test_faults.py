@@ -133,7 +133,7 @@ def test_a_full_disk_fails_the_run_by_name_and_leaves_what_was_there(deployment)
     with filled(deployment):
         log = failure(deployment)
         assert deployment.lake() == deployment.undisturbed()
-    assert "Not written, what was there stays: No space left on device" in log
+    assert "Not written, any previous file remains: No space left on device" in log
     assert "/lake/" in log
 
 

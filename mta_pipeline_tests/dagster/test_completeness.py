@@ -147,7 +147,7 @@ def test_a_week_whose_traffic_breaks_its_contract_stays_due_and_the_others_go_on
     before = project.files()
     project.publish(SECOND, quiet_week(SECOND, start=1_421))
     result = project.run(FIRST, THIRD)
-    assert "turnstile_traffic.control_area, unit, scp, ended_at must name one row" in failure_of(result)
+    assert "turnstile_traffic.control_area, unit, scp, ended_at must identify one row" in failure_of(result)
     # As the runner in the terminal does: on without the week that failed.
     assert project.run(THIRD).success
     after = project.files()

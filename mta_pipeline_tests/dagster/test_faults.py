@@ -331,7 +331,7 @@ def test_a_full_disk_names_the_file_keeps_what_was_there_and_running_again_heals
     answer = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, disk_full_after=writes))
     assert answer.codes == [0]
     [[told]] = answer.failures
-    assert re.search(f"Not written, what was there stays: File too large: '{lake}/{table}", told)
+    assert re.search(f"Not written, any previous file remains: File too large: '{lake}/{table}", told)
     assert temporaries(lake) == []
     left = whole_files(lake)
     assert left.keys() >= before.keys() - {path for path in before if path.startswith("raw/")}

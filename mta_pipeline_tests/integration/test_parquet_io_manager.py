@@ -362,7 +362,7 @@ def test_what_is_done_when_a_range_fails_half_way_stays_done(
         (lambda _: readings_of(FIRST), "A run of 3 weeks takes WeeklyFrames"),
         (lambda _: {WEEKS[4]: readings_of(FIRST)}, f"gave the week {WEEKS[4]} in a run of {FIRST} to {THIRD}"),
         (lambda _: WeeklyFrames([(FIRST, readings_of(FIRST))] * 2), f"gave the week {FIRST} twice"),
-        (lambda _: {FIRST: [1, 2]}, "list is no frame"),
+        (lambda _: {FIRST: [1, 2]}, "list is not a frame"),
     ],
     ids=["one frame for many weeks", "a week from elsewhere", "a week twice", "no frame"],
 )
@@ -517,7 +517,7 @@ def test_a_table_without_weeks_that_breaks_its_contract_fails_and_keeps_its_file
     given = pl.concat([given, given.head(1)])
     result = run(lake, control_areas, instance=instance, raise_on_error=False)
     assert "lake/control_areas is not what its contract says" in failure(result)
-    assert "control_areas.control_area, unit must name one row, and names several: 2 rows" in failure(result)
+    assert "control_areas.control_area, unit must identify one row, but identifies several: 2 rows" in failure(result)
     assert not result.filter_events(lambda event: event.is_step_up_for_retry)
     assert files(lake) == before
 

@@ -184,7 +184,7 @@ def test_rows_that_come_twice_from_a_portal_that_keeps_no_order_do_not_land(port
             answer(portal, url.replace("order=%3Aid", "order=none"), headers) if "order" in url else None
         )
     )
-    with pytest.raises(FeedUnavailable, match="rows came more than once, and so others did not come, 3 times"):
+    with pytest.raises(FeedUnavailable, match="repeated rows, so other rows are missing, 3 times"):
         raw.land(api, WEEK)
     assert raw.manifest(WEEK) is None
 

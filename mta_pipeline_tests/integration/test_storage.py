@@ -190,7 +190,7 @@ def test_a_write_that_the_system_breaks_off_names_the_file_and_keeps_the_old_one
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
     script = limit + textwrap.dedent(REFUSED_WRITER)
     said = subprocess.check_output([sys.executable, "-c", script, str(path)], text=True)
-    assert re.match(rf"{errno.EFBIG} .*Not written, what was there stays.*{re.escape(str(path))}", said)
+    assert re.match(rf"{errno.EFBIG} .*Not written, any previous file remains.*{re.escape(str(path))}", said)
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(processes: None, tmp_p
     path = tmp_path / "lake" / "part-0.parquet"
     script = textwrap.dedent(REFUSED_WRITER)
     said = subprocess.check_output([*disk, tmp_path, sys.executable, "-c", script, path], text=True)
-    assert re.match(rf"{errno.ENOSPC} .*Not written, what was there stays.*{re.escape(str(path))}", said)
+    assert re.match(rf"{errno.ENOSPC} .*Not written, any previous file remains.*{re.escape(str(path))}", said)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

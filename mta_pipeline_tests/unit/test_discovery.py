@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from mta_pipeline.lake import discovery
-from mta_pipeline.lake.discovery import Attempt, Discovery, DiscoveryCursor, look
+from mta_pipeline.lake.discovery import Attempt, Discovery, DiscoveryCursor, find_due_weeks
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Fetched, Listing, PublishedFile
@@ -75,7 +75,7 @@ class Watch:
     def look(self) -> Discovery:
         self.feed.looks.clear()
         self.feed.fetches.clear()
-        found = look(
+        found = find_due_weeks(
             self.feed,
             self.raw,
             DiscoveryCursor.model_validate_json(self.cursor.model_dump_json()),
@@ -226,8 +226,8 @@ def test_a_run_that_failed_for_another_reason_is_asked_for_again_after_ever_long
 
 def test_a_run_that_nobody_knows_of_is_asked_for_again(watch):
     """It was deleted from the queue."""
-    first = watch.look().due[FIRST].asked
-    second = watch.look().due[FIRST].asked
+    first = watch.look().due[FIRST].requested
+    second = watch.look().due[FIRST].requested
     assert (first.times, second.times) == (1, 2)
 
 
