@@ -126,7 +126,7 @@ def test_a_slow_run_does_not_put_its_tables_over_those_of_a_faster_one(tmp_path)
 
     RIVAL.append(rival)
     result = project.run(FIRST, SECOND)
-    assert "another run has renewed what the week 2024-01-13 is made from" in failure_of(result)
+    assert "another run has updated the input of the week 2024-01-13" in failure_of(result)
     assert project.files() == faster
     assert due(project, FIRST, SECOND) == []
 
