@@ -190,11 +190,11 @@ class _Probes:
         self._found.due[file.week] = DueWeek(file, RequestedVersion(version, times), landed_before)
 
 
-def _may_request_again(asked: RequestedVersion, attempt: Attempt | None, now: dt.datetime) -> bool:
+def _may_request_again(requested: RequestedVersion, attempt: Attempt | None, now: dt.datetime) -> bool:
     """Whether the same version of a week may be requested again: not if it was refused, else after a growing wait."""
     if attempt is None:
         return True
-    return attempt.refused is None and now - attempt.ended >= min(FIRST_WAIT * 2 ** (asked.times - 1), LONGEST_WAIT)
+    return attempt.refused is None and now - attempt.ended >= min(FIRST_WAIT * 2 ** (requested.times - 1), LONGEST_WAIT)
 
 
 def _version(file: PublishedFile) -> str:

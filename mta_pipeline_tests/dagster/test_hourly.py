@@ -192,7 +192,7 @@ def without_portal(tmp_path) -> Project:
 def test_without_a_portal_nobody_is_asked_and_the_message_says_how_to_set_one(without_portal):
     assert SENSOR not in {sensor.name for sensor in without_portal.defs.sensors}
     result = without_portal.run(FIRST, job=HOURLY_JOB)
-    assert "set MTA_SODA to its address" in failure_of(result)
+    assert "Set MTA_SODA to the address of a portal" in failure_of(result)
 
 
 def test_a_week_that_is_half_published_lands_and_a_check_says_which_hours_are_missing(tmp_path, truth):

@@ -60,14 +60,14 @@ def staged_weeks(
             origin = raw.version(week)
             if is_up_to_date(context, lake, week, origin, *tables):
                 return (WeekOutput(week, None, {"outcome": UP_TO_DATE}),) * 2
-            made = stage_week(week, traced)
-            if made is None:
+            result = stage_week(week, traced)
+            if result is None:
                 outcome = f"skipped: the week has not landed in {raw.path(week)}"
                 return (WeekOutput(week, None, {"outcome": outcome}),) * 2
-            origins = made.made_from, partial(raw.version, week)
+            origins = result.made_from, partial(raw.version, week)
             return (
-                WeekOutput(week, made.rows, made.facts, *origins, traced),
-                WeekOutput(week, made.rejects, {"by_reason": made.rejects_by_reason}, *origins),
+                WeekOutput(week, result.rows, result.facts, *origins, traced),
+                WeekOutput(week, result.rejects, {"by_reason": result.rejects_by_reason}, *origins),
             )
 
     def rows() -> Iterator[WeekOutput]:
@@ -112,9 +112,9 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 return None
             traced.add(bytes_in=len(landed.published))
             with span("parse"):
-                made = stage(landed.published, week, control_areas)
-            facts = _facts(made, control_areas)
-            return Staged(landed.sha256, made.readings, made.rejects, made.rejects_by_reason, facts)
+                result = stage(landed.published, week, control_areas)
+            facts = _facts(result, control_areas)
+            return Staged(landed.sha256, result.readings, result.rejects, result.rejects_by_reason, facts)
 
         yield from staged_weeks(context, raw_layer, files, STAGED, stage_week)
 
