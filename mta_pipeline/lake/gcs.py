@@ -21,7 +21,7 @@ NOTHING: Final = 0
 
 
 class ConcurrentWriteError(Exception):
-    """Nothing was written, because another process replaced the target, or the input of the write, in the meantime."""
+    """A write was refused, because another process replaced its target or its input in the meantime."""
 
 
 @cache

@@ -135,8 +135,8 @@ def write_atomically(
             evaluated again. In a directory, call this inside `folder_lock`.
 
     Raises:
-        ConcurrentWriteError: `precondition` is false; the previous file remains.
-        OSError: it cannot be written (disk full, no access, ...); the previous file remains.
+        ConcurrentWriteError: `precondition` is false, or other runs keep replacing the object. Their file remains.
+        OSError: the file cannot be written (disk full, no access, ...). Any previous file remains.
     """
     local = local_path(path)
     try:
