@@ -1,4 +1,4 @@
-"""The New York subway's turnstile history as a lake that can be trusted.
+"""New York subway ridership from turnstile data: raw files, a lake of validated tables, marts and a report.
 
-Nothing is imported here: whoever needs a part imports it, and pays for that part alone.
+This module imports nothing, so that users of one part do not pay for the imports of the others.
 """

@@ -1,4 +1,4 @@
-"""The one place where the parts meet: settings in, Definitions out. Tests build theirs here, with their own parts."""
+"""Builds the Definitions from the settings. Tests call the same function with their own resources."""
 
 import warnings
 from typing import cast
@@ -38,21 +38,21 @@ from mta_pipeline.settings import Settings
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
-    """The definitions of one deployment.
+    """Return the definitions of one deployment.
 
     Args:
-        settings: what the deployment chooses.
-        resources: parts to use in place of the usual ones, by resource key: feed, raw_layer, io_manager, marts_engine,
+        settings: the settings of the deployment.
+        resources: resources that replace the default ones, by key: feed, raw_layer, io_manager, marts_engine,
             warehouse, soda.
     """
-    # dagster.yaml uses it on purpose; every process of a run would say so.
+    # dagster.yaml uses it on purpose. Without the filter, every process of a run logs the warning.
     warnings.filterwarnings("ignore", "Handling yaml-defined logging", dg.BetaWarning)
     with warnings.catch_warnings():
-        # What we use of Dagster that is not final yet is pinned by tests and by its exact version.
+        # Tests and the pinned version of Dagster cover the beta and preview features in use.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         weeks = calendar(settings.last_week)
-        # Whoever replaces the lake replaces it for the IO manager, the engine and the warehouse, too.
+        # A replaced lake also applies to the IO manager, the engine and the warehouse.
         lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(lake_root=settings.lake_root)
         raw = raw_asset(weeks)
         weekly = [
@@ -87,7 +87,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
                 *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
-                # A portal is asked only by those who named one.
+                # No requests to a portal unless MTA_SODA names one.
                 *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
@@ -101,7 +101,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 "soda": SodaPortal(settings.soda, settings.soda_token),
                 **resources,
             },
-            # A run is a chain of steps, each fast: a process per step would cost more than the work.
+            # Steps are short and run one after another. A process per step would take longer than the work.
             executor=dg.in_process_executor,
         )
         return dg.Definitions.merge(coded, *declared)

@@ -1,4 +1,4 @@
-"""What Dagster loads: the definitions for the settings in the environment."""
+"""The code location that Dagster loads, with settings from the environment."""
 
 import dagster as dg
 
@@ -8,5 +8,5 @@ from mta_pipeline.settings import read_settings
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions of this deployment."""
+    """Return the definitions of this deployment."""
     return build_defs(read_settings())

@@ -1,4 +1,4 @@
-"""What data engineers add without Python: components, declared in `defs/<name>/defs.yaml`."""
+"""Dagster components, with which data sets are declared in `defs/<name>/defs.yaml`, without Python."""
 
 from mta_pipeline.components.soda_data_set import DeclarationError, SodaDataSetComponent, declared_data_sets
 

@@ -1,6 +1,6 @@
-"""A data set of the portal from a dozen lines of YAML: raw, staged and lake tables, with checks.
+"""The component that defines a data set of the portal in YAML: raw, staged and lake tables, with checks.
 
-What may be said of a data set stands in `soda.declaration`; its assets are those of `assets.soda`.
+`sources.socrata.dataset` defines the attributes of a declaration, and `orchestration.assets.soda` its assets.
 """
 
 import warnings
@@ -21,18 +21,18 @@ from mta_pipeline.settings import read_settings
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
 
 GROUP: Final = "data_sets"
-"""Where the catalogue shows declared data sets."""
+"""The asset group of declared data sets."""
 
 
 class DeclarationError(ValueError):
-    """A declaration that cannot be used."""
+    """A defs.yaml is not valid."""
 
 
 class SodaDataSetScaffolder(dg.Scaffolder[Any]):
-    """Writes a defs.yaml that loads as it is, to be filled in."""
+    """Writes a defs.yaml with example values. It loads without changes."""
 
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write the file."""
+        """Write the file, with the name of its folder as the name of the table."""
         dg.scaffold_component(
             request,
             {
@@ -52,50 +52,52 @@ class SodaDataSetScaffolder(dg.Scaffolder[Any]):
 
 @dg.scaffold_with(SodaDataSetScaffolder)
 class SodaDataSetComponent(dg.Component):
-    """One data set of the SODA portal (MTA_SODA): its pages as published, typed rows with rejects, and a table in the
-    lake. With a time column it comes by weeks, on the calendar that all weekly tables share; without one it is taken
-    whole."""
+    """One data set of the SODA portal (MTA_SODA): raw pages, typed rows with rejects, and a table in the lake.
+
+    With a time column, its tables have weekly partitions, which all weekly tables share. Without one, the data set is
+    fetched as a whole.
+    """
 
     def __init__(self, data_set: SodaDataSet) -> None:
         self.data_set = data_set
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """What a defs.yaml may say under `attributes`."""
+        """The model of `attributes` in a defs.yaml."""
         return SodaDataSet
 
     @classmethod
     def load(cls, attributes: SodaDataSet, context: dg.ComponentLoadContext) -> "SodaDataSetComponent":  # type: ignore[override]  # noqa: ARG003
-        """The component of a defs.yaml that was found valid."""
+        """Return the component of a valid defs.yaml."""
         return cls(attributes)
 
     def on(self, weeks: dg.WeeklyPartitionsDefinition) -> dg.Definitions:
-        """Its assets and checks on a deployment's calendar."""
+        """Return the assets and checks of the data set with the weekly partitions of a deployment."""
         return dg.Definitions(
             assets=soda_assets(self.data_set, weeks, GROUP), asset_checks=soda_checks(self.data_set, weeks)
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """Its assets and checks by themselves, by the settings in the environment; `build` asks for them by `on`."""
+        """Return the same as `on`, with settings from the environment, for Dagster's own tools. `build` calls `on`."""
         return self.on(calendar(read_settings().last_week))
 
 
 @cache
 def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetComponent]:
-    """The data sets that the package `defs` declares, read once by each process.
+    """Return the data sets that the package `defs` declares. Each process reads them once.
 
     Raises:
-        DeclarationError: a defs.yaml is not valid; the message has its file and line, and what was expected there.
+        DeclarationError: a defs.yaml is not valid. The message names file, line and reason.
     """
     tree = dg.ComponentTree.from_module(folder, Path(str(folder.__file__)).parents[2])
     try:
         with warnings.catch_warnings():
-            # About how Dagster itself reads YAML.
+            # Dagster's own YAML reader causes this warning.
             warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
             return tree.get_all_components(of_type=SodaDataSetComponent)
     except Exception as error:
-        # Dagster tells where in the tree it was, and in the innermost cause where in the file.
+        # The innermost cause names the file and line. The outer errors only name the place in the tree.
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise DeclarationError(f"A data set in {folder.__name__} is not declared well: {cause}") from error
+        raise DeclarationError(f"Invalid data set in {folder.__name__}: {cause}") from error

@@ -1,1 +1,1 @@
-"""Data sets that are added without Python: a folder each, with a defs.yaml. `dg scaffold defs` makes one."""
+"""Data sets declared in YAML: one folder with a defs.yaml each. `dg scaffold defs` creates one."""

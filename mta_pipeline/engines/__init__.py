@@ -1,6 +1,6 @@
 """Engines that compute the marts: the lake's tables bound to an engine, and the marts over them as Arrow tables.
 
-`marts` defines what a mart means. This package knows engines, and files only as far as an engine must find them.
+`marts` defines the expressions of the marts. This package runs them on an engine, which reads the files of the lake.
 Engines are slow to import, so they are imported where they are used.
 """
 

@@ -1,1 +1,1 @@
-"""Storage: where files are, how they are written, and what the lake holds."""
+"""The lake: where its files are, how they are written and read, and which weeks are complete, due or available."""

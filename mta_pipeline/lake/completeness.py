@@ -1,8 +1,8 @@
-"""Which published contents the tables of a week are made from, and so which weeks a run has to do.
+"""Which published contents the tables of a week are made from, and therefore which weeks are complete or due.
 
-Every weekly file says it in its own metadata, so the lake alone tells what is complete: Dagster's records may be of
-another lake, and a killed run leaves none. The code and the reference tables are not part of it: after a new version
-of the project, weeks are done again by saying so.
+Each weekly file records this in its own metadata under `made_from`. Dagster's records are not used: they may belong to
+another lake, and a killed run leaves none. The version of the code and the reference tables do not count: after an
+update of the project, complete weeks stay complete until a user asks to rebuild them.
 """
 
 from collections.abc import Sequence
@@ -18,32 +18,37 @@ from mta_pipeline.tables import RIDERSHIP, STAGED
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
 from mta_pipeline.weeks import week_before
 
-_OTHER = "other than what has landed"
+_CHANGED = "available, but not landed with these contents"
 
 
 def traffic_made_from(carried: str | None, readings: str | None) -> str | None:
-    """What a week's traffic is made from, given what the readings of the week before and of the week are made from."""
+    """Return `made_from` of a week's traffic, or None without readings of the week (rule 3).
+
+    Args:
+        carried: `made_from` of the readings of the week before, or None if there are none.
+        readings: `made_from` of the readings of the week.
+    """
     return readings and f"{carried or 'nothing'} {readings}"
 
 
 def is_made_from(lake_root: str, week: str, origin: str | None, *tables: Table) -> bool:
-    """Whether the files of these tables all say that they are made from these contents."""
+    """Whether the week's files of these tables all have `made_from` equal to `origin`."""
     return all(_made_from(lake_root, table, week) == origin for table in tables)
 
 
 def weeks_complete(lake_root: str) -> set[str]:
-    """The weeks that every weekly table has, whatever contents they are made from; told by listing alone."""
+    """Return the weeks with a file in every weekly table, whatever they are made from. Lists files, reads none."""
     tables = (weeks_there(lake_root, table.layer, table.name) for table in (*STAGED, *RIDERSHIP))
     return RawFiles(lake_root).weeks().intersection(*tables)
 
 
 def weeks_due(weeks: Sequence[str], lake_root: str, feed: Feed) -> list[str]:
-    """Those of the weeks, given in order, whose tables are not all made from what the feed offers now.
+    """Return the weeks, given in order, whose tables are not all made from the contents that the feed offers now.
 
-    A week is due, too, if the week before it has other contents now, since its first intervals start there.
+    A week is also due if the contents of the week before have changed: its first intervals start there (rule 3).
 
     Raises:
-        FeedError: the feed does not say what it offers.
+        FeedError: the feed cannot be reached, or refuses the request.
     """
     raw = RawFiles(lake_root)
     due: list[str] = []
@@ -58,7 +63,7 @@ def weeks_due(weeks: Sequence[str], lake_root: str, feed: Feed) -> list[str]:
 
 
 def weeks_out_of_date(weeks: Sequence[str], lake_root: str) -> list[str]:
-    """Those of the weeks that are in the lake and not made from what it now holds of them and of the week before."""
+    """Return the weeks in the lake whose tables are older than its readings of that week or of the week before."""
     readings = [(week, _made_from(lake_root, TURNSTILE_READINGS, week)) for week in weeks]
     return [
         week
@@ -69,15 +74,15 @@ def weeks_out_of_date(weeks: Sequence[str], lake_root: str) -> list[str]:
 
 
 def _available(raw: RawFiles, feed: Feed, week: str) -> str | None:
-    """The sha256 of the contents on offer if they have landed, None if there is no such week."""
+    """The sha256 of the available contents if they have landed, _CHANGED if not, None if there is no such week."""
     try:
         version = raw.available_version(feed, week)
         landed = version and raw.manifest(week)
     except (BadFile, DamagedRawFile):
-        return _OTHER
+        return _CHANGED
     if landed:
-        return version if landed.sha256 == version else _OTHER
-    return None if feed.look(week) is None else _OTHER
+        return version if landed.sha256 == version else _CHANGED
+    return None if feed.look(week) is None else _CHANGED
 
 
 def _is_complete(lake_root: str, week: str, carried: str | None, readings: str | None) -> bool:

@@ -1,7 +1,8 @@
-"""What the feed offers against what has landed: which weeks to ask for, look by look.
+"""Which weeks are due: available at the feed, but not landed, or landed with other contents.
 
-A look is short: a list, some questions about single weeks, seldom a file. What a look leaves, the next one takes up
-where the cursor says. Asking for the weeks, and telling people, does not belong here; neither does Dagster.
+One tick is short: it requests the feed's list, probes a limited number of weeks, and seldom fetches a file. The cursor
+tells the next tick where to continue. This module does not depend on Dagster. `orchestration.automation.sensors`
+requests the runs and records observations.
 """
 
 import datetime as dt
@@ -18,35 +19,37 @@ from mta_pipeline.sources.errors import BadFile, FeedError, FeedSlow
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile
 
 MAX_PROBES_PER_TICK: Final = 100
-"""Weeks that a look asks the feed about one by one; the rest wait for the next look."""
+"""Maximum number of weeks that one tick probes at the feed. The others wait for the next tick."""
 
 SECONDS_PER_TICK: Final = 20.0
-"""After so long a look asks no more; Dagster ends a tick at 60 s."""
+"""After this time a tick sends no more probes. Dagster ends a tick after 60 s."""
 
 FIRST_WAIT: Final = dt.timedelta(hours=1)
+"""Wait before a week is requested again after its first failed run. It doubles with each further request."""
+
 LONGEST_WAIT: Final = dt.timedelta(days=1)
 
 
 class RequestedVersion(NamedTuple):
-    """Which version of a week was asked for, and how many times. Kept until the lake has what the feed offers."""
+    """Which version of a week was requested, and how many times. Kept until the lake has what the feed offers."""
 
     version: str
     times: int
 
 
 class DiscoveryCursor(BaseModel):
-    """What a look leaves to the next one."""
+    """The state that one tick passes to the next. It is stored as JSON."""
 
     feed: str = ""
     landed: int = 0
-    """How many weeks had landed; if there are fewer now, the lake is another, and the list is read anew."""
+    """Number of landed weeks. If it has fallen, this is another lake, and the whole list is read again."""
     listing: str | None = None
-    """The version of the feed's list once all that is new in it was asked for."""
+    """The version of the feed's list, set once all its new weeks were probed."""
     looked_at: str = ""
-    """Landed weeks are looked at in turn; the last one that was."""
+    """The landed week that was checked last. Landed weeks are checked in turn."""
     asked: dict[str, RequestedVersion] = {}
     failed_looks: int = 0
-    """How many looks in a row the feed did not answer."""
+    """Number of consecutive ticks in which a request to the feed failed."""
 
 
 class Attempt(NamedTuple):
@@ -54,30 +57,33 @@ class Attempt(NamedTuple):
 
     ended: dt.datetime
     refused: str | None
-    """Why the week's file cannot be used, if it cannot: other contents must come first."""
+    """Why the week's file cannot be used, or None. A refused version is not requested again."""
 
 
 class DueWeek(NamedTuple):
-    """A week to ask for: what the feed says of it, and why it is asked for."""
+    """A week to request: the published file, the requested version, and whether an earlier version has landed."""
 
     file: PublishedFile
-    asked: RequestedVersion
+    requested: RequestedVersion
     landed_before: bool
 
 
 @dataclass
 class Discovery:
-    """What one look found: the weeks that are due, by key."""
+    """The result of one tick."""
 
     cursor: DiscoveryCursor
     due: dict[str, DueWeek] = field(default_factory=dict)
-    fault: FeedError | None = None
+    """The due weeks by key."""
+    error: FeedError | None = None
+    """Why the tick ended early, if it did."""
     available: int | None = None
-    """How many weeks the feed lists; None if its list has not changed since the last look."""
-    questions: int = 0
+    """Number of weeks that the feed lists; None if its list has not changed since the last tick."""
+    probes: int = 0
+    """Number of weeks probed at the feed."""
 
 
-def look(
+def find_due_weeks(
     feed: Feed,
     raw: RawFiles,
     cursor: DiscoveryCursor,
@@ -88,42 +94,44 @@ def look(
     last_attempts: Callable[[Collection[str]], Mapping[str, Attempt]],
     now: dt.datetime,
 ) -> Discovery:
-    """DueWeek the weeks that are on offer and have not landed, or have with other contents; in order.
+    """Find weeks that are available but have not landed, or have landed with other contents.
+
+    An error of the feed ends the tick and is returned in the result.
 
     Args:
         feed: opened with `fail_fast`.
-        raw: what has landed.
-        cursor: what the last look left.
-        landed: the weeks that have landed, and are known to have.
-        calendar: the weeks that may be asked for.
-        in_progress: weeks that a run is about to land.
-        last_attempts: how the last run over each of these weeks ended, leaving out those without one.
-        now: the time, with a zone.
+        raw: the raw turnstile files.
+        cursor: the cursor of the last tick.
+        landed: the weeks that have landed according to both the lake and Dagster's records.
+        calendar: the weeks that may be requested.
+        in_progress: the weeks that a queued or running run lands. They are ignored.
+        last_attempts: returns how the last run over each given week ended. Weeks without a run are left out.
+        now: the current time, with time zone.
     """
     if cursor.feed != feed.location:
         cursor = DiscoveryCursor(feed=feed.location)
     known = cursor.listing if len(landed) >= cursor.landed else None
     found = Discovery(cursor.model_copy(update={"asked": dict(cursor.asked), "landed": len(landed), "listing": known}))
-    here = sorted(set(landed) - set(in_progress))
+    to_check = sorted(set(landed) - set(in_progress))
     try:
         listing = feed.listing_unless(known)
         offered = {} if listing is None else {week: file for week, file in listing.weeks.items() if week in calendar}
         found.available = None if listing is None else len(offered)
-        questions = _Questions(feed, raw, found, last_attempts(cursor.asked) if cursor.asked else {}, now)
+        probes = _Probes(feed, raw, found, last_attempts(cursor.asked) if cursor.asked else {}, now)
         new = sorted((offered.keys() | cursor.asked.keys()) - set(landed) - set(in_progress))
-        complete = questions.about_new(new, offered)
+        complete = probes.check_new(new, offered)
         if listing is not None:
             found.cursor.listing = listing.version if complete and len(offered) == len(listing.weeks) else None
-        questions.about_landed(here)
+        probes.check_landed(to_check)
         found.cursor.failed_looks = 0
     except FeedError as error:
-        found.fault = error
+        found.error = error
         found.cursor.failed_looks += 1
     return found
 
 
-class _Questions:
-    """Asks the feed about single weeks, until it has asked enough for one look."""
+class _Probes:
+    """Probes single weeks at the feed, within the limits of one tick."""
 
     def __init__(
         self, feed: Feed, raw: RawFiles, found: Discovery, attempts: Mapping[str, Attempt], now: dt.datetime
@@ -131,64 +139,64 @@ class _Questions:
         self._feed, self._raw, self._found, self._attempts, self._now = feed, raw, found, attempts, now
         self._until = time.monotonic() + SECONDS_PER_TICK
 
-    def about_new(self, weeks: Iterable[str], offered: Mapping[str, PublishedFile]) -> bool:
-        """Ask for weeks that have not landed; returns whether it came to the end of them."""
+    def check_new(self, weeks: Iterable[str], offered: Mapping[str, PublishedFile]) -> bool:
+        """Request weeks that have not landed. Return whether all of them were checked."""
         for week in weeks:
             file = offered.get(week)
             if file is None or file.signature is None:
-                if self._enough():
+                if self._limit_reached():
                     return False
                 file = self._feed.look(week)
             if file is None:
                 self._found.cursor.asked.pop(week, None)
             else:
-                self._ask_for(file, landed_before=False)
+                self._request(file, landed_before=False)
         return True
 
-    def about_landed(self, weeks: Collection[str]) -> None:
-        """Look at landed weeks in turn, and ask for those with other contents."""
+    def check_landed(self, weeks: Collection[str]) -> None:
+        """Check landed weeks in turn, starting after the last one checked, and request those with other contents."""
         last = self._found.cursor.looked_at
         for week in (*(week for week in weeks if week > last), *(week for week in weeks if week <= last)):
-            if self._enough():
+            if self._limit_reached():
                 return
-            if self._agree(week):
+            if self._is_current(week):
                 self._found.cursor.asked.pop(week, None)
             elif file := self._feed.look(week):
-                self._ask_for(file, landed_before=True)
+                self._request(file, landed_before=True)
             self._found.cursor.looked_at = week
 
-    def _enough(self) -> bool:
-        """Count one question more, unless that would be too many."""
-        if self._found.questions == MAX_PROBES_PER_TICK or time.monotonic() > self._until:
+    def _limit_reached(self) -> bool:
+        """Count one probe, or return True if the tick may send no more."""
+        if self._found.probes == MAX_PROBES_PER_TICK or time.monotonic() > self._until:
             return True
-        self._found.questions += 1
+        self._found.probes += 1
         return False
 
-    def _agree(self, week: str) -> bool:
+    def _is_current(self, week: str) -> bool:
         try:
             return self._raw.is_current(self._feed, week)
-        except (BadFile, FeedSlow):  # a run has the time to find out, and says what is bad
+        except (BadFile, FeedSlow):  # a run has more time and reports what is wrong
             return False
 
-    def _ask_for(self, file: PublishedFile, *, landed_before: bool) -> None:
-        """Ask for a week, unless this version of it was asked for and its time has not come again."""
+    def _request(self, file: PublishedFile, *, landed_before: bool) -> None:
+        """Request a week, unless the same version was requested before and may not be requested again yet."""
         version, before = _version(file), self._found.cursor.asked.get(file.week)
         times = 1
         if before is not None and before.version == version:
-            if not _again(before, self._attempts.get(file.week), self._now):
+            if not _may_request_again(before, self._attempts.get(file.week), self._now):
                 return
             times = before.times + 1
         self._found.cursor.asked[file.week] = RequestedVersion(version, times)
         self._found.due[file.week] = DueWeek(file, RequestedVersion(version, times), landed_before)
 
 
-def _again(asked: RequestedVersion, attempt: Attempt | None, now: dt.datetime) -> bool:
-    """Whether to ask for the same version of a week again: unless it was refused, after ever longer waits."""
+def _may_request_again(requested: RequestedVersion, attempt: Attempt | None, now: dt.datetime) -> bool:
+    """Whether the same version of a week may be requested again: not if it was refused, else after a growing wait."""
     if attempt is None:
         return True
-    return attempt.refused is None and now - attempt.ended >= min(FIRST_WAIT * 2 ** (asked.times - 1), LONGEST_WAIT)
+    return attempt.refused is None and now - attempt.ended >= min(FIRST_WAIT * 2 ** (requested.times - 1), LONGEST_WAIT)
 
 
 def _version(file: PublishedFile) -> str:
-    """What tells the versions of a week apart, short: a hash of what the feed says of it."""
+    """A short identifier of a week's version: a hash of the signature that the feed gives."""
     return hashlib.sha256((file.signature or "").encode()).hexdigest()[:12]

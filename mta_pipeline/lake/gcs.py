@@ -1,7 +1,7 @@
-"""Objects in Google Cloud Storage: their bytes checked on the way in and out, and replaced only as they were last seen.
+"""Objects in Google Cloud Storage: reads and writes with verified crc32c, and writes conditional on the generation.
 
-The only user is storage, which says what lies where. Credentials are the application's default ones; the client tries
-again by itself what may be tried again.
+`storage` decides which object holds what and is the main user of this module. Credentials are the application default
+credentials. The client retries temporary errors itself.
 """
 
 import base64
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 PROTOCOLS: Final = ("gs", "gcs")
 
 NOTHING: Final = 0
-"""The generation of an object that is not there."""
+"""The generation of an object that does not exist."""
 
 
 class ConcurrentWriteError(Exception):
-    """Not written: what was to be replaced, or what was to be written, is no longer what it was when it was read."""
+    """A write was refused, because another process replaced its target or its input in the meantime."""
 
 
 @cache
 def client() -> "Client":
-    """The client of this process."""
+    """Return the client that this process shares."""
     from google.cloud import storage  # noqa: PLC0415  # slow to import
 
-    # Objects are had without a project; asking for one would fail where credentials name none.
+    # Objects need no project. Looking one up would fail if the credentials name none.
     return storage.Client(project=None)
 
 
 def read(path: "UPath") -> bytes:
-    """The whole object, its crc32c verified.
+    """Return the whole object, verified by its crc32c.
 
     Raises:
         FileNotFoundError: there is no such object.
-        OSError: what came is not what the store says it holds.
+        OSError: the download does not match the crc32c of the object.
     """
     from google.cloud.exceptions import NotFound  # noqa: PLC0415
     from google.cloud.storage.exceptions import DataCorruption  # noqa: PLC0415
@@ -46,28 +46,28 @@ def read(path: "UPath") -> bytes:
     try:
         return bytes(_blob(path).download_as_bytes(checksum="crc32c"))
     except DataCorruption as error:
-        raise OSError(f"{path}: damaged on its way, its crc32c is another; try again.") from error
+        raise OSError(f"{path}: the download does not match the crc32c of the object. Try again.") from error
     except NotFound as error:
         raise FileNotFoundError(2, "No such object", str(path)) from error
 
 
 def generation(path: "UPath") -> int:
-    """The number that the object's present contents have, and no others will; NOTHING if it is not there."""
+    """Return the generation of an object, a number that changes with each write, or NOTHING if it does not exist."""
     bucket, _, name = path.path.partition("/")
     blob = client().bucket(bucket).get_blob(name)
     return NOTHING if blob is None else int(blob.generation)
 
 
-def write(path: "UPath", payload: bytes | memoryview, seen: int | None = None) -> None:
-    """Put the payload in the object's place in one request, which is refused if the crc32c it comes with is another.
+def write(path: "UPath", payload: bytes | memoryview, expected: int | None = None) -> None:
+    """Replace the object in one request, which the store refuses if the payload does not match its crc32c.
 
     Args:
         path: gs://bucket/name.
-        payload: all of it.
-        seen: the generation that is to be replaced; None replaces any.
+        payload: the whole contents.
+        expected: the generation to replace. NOTHING requires that no object exists. None replaces any.
 
     Raises:
-        ConcurrentWriteError: the object is not the one that was seen, and does not hold the payload either.
+        ConcurrentWriteError: the object has another generation, and does not hold the payload.
     """
     from google.cloud.exceptions import PreconditionFailed  # noqa: PLC0415
     from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
@@ -78,30 +78,30 @@ def write(path: "UPath", payload: bytes | memoryview, seen: int | None = None) -
             io.BytesIO(contents),
             size=len(contents),
             content_type="application/octet-stream",
-            if_generation_match=seen,
+            if_generation_match=expected,
             checksum="crc32c",
             crc32c_checksum_value=_crc32c(contents),
-            # Repeating is safe: the whole contents are in each request.
+            # A retry is safe: each request holds the whole contents.
             retry=DEFAULT_RETRY,
         )
     except PreconditionFailed as error:
-        # Of a request that was tried again, the first may have got through without our hearing of it.
+        # With a retry, the first request may have succeeded although its answer was lost.
         if not _holds(path, contents):
-            raise ConcurrentWriteError(f"{path} was written by another run meanwhile") from error
+            raise ConcurrentWriteError(f"{path}: another run has written this object in the meantime") from error
 
 
-def remove(path: "UPath", seen: int) -> None:
-    """Remove the object if it still is the one that was seen."""
+def remove(path: "UPath", expected: int) -> None:
+    """Remove the object if it still has the expected generation."""
     from google.cloud.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
 
     try:
-        _blob(path).delete(if_generation_match=seen)
+        _blob(path).delete(if_generation_match=expected)
     except (NotFound, PreconditionFailed):
         return
 
 
 def objects(folder: "UPath") -> "Iterator[tuple[UPath, int]]":
-    """The objects below a folder, each with its generation; no others are listed."""
+    """Yield the objects below a folder, at any depth, with their generations."""
     bucket, _, prefix = folder.path.partition("/")
     fields = "items(name,generation),nextPageToken"
     for blob in client().list_blobs(bucket, prefix=f"{prefix.rstrip('/')}/", fields=fields):

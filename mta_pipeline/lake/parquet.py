@@ -1,6 +1,6 @@
-"""Frames of any kind to and from the one kind of Parquet file that the lake holds.
+"""Conversion between frames (Polars, pyarrow, pandas) and the Parquet files of the lake.
 
-Where a file lies and which week it is of are not known here.
+`storage` decides where a file is, and writes it.
 """
 
 import io
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
     from upath import UPath
 
 MADE_FROM: Final = "made_from"
-"""The key of a file's own metadata under which it says which published contents it was made from."""
+"""The key in a file's own metadata. Its value says which published contents the table was made from (sha256)."""
 
 Frame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pa.Table | pd.DataFrame"
 
-# Set, because Polars otherwise cuts row groups where the frame's chunks happen to end. Holds any week in one group.
+# Fixed, because Polars otherwise splits row groups at the chunks of the frame. A week fits into one group.
 _ROWS_PER_GROUP: Final = 1 << 20
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:
-    """The frame as an eager Polars frame; a pandas index is left out.
+    """Convert a frame to an eager Polars frame. The index of a pandas frame is left out.
 
     Raises:
-        TypeError: it is no frame.
+        TypeError: `frame` is not a frame.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
     if isinstance(frame, pl.DataFrame):
         return frame
-    import pandas as pd  # noqa: PLC0415  # slow to import, seldom needed
+    import pandas as pd  # noqa: PLC0415  # slow to import and seldom needed
     import pyarrow as pa  # noqa: PLC0415
 
     if isinstance(frame, pd.DataFrame):
         return pl.from_pandas(frame)
     if isinstance(frame, pa.Table):
         return pl.DataFrame(pl.from_arrow(frame))
-    raise TypeError(f"{type(frame).__name__} is no frame: give a Polars, pyarrow or pandas one")
+    raise TypeError(f"{type(frame).__name__} is not a frame: return a Polars, pyarrow or pandas frame")
 
 
 def from_polars(frame: pl.LazyFrame, kind: object) -> Frame:
-    """The frame as the kind asked for: one of the types in `Frame`.
+    """Convert a frame to `kind`, one of the types in `Frame`.
 
     Raises:
-        TypeError: there is no such kind.
+        TypeError: `kind` is not one of them.
     """
     if kind is pl.LazyFrame:
         return frame
@@ -63,14 +63,14 @@ def from_polars(frame: pl.LazyFrame, kind: object) -> Frame:
         return frame.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
     if kind is pd.DataFrame:
         return frame.collect().to_pandas()
-    raise TypeError(f"a table cannot be had as {kind}: annotate a Polars, pyarrow or pandas frame, or WeeklyInputs")
+    raise TypeError(f"A table cannot be loaded as {kind}: annotate a Polars, pyarrow or pandas frame, or WeeklyInputs")
 
 
 def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
-    """The frame as a Parquet file that any engine reads: plain strings, microseconds without zone, zstd.
+    """Encode a frame as a Parquet file that every engine reads: plain strings, microseconds without zone, zstd.
 
-    The same rows give the same bytes, whatever the kind, chunks or dictionaries of the frame they come in. `made_from`
-    goes into the file's key-value metadata.
+    Categories become strings, and wall-clock times microseconds. The same rows give the same bytes, however the frame
+    is split into chunks. `made_from` is stored in the metadata of the file.
     """
     plain = frame.with_columns(
         (cs.categorical() | cs.enum()).cast(pl.String), cs.datetime(time_zone=None).cast(pl.Datetime("us"))
@@ -86,16 +86,16 @@ def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
 
 
 def made_from(path: "UPath") -> str | None:
-    """What the table in a Parquet file says it was made from; None if it does not say, or if there is no such file."""
+    """Return `made_from` of a Parquet file, or None if the file lacks it or does not exist."""
     try:
-        said = (_metadata(path).metadata or {}).get(MADE_FROM.encode())
+        value = (_metadata(path).metadata or {}).get(MADE_FROM.encode())
     except FileNotFoundError:
         return None
-    return None if said is None else said.decode()
+    return None if value is None else value.decode()
 
 
 def row_count(path: "UPath") -> int:
-    """How many rows the table in a Parquet file has.
+    """Return the number of rows in a Parquet file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -106,13 +106,13 @@ def row_count(path: "UPath") -> int:
 def _metadata(path: "UPath") -> "pq.FileMetaData":
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    # It stands at the file's end: from a bucket, no more than that is read. Polars would read all of it.
+    # Reads only the end of the file, where the metadata is. Polars would download all of it from a bucket.
     with path.fs.open(path.path, "rb", block_size=1 << 16) as file:
         return pq.read_metadata(file)
 
 
 def scan(path: "UPath", *, in_place: bool) -> pl.LazyFrame:
-    """The table in a Parquet file: in place if it is local and that is wanted, else as it is at this moment.
+    """Return the table in a Parquet file. With `in_place`, a local file is scanned lazily; otherwise it is read now.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -121,5 +121,5 @@ def scan(path: "UPath", *, in_place: bool) -> pl.LazyFrame:
     if in_place and local:
         local.stat()
         return pl.scan_parquet(local, glob=False, hive_partitioning=False)
-    # Polars' own reader of object stores is not used: it knows nothing of fsspec's settings.
+    # Not the object store reader of Polars, because it ignores the settings of fsspec.
     return pl.scan_parquet(io.BytesIO(read_bytes(path)))

@@ -1,9 +1,9 @@
-"""The raw layer: data as published, compressed losslessly, with a manifest beside them.
+"""The raw layer: data as published, compressed losslessly, with a manifest.
 
 `raw/<table>[/week=YYYY-MM-DD]/` holds `manifest.json` and the objects that it names. The name of an object contains the
-first digits of the sha256 of its contents. The manifest is written last and in one step, so a reader always finds all
-objects of a version, also if a writer died or another version is landing. See `raw_files` and `raw_pages` for what is
-fetched. What the contents mean is not known here.
+first digits of the sha256 of its contents. The manifest is written last and atomically. A reader therefore always finds
+all objects of a version, even if a writer died or another version is landing. `raw_files` fetches turnstile files,
+`raw_pages` pages of the portal. `turnstile` and `sources.socrata` parse the contents.
 """
 
 from abc import ABC, abstractmethod
@@ -32,11 +32,11 @@ CODEC: Final = "zstd"
 
 
 class DamagedRawFile(ValueError):
-    """Raw data that are not what their manifest says, or a manifest that cannot be read. Fetching again repairs it."""
+    """Raw data do not match their manifest, or the manifest cannot be read. Landing the week again repairs it."""
 
 
 class Manifest(BaseModel):
-    """What `FileManifest` and `PagesManifest` share. Each declares all its fields: their order is that of the JSON."""
+    """Base of `FileManifest` and `PagesManifest`. Each declares all its fields: their order is that of the JSON."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,16 +49,16 @@ _Manifest = TypeVar("_Manifest", bound=Manifest)
 
 
 class Before(NamedTuple, Generic[_Manifest]):
-    """What a folder held when a landing began."""
+    """The contents of a folder when a landing began."""
 
     manifest: _Manifest | None
-    """The manifest, if it and all that it names are whole."""
+    """The manifest, if it can be read and the new landing may reuse its objects."""
     generation: int | None
     files: Collection[Found]
 
 
 class RawFolders(ABC, Generic[_Manifest]):
-    """The raw data of one table below a lake's root, a folder for each week or one for all."""
+    """The raw data of one table below a lake's root: one folder per week, or one folder for all data."""
 
     manifest_type: ClassVar[type[Manifest]]
     lake_root: str
@@ -69,16 +69,16 @@ class RawFolders(ABC, Generic[_Manifest]):
         """The name of the table."""
 
     def path(self, week: str | None) -> UPath:
-        """The folder of a week, or of all data."""
+        """Return the folder of a week, or the folder of all data if `week` is None."""
         folder = location(self.lake_root) / RAW / self.table
         return folder / f"week={week}" if week else folder
 
     def weeks(self) -> set[str]:
-        """The weeks that have landed."""
+        """Return the weeks that have landed, that is, have a manifest."""
         return weeks_there(self.lake_root, RAW, self.table, MANIFEST)
 
     def manifest(self, week: str | None) -> _Manifest | None:
-        """The manifest of a week, or None if the week has not landed.
+        """Return the manifest of a week, or None if the week has not landed.
 
         Raises:
             DamagedRawFile: the manifest cannot be read.
@@ -89,31 +89,31 @@ class RawFolders(ABC, Generic[_Manifest]):
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            raise DamagedRawFile(f"{path}: not a manifest; {self._remedy(week)}.") from error
+            raise DamagedRawFile(f"{path}: this is not a valid manifest; {self._remedy(week)}.") from error
 
     def version(self, week: str | None) -> str | None:
-        """The sha256 of what has landed, or None if nothing has. Raises as `manifest` does."""
+        """Return the sha256 of the landed contents, or None without any. Raises the same as `manifest`."""
         manifest = self.manifest(week)
         return None if manifest is None else manifest.sha256
 
-    def _manifest_if_sound(self, week: str | None) -> _Manifest | None:
+    def _intact_manifest(self, week: str | None) -> _Manifest | None:
         try:
             manifest = self.manifest(week)
         except DamagedRawFile:
             return None
-        return manifest if manifest and self._is_whole(week, manifest) else None
+        return manifest if manifest and self._is_intact(week, manifest) else None
 
-    def _is_whole(self, week: str | None, manifest: _Manifest) -> bool:  # noqa: ARG002
-        """Whether a new landing may rely on what the manifest names. Reading verifies it in any case."""
+    def _is_intact(self, week: str | None, manifest: _Manifest) -> bool:  # noqa: ARG002
+        """Whether a new landing may reuse the objects that the manifest names. Every read verifies them anyway."""
         return True
 
     def _before(self, week: str | None) -> Before[_Manifest]:
-        """What to compare with at the end of a landing."""
+        """Return the contents of the folder, to compare with at the end of the landing."""
         folder = self.path(week)
-        # In this order: a manifest that is written after the first step is noticed.
+        # The generation comes first, so that a manifest written after it is noticed.
         return Before(
             generation=generation(folder / MANIFEST),
-            manifest=self._manifest_if_sound(week),
+            manifest=self._intact_manifest(week),
             files=files_in(folder),
         )
 
@@ -124,40 +124,38 @@ class RawFolders(ABC, Generic[_Manifest]):
         objects: Mapping[str, bytes | memoryview | None],
         before: Before[_Manifest],
     ) -> None:
-        """End a landing: write the objects and the manifest, and remove what the manifest does not name.
+        """End a landing: write the objects and the manifest, and remove all files that the manifest does not name.
 
         Args:
             week: the week that landed.
-            manifest: what it holds now. One that is equal to the manifest before is not written again.
-            objects: all objects that the manifest names, with their contents unless they are written already.
-            before: what `_before` returned when the landing began.
+            manifest: the new manifest. It is not written if it equals the previous one and no file has to be removed.
+            objects: the objects that the manifest names, with their contents, or None for those already written.
+            before: the result of `_before` when the landing began.
 
         Raises:
-            ConcurrentWriteError: another run has landed the week since; its version remains.
+            ConcurrentWriteError: another run has landed the week in the meantime. Its version remains.
         """
         folder = self.path(week)
-        # A writer that died may have left other versions. Folders of weeks belong to the table, not to this landing.
+        # A writer that died may have left other versions. Week folders inside a table's folder are not leftovers.
         leftovers = [
             found
             for found in before.files
             if found.path.name not in (MANIFEST, *objects) and not found.path.name.startswith("week=")
         ]
 
-        def nobody_else_landed() -> bool:
-            return (
-                generation(folder / MANIFEST) == before.generation and self._manifest_if_sound(week) == before.manifest
-            )
+        def is_unchanged() -> bool:
+            return generation(folder / MANIFEST) == before.generation and self._intact_manifest(week) == before.manifest
 
         with folder_lock(folder):
             for name, payload in objects.items():
                 if payload is not None:
-                    # Another run that writes this name writes the same contents.
+                    # A run that writes the same name writes the same contents, because the name contains their sha256.
                     write_atomically(folder / name, payload)
             if leftovers or manifest != before.manifest:
-                # Written before anything is removed: another run between its objects and its manifest now fails.
-                self._write_manifest(week, manifest, nobody_else_landed)
-            elif not nobody_else_landed():
-                raise ConcurrentWriteError(f"{folder}: another version has landed meanwhile")
+                # Before the removals, so that a run that is between its objects and its manifest fails.
+                self._write_manifest(week, manifest, is_unchanged)
+            elif not is_unchanged():
+                raise ConcurrentWriteError(f"{folder}: another run has landed another version in the meantime")
             for found in leftovers:
                 remove(found)
 

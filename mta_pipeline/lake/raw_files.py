@@ -1,6 +1,6 @@
-"""Turnstile files as published: `raw/turnstile_file/week=YYYY-MM-DD/` holds the file of the week; see `raw`.
+"""Raw turnstile files: `raw/turnstile_file/week=YYYY-MM-DD/` holds the published file of the week; see `raw`.
 
-Of two landings of the same week at once, the one whose fetch began before the other ended fetches again.
+If two runs land the same week at once, the run that ends second fetches the file again.
 """
 
 import datetime as dt
@@ -24,27 +24,28 @@ RAW_TABLE: Final = (RAW, "turnstile_file")
 
 
 class FileManifest(Manifest):
-    """What was published: where it came from, its sha256 and size unpacked, and what the feed said of it."""
+    """The manifest of a published file. sha256 and size are those of the unpacked bytes."""
 
     file: str
-    """The name as published, turnstile_YYMMDD.txt."""
+    """The name of the weekly file, turnstile_YYMMDD.txt, without .gz or .zip."""
     object: str
     """The name of the compressed file beside the manifest."""
     source: str
+    """The URL or path from which it was fetched."""
     sha256: str
     size: int
-    """Bytes as published, unpacked."""
+    """Number of unpacked bytes."""
     fetched_at: dt.datetime
     etag: str | None = None
     last_modified: dt.datetime | None = None
 
     @property
     def signature(self) -> tuple[str | None, dt.datetime | None]:
-        """What the feed says of the file without sending it."""
+        """ETag and modification time, which the feed gives without sending the file."""
         return self.etag, self.last_modified
 
-    def seen_as(self, file: "PublishedFile") -> "FileManifest":
-        """The manifest of the same contents, of which the feed now says something else."""
+    def with_signature_of(self, file: "PublishedFile") -> "FileManifest":
+        """Return the manifest with the feed's current ETag and modification time, for unchanged contents."""
         return self.model_copy(update={"etag": file.etag, "last_modified": file.last_modified})
 
 
@@ -65,48 +66,47 @@ class RawFiles(RawFolders[FileManifest]):
 
     @property
     def table(self) -> str:
-        """turnstile_file."""
+        """The name of the table, turnstile_file."""
         return RAW_TABLE[1]
 
     def read(self, week: str) -> bytes | None:
-        """The published bytes of a week, unpacked, or None if the week has not landed. Raises as `load` does."""
+        """Return the unpacked bytes of a week, or None if it has not landed. Raises the same as `load`."""
         landed = self.load(week)
         return landed and landed.published
 
     def load(self, week: str) -> Landed | None:
-        """The published bytes of a week and their sha256, or None if the week has not landed.
+        """Return the unpacked bytes of a week and their sha256, or None if the week has not landed.
 
         Raises:
-            DamagedRawFile: the object is missing, cannot be unpacked or has other contents than its manifest says.
+            DamagedRawFile: the object is missing, cannot be unpacked, or does not match the manifest.
         """
-        import pyarrow as pa  # noqa: PLC0415  # slow to import; to know what has landed goes without
+        import pyarrow as pa  # noqa: PLC0415  # slow to import, and not needed to list landed weeks
 
         manifest = self.manifest(week)
         if manifest is None:
             return None
         path = self.path(week) / manifest.object
         try:
-            # Not much more than the manifest says is unpacked, whatever the object holds.
+            # Limits memory: unpacks at most one byte more than the manifest says.
             published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC).read(manifest.size + 1)
         except OSError as error:
-            if self.manifest(week) != manifest:  # another version has landed meanwhile
+            if self.manifest(week) != manifest:  # another version has landed in the meantime
                 return self.load(week)
             raise DamagedRawFile(f"{path}: {error}; {self._remedy(week)}.") from error
         if hashlib.sha256(published).hexdigest() != manifest.sha256:
             raise DamagedRawFile(
-                f"{path}: {len(published):,} bytes that are not the {manifest.size:,} its manifest names by sha256; "
-                f"{self._remedy(week)}."
+                f"{path}: its contents ({len(published):,} bytes) do not match the sha256 in the manifest "
+                f"({manifest.size:,} bytes); {self._remedy(week)}."
             )
         return Landed(published, manifest.sha256)
 
     def land(self, feed: "Feed", week: str) -> tuple[FileManifest, bool]:
-        """Fetch a week and keep it; returns its manifest and whether its contents are new.
+        """Fetch a week and store it. Return its manifest and whether its contents are new.
 
-        The same contents leave the manifest as it was, so that a repeat changes nothing; only if the feed has another
-        etag or time for them, that is noted.
+        If the contents are unchanged, so is the manifest, except for a new ETag or modification time of the feed.
 
         Raises:
-            whatever the feed raises; then nothing has changed.
+            FeedError: the feed cannot deliver the week. Nothing has changed.
         """
         import pyarrow as pa  # noqa: PLC0415
 
@@ -127,7 +127,7 @@ class RawFiles(RawFolders[FileManifest]):
             last_modified=fetched.file.last_modified,
         )
         is_new = before.manifest is None or before.manifest.sha256 != landed.sha256
-        manifest = landed if before.manifest is None or is_new else before.manifest.seen_as(fetched.file)
+        manifest = landed if before.manifest is None or is_new else before.manifest.with_signature_of(fetched.file)
         try:
             with span("write") as traced:
                 traced.add(bytes=len(packed.getvalue()))
@@ -137,39 +137,39 @@ class RawFiles(RawFolders[FileManifest]):
         return manifest, is_new
 
     def available_version(self, feed: "Feed", week: str) -> str | None:
-        """The sha256 of a landed week's contents as the feed offers them now; None if the week has not landed.
+        """Return the sha256 of the contents that the feed offers now, or None if the week has not landed.
 
-        The contents are only fetched if etag and modification time do not already say that nothing changed. If they
-        turn out to be the same after all, the manifest takes note, so that the next look is cheap.
+        Fetches the file only if its ETag and modification time have changed, or the feed gives neither. If the contents
+        are the same, the manifest records the new values, so that the next call need not fetch.
         """
         unchanged = self.manifest_if_unchanged(feed, week)
         if unchanged is not None:
             return unchanged.sha256
-        manifest = self._manifest_if_sound(week)
+        manifest = self._intact_manifest(week)
         if manifest is None:
             return None
-        with Path(os.devnull).open("wb") as nowhere:
-            fetched = feed.fetch(week, nowhere)
+        with Path(os.devnull).open("wb") as sink:
+            fetched = feed.fetch(week, sink)
         if fetched.sha256 == manifest.sha256:
-            # Who looks may not be allowed to write, and who lands the week knows better.
+            # The process may have no right to write, and a run that lands the week at the same time takes precedence.
             with suppress(OSError, ConcurrentWriteError), folder_lock(self.path(week)):
-                noted = manifest.seen_as(fetched.file)
-                self._write_manifest(week, noted, lambda: self._manifest_if_sound(week) == manifest)
+                updated = manifest.with_signature_of(fetched.file)
+                self._write_manifest(week, updated, lambda: self._intact_manifest(week) == manifest)
         return fetched.sha256
 
     def manifest_if_unchanged(self, feed: "Feed", week: str) -> FileManifest | None:
-        """The manifest of a landed week of which the feed says what it said then, or that it no longer has."""
-        manifest = self._manifest_if_sound(week)
+        """Return the manifest of a landed week if its signature is unchanged, or the feed no longer has the week."""
+        manifest = self._intact_manifest(week)
         if manifest is None:
             return None
-        offered = feed.look(week)
-        if offered is None:
+        file = feed.look(week)
+        if file is None:
             return manifest
-        signature = (offered.etag, offered.last_modified)
+        signature = (file.etag, file.last_modified)
         return manifest if any(signature) and signature == manifest.signature else None
 
     def is_current(self, feed: "Feed", week: str) -> bool:
-        """Whether a week has landed with the contents that the feed offers now. Raises as `available_version` does."""
+        """Whether a week has landed with the contents that the feed offers now. Raises errors of the feed."""
         version = self.available_version(feed, week)
-        manifest = self._manifest_if_sound(week)
+        manifest = self._intact_manifest(week)
         return manifest is not None and manifest.sha256 == version

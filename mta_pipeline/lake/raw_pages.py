@@ -1,7 +1,7 @@
-"""Pages of the portal as published: `raw/<table>[/week=YYYY-MM-DD]/` holds the pages of a data set; see `raw`.
+"""Raw pages of the portal: `raw/<table>[/week=YYYY-MM-DD]/` holds the published pages of a data set; see `raw`.
 
-The name of a page also says which answer of the portal it is part of, so that a landing that was interrupted continues
-with the next page.
+The name of a page contains a digest of the request and of the portal's row counts. An interrupted landing therefore
+continues with the next page.
 """
 
 import datetime as dt
@@ -24,11 +24,11 @@ from mta_pipeline.sources.socrata.pages import rows_of
 from mta_pipeline.telemetry.tracing import span
 
 ROUNDS: Final = 3
-"""How often a week is asked for anew that changes, or does not fit together, while it is read."""
+"""Number of attempts for a week whose rows change, or whose pages do not fit together, during the download."""
 
 
 class Page(BaseModel):
-    """One page: the object beside the manifest, the data set it is of, its rows and the sha256 of its bytes."""
+    """One page: its object beside the manifest, its data set, its number of rows and the sha256 of its bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,7 +39,7 @@ class Page(BaseModel):
 
 
 class Part(BaseModel):
-    """What one data set held of the week when it was read."""
+    """The portal's number of rows and time of the last change, for one data set and week."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,7 @@ class Part(BaseModel):
 
 
 class PagesManifest(Manifest):
-    """What came: from where, which rows, in which pages."""
+    """The manifest of the pages of a week: the request, the portal's row counts, and the pages."""
 
     portal: str
     where: str | None
@@ -57,24 +57,24 @@ class PagesManifest(Manifest):
     parts: tuple[Part, ...]
     pages: tuple[Page, ...]
     sha256: str
-    """Of all pages: the version of the rows."""
+    """The sha256 over the sha256 of all pages. It identifies the version of the rows."""
     rows: int
     size: int
-    """Bytes as published, unpacked."""
+    """Number of unpacked bytes."""
     fetched_at: dt.datetime
 
-    def answers(self, asked: "_Question") -> bool:
-        """Whether it is what the portal holds now, in the columns that are wanted now."""
+    def is_current(self, request: "_Question") -> bool:
+        """Whether portal, filter, columns, row counts and times of change are those of `request`."""
         return (self.portal, self.where, self.fields, self.parts) == (
-            asked.portal,
-            asked.where,
-            asked.fields,
-            asked.parts,
+            request.portal,
+            request.where,
+            request.fields,
+            request.parts,
         )
 
 
 class _Question(NamedTuple):
-    """What is asked for, and what the portal said beforehand of the answer."""
+    """What to request, and the row counts that the portal announces for it."""
 
     portal: str
     where: str | None
@@ -84,11 +84,12 @@ class _Question(NamedTuple):
 
     @property
     def digest(self) -> str:
+        # The names of pages contain this digest. It depends on the name and fields of this class, so keep them.
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
-class _Misfit(Exception):
-    """Pages that do not fit what the portal said of them: it changed meanwhile, or is not to be trusted this time."""
+class _InconsistentPages(Exception):
+    """The pages do not match the portal's row counts. The data set changed meanwhile, or the answer is wrong."""
 
 
 @dataclass(frozen=True)
@@ -102,86 +103,91 @@ class SodaRaw(RawFolders[PagesManifest]):
 
     @property
     def table(self) -> str:
-        """The data set's table."""
+        """The name of the data set's table."""
         return self.data_set.table
 
     def rows(self, manifest: PagesManifest, week: str | None) -> pl.DataFrame:
-        """All rows of a week as text, in the order of the pages.
+        """Return all rows of a week as text columns, in the order of the pages.
 
         Raises:
-            DamagedRawFile: a page is missing or does not hold what the manifest says.
+            DamagedRawFile: a page is missing or does not match the manifest.
         """
         frames = []
         for page in manifest.pages:
             path = self.path(week) / page.object
             contents = self._unpacked(path, page.sha256)
             if contents is None:
-                raise DamagedRawFile(f"{path}: not the page its manifest names by sha256; {self._remedy(week)}.")
+                raise DamagedRawFile(
+                    f"{path}: the page is missing or does not match the sha256 in the manifest; {self._remedy(week)}."
+                )
             frames.append(rows_of(contents, manifest.fields, str(path)))
         return pl.concat(frames)
 
     def land(self, api: SodaApi, week: str | None) -> tuple[PagesManifest, bool]:
-        """Fetch a week's pages and keep them; returns the manifest and whether its contents are new.
+        """Fetch a week's pages and store them. Return the manifest and whether its contents are new.
 
-        The portal is asked first how many rows there are and when they last changed. If that is what the manifest says,
-        nothing is fetched. Pages of the same answer that are here already, from a landing that was broken off, are not
-        fetched again. The portal is asked again at the end.
+        Requests the number of rows and the time of the last change first. If they match the manifest, nothing is
+        fetched. Intact pages of an interrupted landing are reused. The number of rows is requested again at the end.
 
         Raises:
             NotPublished: the portal has no row of the week.
-            FeedUnavailable: it keeps changing, or its pages do not fit together; and as SodaApi does.
+            FeedUnavailable: the rows keep changing, or the pages do not fit together.
+            FeedError: a request failed; see SodaApi.
         """
-        misfit: _Misfit | None = None
+        reason: _InconsistentPages | None = None
         for _ in range(ROUNDS):
             before = self._before(week)
-            asked = self._ask(api, week)
-            if before.manifest is not None and before.manifest.answers(asked):
+            request = self._request(api, week)
+            if before.manifest is not None and before.manifest.is_current(request):
                 return before.manifest, False
-            if not sum(part.rows for part in asked.parts):
+            if not sum(part.rows for part in request.parts):
                 raise NotPublished(f"{self._subject(week, api)}: the portal has no rows")
             try:
-                made = self._fetch(api, week, asked)
-                if self._ask(api, week) != asked:
-                    raise _Misfit("it changed while it was read")
-                self._keep(week, made, {page.object: None for page in made.pages}, before)
+                manifest = self._fetch(api, week, request)
+                if self._request(api, week) != request:
+                    raise _InconsistentPages("the data set changed during the download")
+                self._keep(week, manifest, {page.object: None for page in manifest.pages}, before)
             except ConcurrentWriteError:
                 continue
-            except _Misfit as error:
-                misfit = error
+            except _InconsistentPages as error:
+                reason = error
                 continue
-            return made, before.manifest is None or before.manifest.sha256 != made.sha256
-        raise FeedUnavailable(f"{self._subject(week, api)}: {misfit or 'another run lands it, too'}, {ROUNDS} times.")
+            return manifest, before.manifest is None or before.manifest.sha256 != manifest.sha256
+        problem = reason or "another run landed it at the same time"
+        raise FeedUnavailable(f"{self._subject(week, api)}: {problem}, {ROUNDS} times. Try again later.")
 
     def is_due(self, api: SodaApi, week: str) -> bool:
-        """Whether the portal holds other rows of a week than have landed, by its own word: no page is looked at."""
-        asked = self._ask(api, week)
+        """Whether the portal announces other rows of a week than have landed. No page is fetched."""
+        request = self._request(api, week)
         try:
             manifest = self.manifest(week)
         except DamagedRawFile:
             return True
-        return bool(sum(part.rows for part in asked.parts)) if manifest is None else not manifest.answers(asked)
+        return bool(sum(part.rows for part in request.parts)) if manifest is None else not manifest.is_current(request)
 
-    def _ask(self, api: SodaApi, week: str | None) -> _Question:
+    def _request(self, api: SodaApi, week: str | None) -> _Question:
         where = self.data_set.where(week)
         snapshots = ((source.id, api.snapshot(source.id, where)) for source in self.data_set.sources_of(week))
         parts = tuple(_part(data_set, snapshot) for data_set, snapshot in snapshots)
         return _Question(api.base_url, where, self.data_set.fields, api.page_rows, parts)
 
-    def _fetch(self, api: SodaApi, week: str | None, asked: _Question) -> PagesManifest:
+    def _fetch(self, api: SodaApi, week: str | None, request: _Question) -> PagesManifest:
         folder, pages, size = self.path(week), [], 0
-        there = {file.path.name for file in files_in(folder)}
-        for part in asked.parts:
+        existing = {file.path.name for file in files_in(folder)}
+        for part in request.parts:
             ids = []
-            for offset in range(0, part.rows, asked.page_rows):
-                stem = f"{asked.digest}-{part.data_set}-{offset:08d}."
-                expected = min(asked.page_rows, part.rows - offset)
-                landed = self._landed_page(folder, stem, there)
+            for offset in range(0, part.rows, request.page_rows):
+                stem = f"{request.digest}-{part.data_set}-{offset:08d}."
+                expected = min(request.page_rows, part.rows - offset)
+                landed = self._landed_page(folder, stem, existing)
                 with span("fetch") as traced:
-                    contents = landed or api.page(part.data_set, asked.fields, asked.where, offset)
+                    contents = landed or api.page(part.data_set, request.fields, request.where, offset)
                     traced.add(bytes_in=0 if landed else len(contents))
-                rows = rows_of(contents, asked.fields, f"{self._subject(week, api)}, {part.data_set} row {offset + 1}")
+                rows = rows_of(
+                    contents, request.fields, f"{self._subject(week, api)}, {part.data_set} row {offset + 1}"
+                )
                 if rows.height != expected:
-                    raise _Misfit(f"{rows.height:,} rows came where {expected:,} should be")
+                    raise _InconsistentPages(f"received {rows.height:,} rows instead of {expected:,}")
                 digest = hashlib.sha256(contents).hexdigest()
                 name = f"{stem}{digest[:12]}.csv.zst"
                 if landed is None:
@@ -190,13 +196,13 @@ class SodaRaw(RawFolders[PagesManifest]):
                 pages.append(Page(object=name, data_set=part.data_set, rows=rows.height, sha256=digest))
                 size += len(contents)
             if ids and (repeated := pl.concat(ids).is_duplicated().sum()):
-                self._forget(folder, f"{asked.digest}-{part.data_set}-")
-                raise _Misfit(f"{repeated:,} rows came more than once, and so others did not come")
+                self._remove_pages(folder, f"{request.digest}-{part.data_set}-")
+                raise _InconsistentPages(f"received {repeated:,} repeated rows, so other rows are missing")
         return PagesManifest(
-            portal=asked.portal,
-            where=asked.where,
-            fields=asked.fields,
-            parts=asked.parts,
+            portal=request.portal,
+            where=request.where,
+            fields=request.fields,
+            parts=request.parts,
             pages=tuple(pages),
             sha256=hashlib.sha256("".join(page.sha256 for page in pages).encode()).hexdigest(),
             rows=sum(page.rows for page in pages),
@@ -204,26 +210,26 @@ class SodaRaw(RawFolders[PagesManifest]):
             fetched_at=dt.datetime.now(dt.UTC),
         )
 
-    def _landed_page(self, folder: UPath, stem: str, there: set[str]) -> bytes | None:
-        """A page that a landing which was broken off left, if it is whole."""
-        name = next((name for name in there if name.startswith(stem)), None)
+    def _landed_page(self, folder: UPath, stem: str, existing: set[str]) -> bytes | None:
+        """Return a page that an interrupted landing left, or None if there is none or it is damaged."""
+        name = next((name for name in existing if name.startswith(stem)), None)
         return None if name is None else self._unpacked(folder / name, name.removeprefix(stem).partition(".")[0])
 
     def _unpacked(self, path: UPath, sha256: str) -> bytes | None:
-        """The bytes of a page, or None unless they have a sha256 that begins so."""
+        """Return the unpacked bytes of a page, or None unless their sha256 starts with `sha256`."""
         try:
             contents = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC).read()
         except OSError:
             return None
         return contents if hashlib.sha256(contents).hexdigest().startswith(sha256) else None
 
-    def _forget(self, folder: UPath, stem: str) -> None:
+    def _remove_pages(self, folder: UPath, stem: str) -> None:
         for file in files_in(folder):
             if file.path.name.startswith(stem):
                 remove(file)
 
-    def _is_whole(self, week: str | None, manifest: PagesManifest) -> bool:
-        """Whether all pages are whole."""
+    def _is_intact(self, week: str | None, manifest: PagesManifest) -> bool:
+        """Whether all pages exist and match their sha256."""
         return all(self._unpacked(self.path(week) / page.object, page.sha256) is not None for page in manifest.pages)
 
     def _subject(self, week: str | None, api: SodaApi) -> str:

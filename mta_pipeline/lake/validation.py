@@ -1,6 +1,6 @@
-"""Whether a frame is what the contract of its table says: columns, types, nulls, values and key.
+"""Validation of frames against the contract of their table: columns, types, nulls, values and key.
 
-What becomes of a frame that is not, the IO manager decides.
+The IO manager refuses to write a table that violates its contract.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ import polars as pl
 from mta_pipeline.schema import Column, Table
 
 SAMPLES: Final = 5
-"""How many rows a violation shows at most."""
+"""Maximum number of rows that a violation shows."""
 
 _TEXT_SHOWN: Final = 60
 
@@ -23,13 +23,13 @@ class Violation:
 
     table: str
     columns: tuple[str, ...]
-    """The columns that the rule is about; none if it is about all of them together."""
+    """The columns that the rule concerns; empty if it concerns the whole table."""
     wrong: str
-    """What is wrong, as the end of a sentence that begins with the columns."""
+    """The problem, as a predicate: the message starts with the columns."""
     rows: int
-    """How many rows break the rule."""
+    """Number of rows that break the rule."""
     samples: tuple[Mapping[str, object], ...] = ()
-    """The first of these rows, up to SAMPLES."""
+    """The first of these rows, at most SAMPLES."""
 
     def __str__(self) -> str:
         subject = ", ".join((f"{self.table}.{self.columns[0]}", *self.columns[1:])) if self.columns else self.table
@@ -44,35 +44,35 @@ class _Rule(NamedTuple):
     column: Column
     wrong: str
     broken: pl.Expr
-    """Whether a row breaks the rule; null counts as no."""
+    """True for rows that break the rule. Null counts as false."""
 
 
 def violations(frame: pl.DataFrame, table: Table) -> list[Violation]:
-    """Every rule of a table's contract that a frame breaks.
+    """Return every rule of a table's contract that a frame breaks.
 
-    A type counts as it is written: categories as text, wall-clock times in microseconds. Values are examined only in
-    columns that have the right type.
+    Types are compared as they are written: categories as text, wall-clock times in microseconds. Values are checked
+    only in columns with the right type.
     """
     found: list[Violation] = []
     if frame.columns != (names := list(table.schema)):
         found.append(
             Violation(table.name, (), f"has the columns {frame.columns}, the contract has {names}", len(frame))
         )
-    sound = [column for column in table.columns if _written_as(frame.schema.get(column.name)) == column.dtype]
+    valid = [column for column in table.columns if _written_as(frame.schema.get(column.name)) == column.dtype]
     for column in table.columns:
-        if column.name in frame.columns and column not in sound:
+        if column.name in frame.columns and column not in valid:
             wrong = f"is of type {frame.schema[column.name]}, the contract has {column.dtype}"
             found.append(_violation(frame, table, (column.name,), wrong))
-    rules = [rule for column in sound for rule in _rules(column)]
+    rules = [rule for column in valid for rule in _rules(column)]
     counts = frame.select(rule.broken.sum().alias(str(n)) for n, rule in enumerate(rules))
     for rule, (count,) in zip(rules, counts.iter_columns(), strict=True):
         if count:
             found.append(_violation(frame.filter(rule.broken), table, (rule.column.name,), rule.wrong))
-    if table.key and {*table.key} <= {column.name for column in sound} and not _is_ordered(frame, table.key):
+    if table.key and {*table.key} <= {column.name for column in valid} and not _is_ordered(frame, table.key):
         repeated = frame.filter(frame.select(table.key).is_duplicated())
         if len(repeated):
-            in_pairs = repeated.sort(table.key, maintain_order=True)
-            found.append(_violation(in_pairs, table, table.key, "must name one row, and names several"))
+            sorted_rows = repeated.sort(table.key, maintain_order=True)
+            found.append(_violation(sorted_rows, table, table.key, "must identify one row, but identifies several"))
     return found
 
 
@@ -81,7 +81,7 @@ def _violation(rows: pl.DataFrame, table: Table, columns: tuple[str, ...], wrong
 
 
 def _written_as(dtype: pl.DataType | None) -> pl.DataType | None:
-    """The type that `parquet.to_parquet` gives a column of this type."""
+    """Return the type with which `parquet.to_parquet` writes a column of this type."""
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
@@ -96,7 +96,7 @@ def _rules(column: Column) -> Iterator[_Rule]:
     if column.one_of:
         among = value.cast(pl.String).is_in(column.one_of)
         yield _Rule(column, f"must be one of {', '.join(column.one_of)}", ~among)
-    # Polars puts NaN above all numbers.
+    # Polars sorts NaN above all numbers, so `at_most` needs no check of its own.
     if column.at_least is not None:
         too_small = value < column.at_least
         yield _Rule(
@@ -109,10 +109,10 @@ def _rules(column: Column) -> Iterator[_Rule]:
 
 
 def _is_ordered(frame: pl.DataFrame, key: Sequence[str]) -> bool:
-    """Whether the order of rows alone shows that no two have the same key; it is much cheaper than comparing all.
+    """Whether the order of the rows alone proves that the key is unique. This is much cheaper than comparing all rows.
 
-    It shows it where rows that agree in all columns of the key but the last stand together, and the last one rises
-    from row to row among them. A table of turnstiles is like that: each turnstile's rows are in the order of time.
+    It does if rows that agree in all key columns except the last are contiguous, and the last one rises from row to row
+    among them. Turnstile tables are like this: the rows of each turnstile are in order of time.
     """
     *group, last = key
     first = pl.any_horizontal(pl.int_range(pl.len()) == 0, *(pl.col(c).ne_missing(pl.col(c).shift()) for c in group))

@@ -1,8 +1,8 @@
 """The meaning of the warehouse: its star schema and the marts, as Ibis expressions.
 
-Each table has one function of the same name, whose parameters have the names of its input tables. Nothing is read or
-written here, and no engine is known: `engines` runs the expressions. The package never imports dagster. It imports
-ibis, which is slow to import, only where it builds an expression.
+Each table has one function of the same name, whose parameters have the names of its input tables. The package reads and
+writes nothing and depends on no engine: `engines` runs the expressions. It never imports dagster. Ibis is slow to
+import, so it is imported only where an expression is built.
 """
 
 from collections.abc import Callable, Mapping

@@ -8,9 +8,9 @@ from mta_pipeline import weeks
 
 
 def calendar(last_week: dt.date | None = None) -> dg.WeeklyPartitionsDefinition:
-    """The weeks that have ended, from the first on; up to `last_week` if there is one.
+    """Return the partitions for all weeks that have ended, from the first week on, up to `last_week` if it is given.
 
-    Every partitioned asset of a deployment shares the one that is made here.
+    All partitioned assets of a deployment share one such definition.
     """
     return dg.WeeklyPartitionsDefinition(
         start_date=weeks.FIRST_WEEK,

@@ -1,4 +1,4 @@
-"""What Dagster's catalogue shows of a table, taken from the contract. Computing a table does not belong here."""
+"""Asset specs from the contract of a table: description, group, kinds, owners and column schema."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,13 +10,17 @@ from mta_pipeline.schema import Table
 
 OWNERS: Final = ("team:mta-pipeline",)
 
-# Filled when assets are defined, which every process does before it runs a step.
+# Filled when assets are defined, which happens in every process before it runs a step.
 _contracts: Final[dict[dg.AssetKey, Table]] = {}
 
 
 def described(table: Table, group: str | None = None) -> Mapping[str, Any]:
-    """Description, group (its layer unless said otherwise), kinds, owners and column schema of a table, as @asset and
-    AssetOut take them. The table becomes the contract of the asset: see `contract_of`."""
+    """Return the arguments of @asset or AssetOut that describe a table. Also registers the table for `contract_of`.
+
+    Args:
+        table: the contract of the asset.
+        group: the asset group; by default the layer of the table.
+    """
     key = asset_key(table)
     _contracts[key] = table
     return {
@@ -30,7 +34,7 @@ def described(table: Table, group: str | None = None) -> Mapping[str, Any]:
 
 
 def contract_of(key: dg.AssetKey) -> Table | None:
-    """The table that an asset has to match, or None for an asset that was not described by one."""
+    """Return the contract that an asset must satisfy, or None if it was not defined with `described`."""
     return _contracts.get(key)
 
 

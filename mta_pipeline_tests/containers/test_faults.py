@@ -133,7 +133,7 @@ def test_a_full_disk_fails_the_run_with_the_path_and_keeps_the_existing_files(de
     with full_disk(deployment):
         log = failure(deployment)
         assert deployment.lake() == deployment.undisturbed()
-    assert "Not written, what was there stays: No space left on device" in log
+    assert "Not written, any previous file remains: No space left on device" in log
     assert "/lake/" in log
 
 

@@ -126,7 +126,7 @@ def test_a_slow_run_does_not_replace_the_tables_of_a_faster_one(tmp_path):
 
     OTHER_RUN.append(run_faster)
     result = project.run(FIRST, SECOND)
-    assert "another run has renewed what the week 2024-01-13 is made from" in failure_of(result)
+    assert "another run has updated the input of the week 2024-01-13" in failure_of(result)
     assert project.files() == faster
     assert due(project, FIRST, SECOND) == []
 
@@ -147,7 +147,7 @@ def test_a_week_whose_traffic_violates_its_contract_stays_due_and_the_others_con
     before = project.files()
     project.publish(SECOND, steady_week(SECOND, start=1_421))
     result = project.run(FIRST, THIRD)
-    assert "turnstile_traffic.control_area, unit, scp, ended_at must name one row" in failure_of(result)
+    assert "turnstile_traffic.control_area, unit, scp, ended_at must identify one row" in failure_of(result)
     # The command line does the same: it continues without the week that failed.
     assert project.run(THIRD).success
     after = project.files()

@@ -157,7 +157,7 @@ def test_a_declaration_with_invalid_yaml_is_reported_with_file_and_line(tmp_path
         (package / "__init__.py").touch()
     (folder / "defs.yaml").write_text(DAILY_YAML.read_text().replace("  description", "   description", 1))
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DeclarationError, match=r'not declared well: mapping values.*\n.*daily/defs.yaml", line 5'):
+    with pytest.raises(DeclarationError, match=r'Invalid data set in .*: mapping values.*\n.*daily/defs.yaml", line 5'):
         declared_data_sets(importlib.import_module("no_yaml.defs"))
 
 

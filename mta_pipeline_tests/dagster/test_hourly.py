@@ -192,7 +192,7 @@ def without_portal(tmp_path) -> Project:
 def test_without_a_portal_nothing_is_requested_and_the_message_tells_how_to_set_one(without_portal):
     assert SENSOR not in {sensor.name for sensor in without_portal.defs.sensors}
     result = without_portal.run(FIRST, job=HOURLY_JOB)
-    assert "set MTA_SODA to its address" in failure_of(result)
+    assert "Set MTA_SODA to the address of a portal" in failure_of(result)
 
 
 def test_a_half_published_week_lands_and_a_check_reports_the_missing_hours(tmp_path, truth):

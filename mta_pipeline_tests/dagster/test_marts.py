@@ -86,7 +86,7 @@ def test_a_report_without_its_marts_fails_with_a_remedy_and_keeps_the_old_page(p
     alone = project.defs.resolve_job_def("__ASSET_JOB").execute_in_process(
         instance=project.instance, asset_selection=[REPORT_KEY], raise_on_error=False
     )
-    assert "marts/busiest_places has nothing" in failure_of(alone)
+    assert "marts/busiest_places has no data" in failure_of(alone)
     assert "Materialize it first" in failure_of(alone)
     assert page.read_bytes() == before
 

@@ -361,10 +361,10 @@ def test_completed_weeks_are_kept_if_a_range_fails_halfway(
 @pytest.mark.parametrize(
     ("give", "message"),
     [
-        (lambda _: readings_of(FIRST), "A run of 3 weeks takes WeeklyFrames"),
-        (lambda _: {WEEKS[4]: readings_of(FIRST)}, f"gave the week {WEEKS[4]} in a run of {FIRST} to {THIRD}"),
-        (lambda _: WeeklyFrames([(FIRST, readings_of(FIRST))] * 2), f"gave the week {FIRST} twice"),
-        (lambda _: {FIRST: [1, 2]}, "list is no frame"),
+        (lambda _: readings_of(FIRST), "The output of a run of 3 weeks must be WeeklyFrames"),
+        (lambda _: {WEEKS[4]: readings_of(FIRST)}, f"returned the week {WEEKS[4]} in a run of {FIRST} to {THIRD}"),
+        (lambda _: WeeklyFrames([(FIRST, readings_of(FIRST))] * 2), f"returned the week {FIRST} twice"),
+        (lambda _: {FIRST: [1, 2]}, "list is not a frame"),
     ],
     ids=["one frame for many weeks", "a week outside of the range", "a week twice", "no frame"],
 )
@@ -502,7 +502,7 @@ def test_weeks_that_fail_in_the_asset_and_in_the_io_manager_are_named_together(
 def test_a_failed_week_that_is_returned_again_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     give = daily(lambda _: WeeklyFrames([(FIRST, daily_of(FIRST, entries=-1)), (FIRST, daily_of(FIRST))]))
     result = run(str(tmp_path), give, weeks=(FIRST, SECOND), instance=instance, raise_on_error=False)
-    assert f"gave the week {FIRST} twice" in failure(result)
+    assert f"returned the week {FIRST} twice" in failure(result)
 
 
 def test_a_table_without_weeks_that_violates_its_contract_fails_and_keeps_its_file(
@@ -518,8 +518,8 @@ def test_a_table_without_weeks_that_violates_its_contract_fails_and_keeps_its_fi
     before = files(lake)
     frame = pl.concat([frame, frame.head(1)])
     result = run(lake, control_areas, instance=instance, raise_on_error=False)
-    assert "lake/control_areas is not what its contract says" in failure(result)
-    assert "control_areas.control_area, unit must name one row, and names several: 2 rows" in failure(result)
+    assert "lake/control_areas violates its contract" in failure(result)
+    assert "control_areas.control_area, unit must identify one row, but identifies several: 2 rows" in failure(result)
     assert not result.filter_events(lambda event: event.is_step_up_for_retry)
     assert files(lake) == before
 
@@ -530,7 +530,7 @@ def test_an_asset_key_other_than_layer_and_table_is_refused(tmp_path: Path, inst
         return readings_of(FIRST)
 
     result = run(str(tmp_path), readings, instance=instance, raise_on_error=False)
-    assert "readings: a table's asset key is [layer, table]" in failure(result)
+    assert "readings: the asset key of a table must be [layer, table]" in failure(result)
 
 
 # --- inputs ---
@@ -611,7 +611,7 @@ def test_a_carry_in_that_is_not_in_the_lake_is_none_and_no_error(lake: str, inst
         assert SECOND not in readings
         assert [week for week, _ in readings.items()] == [THIRD]
         assert len(readings) == 1
-        with pytest.raises(dg.Failure, match=f"staged/readings has nothing for the week {SECOND}"):
+        with pytest.raises(dg.Failure, match=f"staged/readings has no data for the week {SECOND}"):
             readings[SECOND]
 
     readings = weekly(streamed)
@@ -633,7 +633,7 @@ def test_a_week_outside_of_the_window_is_an_error_and_not_a_missing_carry_in(
         instance=instance,
         raise_on_error=False,
     )
-    assert f"Week {FIRST} is not among those that the input's partition mapping takes in" in failure(result)
+    assert f"Week {FIRST} is not one of the weeks that the input's partition mapping selects" in failure(result)
 
 
 def test_a_window_reads_each_week_once_and_keeps_the_last_two() -> None:
@@ -661,7 +661,9 @@ def test_a_missing_input_names_what_to_materialize_and_is_not_retried(
     source = weekly(streamed).to_source_asset()
     result = run(lake, source, downstream, partition_key=SECOND, instance=instance, raise_on_error=False)
     path = part_path(lake, "staged", "readings", SECOND)
-    assert f"staged/readings has nothing for the week {SECOND}: there is no {path}. Materialize it" in failure(result)
+    assert f"staged/readings has no data for the week {SECOND}: {path} does not exist. Materialize it" in failure(
+        result
+    )
     assert not result.filter_events(lambda event: event.is_step_up_for_retry)
 
 

@@ -184,7 +184,7 @@ def test_repeated_rows_of_an_unordered_portal_do_not_land(portal, api, raw):
             answer(portal, url.replace("order=%3Aid", "order=none"), headers) if "order" in url else None
         )
     )
-    with pytest.raises(FeedUnavailable, match="rows came more than once, and so others did not come, 3 times"):
+    with pytest.raises(FeedUnavailable, match="repeated rows, so other rows are missing, 3 times"):
         raw.land(api, WEEK)
     assert raw.manifest(WEEK) is None
 

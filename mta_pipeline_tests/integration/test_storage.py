@@ -192,7 +192,7 @@ def test_a_write_that_the_system_interrupts_is_reported_with_the_path_and_keeps_
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
     script = limit + textwrap.dedent(REFUSED_WRITER)
     output = subprocess.check_output([sys.executable, "-c", script, str(path)], text=True)
-    assert re.match(rf"{errno.EFBIG} .*Not written, what was there stays.*{re.escape(str(path))}", output)
+    assert re.match(rf"{errno.EFBIG} .*Not written, any previous file remains.*{re.escape(str(path))}", output)
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_a_full_disk_is_reported_with_the_path_and_the_old_file_is_kept(processe
     path = tmp_path / "lake" / "part-0.parquet"
     script = textwrap.dedent(REFUSED_WRITER)
     output = subprocess.check_output([*disk, tmp_path, sys.executable, "-c", script, path], text=True)
-    assert re.match(rf"{errno.ENOSPC} .*Not written, what was there stays.*{re.escape(str(path))}", output)
+    assert re.match(rf"{errno.ENOSPC} .*Not written, any previous file remains.*{re.escape(str(path))}", output)
 
 
 def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from mta_pipeline.lake import discovery
-from mta_pipeline.lake.discovery import Attempt, Discovery, DiscoveryCursor, look
+from mta_pipeline.lake.discovery import Attempt, Discovery, DiscoveryCursor, find_due_weeks
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Fetched, Listing, PublishedFile
@@ -75,7 +75,7 @@ class DiscoveryTicker:
     def tick(self) -> Discovery:
         self.feed.probed.clear()
         self.feed.fetches.clear()
-        found = look(
+        found = find_due_weeks(
             self.feed,
             self.raw,
             DiscoveryCursor.model_validate_json(self.cursor.model_dump_json()),
@@ -226,8 +226,8 @@ def test_a_run_that_failed_for_another_reason_is_due_again_after_increasing_wait
 
 def test_a_week_whose_run_is_unknown_is_due_again(ticker):
     """The run was deleted from the queue."""
-    first = ticker.tick().due[FIRST].asked
-    second = ticker.tick().due[FIRST].asked
+    first = ticker.tick().due[FIRST].requested
+    second = ticker.tick().due[FIRST].requested
     assert (first.times, second.times) == (1, 2)
 
 

@@ -64,8 +64,8 @@ def test_a_valid_frame_has_no_violations():
         (gates(people=[-1, 7, None]), ("people",), "must be at least 0", 1),
         (gates(share=[-0.1, 1.0, None]), ("share",), "must be at least 0", 1),
         (gates(share=[0.0, 1.1, None]), ("share",), "must be at most 1", 1),
-        (gates(at=[AT, AT, AT]), ("gate", "at"), "must name one row, and names several", 2),
-        (gates(at=[None, None, AT]), ("gate", "at"), "must name one row, and names several", 2),
+        (gates(at=[AT, AT, AT]), ("gate", "at"), "must identify one row, but identifies several", 2),
+        (gates(at=[None, None, AT]), ("gate", "at"), "must identify one row, but identifies several", 2),
         (gates(people=["0", "7", None]), ("people",), "is of type String, the contract has Int64", 3),
         (gates().cast({"people": pl.Int32}), ("people",), "is of type Int32, the contract has Int64", 3),
         (
@@ -157,7 +157,9 @@ def test_rows_with_the_same_key_are_found_in_any_order(
         frame = frame.sort(key, nulls_last=nulls_last)
     counted = Counter(frame.select(key).rows())
     repeated = sum(n for n in counted.values() if n > 1)
-    assert described(frame, table) == ([(key, "must name one row, and names several", repeated)] if repeated else [])
+    assert described(frame, table) == (
+        [(key, "must identify one row, but identifies several", repeated)] if repeated else []
+    )
 
 
 @given(

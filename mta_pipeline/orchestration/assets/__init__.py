@@ -1,1 +1,1 @@
-"""Thin Dagster assets: each calls into turnstile/ or marts/ and says what the catalogue shows."""
+"""Assets. They are thin: they call functions of other packages, and add partitions, metadata and automation."""

@@ -1,4 +1,4 @@
-"""A weekly table that is made from the same week of another one and from nothing else."""
+"""Factory of weekly assets that are computed from the same week of one other table."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,16 +27,16 @@ def derived_asset(
     group: str | None = None,
     totals: Sequence[str] = (),
 ) -> dg.AssetsDefinition:
-    """The asset of `table`: `make` of each week of `source`.
+    """Return the asset of `table`, which applies `make` to each week of `source`.
 
     Args:
-        source: the table it is made from.
-        table: the table it is.
-        make: a week of the one from a week of the other.
-        weeks: the calendar.
-        columns: those of `source` that `make` needs, if not all.
-        group: where the catalogue shows it, if not with its layer.
-        totals: columns of which the catalogue shows the sums.
+        source: the upstream table.
+        table: the table to compute.
+        make: computes a week of `table` from the same week of `source`.
+        weeks: the partitions of weekly tables.
+        columns: the columns of `source` that `make` needs; None for all.
+        group: the asset group; by default the layer of `table`.
+        totals: columns whose sums become metadata.
     """
 
     @dg.asset(
@@ -50,19 +50,19 @@ def derived_asset(
     def derived(context: dg.AssetExecutionContext, raw_layer: Lake, inputs: WeeklyInputs) -> WeeklyFrames:
         needed = inputs if columns is None else inputs.only(columns)
 
-        def made(week: str) -> WeekOutput:
+        def derive(week: str) -> WeekOutput:
             with span("week", table=table.name, week=week) as traced:
                 origin = inputs.made_from(week)
                 if is_up_to_date(context, raw_layer, week, origin, table):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
-                of_week = needed.get(week)
-                if of_week is None:
+                source_rows = needed.get(week)
+                if source_rows is None:
                     return WeekOutput(week, None)
                 with span("derive"):
-                    rows = make(of_week)
+                    rows = make(source_rows)
                 sums = {column: float(rows[column].sum()) for column in totals}
                 return WeekOutput(week, rows, sums, origin, partial(inputs.made_from, week), traced)
 
-        return WeeklyFrames(in_progress.result() for in_progress in prefetch(made, context.partition_keys))
+        return WeeklyFrames(in_progress.result() for in_progress in prefetch(derive, context.partition_keys))
 
     return derived

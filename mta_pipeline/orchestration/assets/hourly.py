@@ -1,4 +1,4 @@
-"""The hourly feed's own tables: published ridership per complex and hour, and the share of OMNY."""
+"""Assets of hourly ridership: published ridership per complex and hour, and the OMNY share (rule 8)."""
 
 from typing import Final
 
@@ -18,11 +18,11 @@ from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 
 GROUP: Final = "hourly"
-"""Not with the layers' own groups: whoever materializes those wants turnstiles, and may have no portal."""
+"""A separate group, because users who materialize the group of a layer may have no portal."""
 
 
 def hourly_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Everything of the feed that comes by weeks."""
+    """The weekly assets: raw pages, staged rows with rejects, and the published ridership in the lake."""
     return [
         raw_soda_asset(HOURLY_RIDERSHIP, weeks, GROUP),
         staged_soda_assets(HOURLY_RIDERSHIP, weeks, GROUP),
@@ -38,7 +38,7 @@ def hourly_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinit
 
 
 def omny_share_asset() -> dg.AssetsDefinition:
-    """The share of OMNY by complex and month, from all weeks that are in the lake."""
+    """The OMNY share per complex and month, from all weeks in the lake."""
 
     @dg.asset(
         **described(OMNY_SHARE, GROUP),
@@ -46,8 +46,8 @@ def omny_share_asset() -> dg.AssetsDefinition:
         ins={"published": dg.AssetIn(asset_key(COMPLEX_HOURLY_PUBLISHED))},
     )
     def omny_share(raw_layer: Lake, published: WeeklyInputs) -> pl.DataFrame:
-        # By one listing: in a bucket, each week of the calendar would be a question.
-        there = weeks_there(raw_layer.lake_root, COMPLEX_HOURLY_PUBLISHED.layer, COMPLEX_HOURLY_PUBLISHED.name)
-        return omny.omny_share(published[week] for week in published.weeks if week in there)
+        # One listing, because in a bucket each week of the calendar would take a request.
+        existing = weeks_there(raw_layer.lake_root, COMPLEX_HOURLY_PUBLISHED.layer, COMPLEX_HOURLY_PUBLISHED.name)
+        return omny.omny_share(published[week] for week in published.weeks if week in existing)
 
     return omny_share

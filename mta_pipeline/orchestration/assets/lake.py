@@ -1,4 +1,4 @@
-"""The lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
+"""Assets of the lake layer: traffic per turnstile, ridership per station complex, and the reference tables."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -34,11 +34,11 @@ from mta_pipeline.weeks import week_before
 _CARRY_IN: Final = "carry_in"
 
 WITH_THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
-"""A week's traffic starts from the last readings of the week before; the first week of all has none."""
+"""A week's traffic needs the readings of the week before for its carry-in (rule 3). The first week has none."""
 
 
 def reference_assets() -> list[dg.AssetsDefinition]:
-    """control_areas and station_complexes, which belong to no week."""
+    """The reference tables control_areas and station_complexes, which have no weeks."""
 
     @dg.asset(**described(CONTROL_AREAS), automation_condition=when_missing())
     def control_areas() -> pl.DataFrame:
@@ -52,7 +52,7 @@ def reference_assets() -> list[dg.AssetsDefinition]:
 
 
 def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
-    """turnstile_traffic, with the carry-in from the week before."""
+    """turnstile_traffic, with the carry-in from the week before (rule 3)."""
 
     @dg.asset(
         **described(TURNSTILE_TRAFFIC),
@@ -60,8 +60,8 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
         automation_condition=follows_its_inputs(can_do_without=dg.AssetSelection.assets(asset_key(TURNSTILE_READINGS))),
-        # Rejects are not read. They come with the week's own readings, and so tell that these are there, while those of
-        # the week before may be missing.
+        # Rejects are not read. They are written with the readings of the same week, so this dependency requires that
+        # week, while the readings of the week before may be missing.
         deps=[asset_key(TURNSTILE_REJECTS)],
         ins={
             "readings": dg.AssetIn(key=asset_key(TURNSTILE_READINGS), partition_mapping=WITH_THE_WEEK_BEFORE),
@@ -73,7 +73,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> WeeklyFrames:
         needed = readings.only(READINGS_COLUMNS)
 
-        def made(week: str) -> WeekOutput:
+        def compute(week: str) -> WeekOutput:
             with span("week", table=TURNSTILE_TRAFFIC.name, week=week) as traced:
                 origin = _made_from(readings, week)
                 if is_up_to_date(context, raw_layer, week, origin, TURNSTILE_TRAFFIC):
@@ -84,17 +84,17 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                     return WeekOutput(week, None)
                 with span("diff"):
                     table = traffic(current, carried, control_areas)
-                facts = {**_people(table), _CARRY_IN: "missing" if carried is None else "present"}
+                facts = {**_statistics(table), _CARRY_IN: "missing" if carried is None else "present"}
                 return WeekOutput(week, table, facts, origin, partial(_made_from, readings, week), traced)
 
         def week_by_week() -> Iterator[WeekOutput]:
-            for in_progress in prefetch(made, context.partition_keys):
+            for in_progress in prefetch(compute, context.partition_keys):
                 output = in_progress.result()
                 week = output.week
                 if output.metadata.get(_CARRY_IN) == "missing":
                     context.log.warning(
-                        f"week {week}: no readings of the week before ({week_before(week)}); "
-                        "each turnstile's first interval has status first. Materialize that week, then this one again."
+                        f"week {week}: there are no readings of the week before ({week_before(week)}), so the first "
+                        "interval of each turnstile has status first. Materialize that week, then this one again."
                     )
                 yield output
 
@@ -104,7 +104,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 def complex_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """complex_daily and complex_hourly, both sums of traffic."""
+    """complex_daily and complex_hourly, which sum the traffic per station complex."""
     return [
         derived_asset(
             TURNSTILE_TRAFFIC,
@@ -122,8 +122,8 @@ def _made_from(readings: WeeklyInputs, week: str) -> str | None:
     return traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
 
 
-def _people(table: pl.DataFrame) -> dict[str, object]:
-    """Subway totals and every status count of a week's traffic."""
+def _statistics(table: pl.DataFrame) -> dict[str, object]:
+    """Sums of subway entries and exits, and the number of intervals per status, of a week's traffic."""
     return {
         **table.select(pl.col("entries", "exits").filter(ridership.is_subway()).sum()).row(0, named=True),
         **{

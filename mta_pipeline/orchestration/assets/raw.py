@@ -1,4 +1,4 @@
-"""The feed as Dagster sees it, and the raw layer: published files, landed as they are."""
+"""The external asset of the feed, and the raw asset, which lands the published files unchanged."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,19 +18,19 @@ from mta_pipeline.telemetry.tracing import span
 
 
 def feed_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetSpec:
-    """The published weeks. They are not ours to make; the sensor notes when it first saw each, and each change."""
+    """The external asset of the published weeks. The sensor records an observation for each new or changed week."""
     return dg.AssetSpec(
         FEED_KEY,
         partitions_def=weeks,
         group_name="feed",
         kinds={"file"},
-        description="The weekly turnstile files as the feed offers them. An observation tells when a week was first "
-        "seen on offer, or seen with other contents, and what the feed says of it.",
+        description="The weekly turnstile files at the feed. Each observation records that a week was found for the "
+        "first time, or with other contents, with the URL, ETag and modification time that the feed gives.",
     )
 
 
 def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
-    """The published bytes of each week."""
+    """The asset of the published bytes of each week."""
 
     @dg.asset(
         key=RAW_KEY,
@@ -42,9 +42,9 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"file"},
         owners=OWNERS,
         output_required=False,
-        description="The bytes as published, compressed losslessly (zstd), and beside them a manifest: source, sha256 "
-        "and size of the published bytes, when they were fetched, etag, last_modified. A week that the feed does not "
-        "offer is skipped, with a word.",
+        description="The published bytes of each week, compressed losslessly (zstd), with a manifest: source, sha256 "
+        "and size of the unpacked bytes, time of the fetch, etag and last_modified. A week that the feed does not have "
+        "is skipped, and the outcome says so.",
     )
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
@@ -62,7 +62,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 class Landing(NamedTuple):
-    """A week that has landed: its manifest, which has a `size`, its folder, and whether its contents are new."""
+    """A landed week: its manifest, its folder, and whether its contents are new."""
 
     manifest: Manifest
     folder: UPath
@@ -70,7 +70,7 @@ class Landing(NamedTuple):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the catalogue shows of it."""
+        """The metadata of the materialization."""
         outcome = "landed" if self.is_new else "unchanged"
         facts = {"outcome": outcome, "path": dg.MetadataValue.path(str(self.folder))}
         return {**facts, **self.manifest.model_dump(mode="json", exclude_none=True)}
@@ -79,8 +79,11 @@ class Landing(NamedTuple):
 def landed_weeks(
     context: dg.AssetExecutionContext, key: dg.AssetKey, land: Callable[[str], Landing]
 ) -> Iterator[dg.Output[None]]:
-    """Land the weeks of a run one by one; those that were not published are skipped, those that are bad fail at its
-    end, when the others are done."""
+    """Land the weeks of a run one by one.
+
+    Weeks that were not published are skipped. If the file of a week cannot be used, the step fails after all other
+    weeks have landed.
+    """
     progress = Progress(key.path[-1], len(context.partition_keys), context.log.info)
     landed: dict[str, dict[str, Any]] = {}
     failed = FailedWeeks()
@@ -100,7 +103,7 @@ def landed_weeks(
                     progress.week(week, f"{landing.manifest.size:,} bytes, {landed[week]['outcome']}")
         failed.raise_if_any()
     except BaseException as error:
-        # Dagster records the weeks of a step when it ends well; those that have landed must not get lost.
+        # Dagster records the weeks of a step only if it succeeds. Record those that have landed.
         for week, facts in landed.items():
             context.log_event(dg.AssetMaterialization(key, partition=week, metadata=facts))
         if isinstance(error, FeedRefused):

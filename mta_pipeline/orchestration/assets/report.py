@@ -1,4 +1,4 @@
-"""The report: one HTML page for people, made again with the marts, and its charts as pictures in the catalogue."""
+"""The asset of the report: one HTML page over the marts, with its main charts as pictures in the metadata."""
 
 import base64
 import datetime as dt
@@ -35,13 +35,13 @@ _SOURCES: Final = (
 
 
 def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
-    """The page over the marts, `<lake_root>/report/index.html`."""
+    """The asset of the report, `<lake_root>/report/index.html`."""
 
     @dg.asset(
         key=REPORT_KEY,
-        description="Ridership for people: one HTML page that opens anywhere, without network. The subway over time, "
-        "the busiest complexes on a map hour by hour, the hours of the week, who moved most, and how good the data "
-        "are. Figures are exits, or entries without OMNY taps; what is not in the lake is a gap.",
+        description="One HTML page with charts of ridership, which needs no network. It shows the subway over time, "
+        "the busiest complexes on a map by hour, the hours of the week, the complexes with the largest changes, and "
+        "the quality of the data. Figures are exits, or entries without OMNY taps. Missing weeks are gaps.",
         group_name="report",
         kinds={"html", "vega-lite"},
         owners=OWNERS,
@@ -54,14 +54,14 @@ def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
         report = render(Sources(**sources), dt.datetime.now(dt.UTC), is_sample=is_sample)
         path, page = report_path(raw_layer.lake_root), report.html.encode()
         write_atomically(path, page)
-        context.log.info(f"The report is at {path}")
-        pictures = {name: _shown(picture) for name, picture in report.pictures.items()}
+        context.log.info(f"Report written to {path}")
+        pictures = {name: _as_metadata(picture) for name, picture in report.pictures.items()}
         return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path)), "bytes": len(page), **pictures})
 
     return ridership_report
 
 
-def _shown(picture: Picture) -> Any:
-    """A picture as the catalogue shows it."""
+def _as_metadata(picture: Picture) -> Any:
+    """Return a picture as metadata that the catalogue can show."""
     data = base64.b64encode(picture.png).decode()
     return dg.MetadataValue.md(f"{picture.caption}\n\n![{picture.caption}](data:image/png;base64,{data})")

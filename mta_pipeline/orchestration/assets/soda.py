@@ -1,6 +1,6 @@
-"""A declared data set of the portal as assets: raw pages, typed rows with rejects, and the lake's table.
+"""Assets of a declared data set of the portal: raw pages, typed rows with rejects, and the table in the lake.
 
-The hourly feed takes the first two from here, and data sets declared in YAML all three; see `components`.
+Hourly ridership uses the first two. Data sets declared in YAML use all three; see `components`.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from mta_pipeline.telemetry.tracing import Span, span
 
 
 def soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> list[dg.AssetsDefinition]:
-    """All assets of a data set: raw, staged, lake."""
+    """All assets of a data set: raw, staged and lake."""
     return [
         raw_soda_asset(data_set, weeks, group),
         staged_soda_assets(data_set, weeks, group),
@@ -36,7 +36,7 @@ def soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, gro
 
 
 def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> dg.AssetsDefinition:
-    """The pages of each week, or of the whole data set."""
+    """The asset of the raw pages: of each week, or of the whole data set if it has no weeks."""
     ids = ", ".join(source.id for source in data_set.sources)
     of_asset: dict[str, Any] = {
         "key": raw_key(data_set),
@@ -44,8 +44,8 @@ def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, 
         "kinds": {"file"},
         "owners": OWNERS,
         "description": f"{data_set.description}\n\nThe portal's pages as published ({ids}), compressed losslessly "
-        "(zstd), and beside them a manifest: how many rows the portal said there are, when they last changed, and the "
-        "sha256 of every page. What the portal has not changed is left as it is.",
+        "(zstd), with a manifest: the number of rows that the portal announced, the time of their last change, and the "
+        "sha256 of every page. Pages that have not changed at the portal are not fetched again.",
     }
 
     def landing(raw: SodaRaw, api: SodaApi, week: str | None) -> Landing:
@@ -73,7 +73,7 @@ def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, 
 
 
 def staged_soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, group: str) -> dg.AssetsDefinition:
-    """The typed rows and the rejects, from one look at the pages."""
+    """The assets of the typed rows and of the rejects, from one pass over the pages."""
     tables = (data_set.staged, data_set.rejects)
 
     @dg.multi_asset(
@@ -98,11 +98,11 @@ def staged_soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefiniti
             if manifest is None:
                 return None
             with span("unpack"):
-                rows_as_text = raw.rows(manifest, week)
+                text_rows = raw.rows(manifest, week)
             with span("parse"):
-                made = stage(rows_as_text, data_set, week)
-            facts = {"rejects": made.rejects_by_reason}
-            return Staged(manifest.sha256, made.rows, made.rejects, made.rejects_by_reason, facts)
+                staged_week = stage(text_rows, data_set, week)
+            facts = {"rejects": staged_week.rejects_by_reason}
+            return Staged(manifest.sha256, staged_week.rows, staged_week.rejects, staged_week.rejects_by_reason, facts)
 
         yield from staged_weeks(context, raw_layer, raw, tables, stage_week)
 
@@ -140,5 +140,5 @@ def _staged_whole(raw: SodaRaw) -> StagedRows:
     name = raw_key(raw.data_set).to_user_string()
     manifest = raw.manifest(None)
     if manifest is None:
-        raise dg.Failure(f"{name} has not landed: materialize it first.", allow_retries=False)
+        raise dg.Failure(f"{name} has not landed. Materialize it first.", allow_retries=False)
     return stage(raw.rows(manifest, None), raw.data_set, None)

@@ -1,4 +1,4 @@
-"""The staged layer: a week's file as typed rows, and the lines that cannot be used as rejects."""
+"""Assets of the staged layer: the typed rows of a week's file, and its unusable lines as rejects (rule 1)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -25,7 +25,7 @@ from mta_pipeline.turnstile.readings import StagedWeek, stage, starts_turnstile
 
 
 class Staged(NamedTuple):
-    """A week's rows and rejects."""
+    """The rows and rejects of a week."""
 
     made_from: str
     """The sha256 of the raw data."""
@@ -33,7 +33,7 @@ class Staged(NamedTuple):
     rejects: pl.DataFrame
     rejects_by_reason: Mapping[str, int]
     facts: Mapping[str, object]
-    """What the catalogue shows of the rows."""
+    """The metadata of the rows."""
 
 
 def staged_weeks(
@@ -43,14 +43,14 @@ def staged_weeks(
     tables: tuple[Table, Table],
     stage_week: Callable[[str, Span], Staged | None],
 ) -> Iterator[dg.Output[WeeklyFrames]]:
-    """Stage the weeks of a run. A week whose raw data cannot be used fails at the end, when the others are done.
+    """Stage the weeks of a run. If the raw data of a week cannot be used, the step fails after all other weeks.
 
     Args:
-        context: the run.
-        lake: where the tables are.
+        context: the context of the step.
+        lake: the lake with the tables.
         raw: the raw data.
         tables: the table of rows and the table of rejects.
-        stage_week: makes both tables of a week, and adds to its span; returns None if the week has not landed.
+        stage_week: returns both tables of a week, or None if the week has not landed. It may add figures to the span.
     """
     of_rows, of_rejects = tables
     failed, rejects = FailedWeeks(), list[WeekOutput]()
@@ -60,14 +60,14 @@ def staged_weeks(
             origin = raw.version(week)
             if is_up_to_date(context, lake, week, origin, *tables):
                 return (WeekOutput(week, None, {"outcome": UP_TO_DATE}),) * 2
-            made = stage_week(week, traced)
-            if made is None:
+            result = stage_week(week, traced)
+            if result is None:
                 outcome = f"skipped: the week has not landed in {raw.path(week)}"
                 return (WeekOutput(week, None, {"outcome": outcome}),) * 2
-            origins = made.made_from, partial(raw.version, week)
+            origins = result.made_from, partial(raw.version, week)
             return (
-                WeekOutput(week, made.rows, made.facts, *origins, traced),
-                WeekOutput(week, made.rejects, {"by_reason": made.rejects_by_reason}, *origins),
+                WeekOutput(week, result.rows, result.facts, *origins, traced),
+                WeekOutput(week, result.rejects, {"by_reason": result.rejects_by_reason}, *origins),
             )
 
     def rows() -> Iterator[WeekOutput]:
@@ -81,13 +81,13 @@ def staged_weeks(
             yield row_output
         failed.raise_if_any()
 
-    # All rows are written before the rejects, which are few and wait in memory.
+    # All rows are written before the rejects, which are few and stay in memory until then.
     yield dg.Output(WeeklyFrames(rows()), of_rows.name)
     yield dg.Output(WeeklyFrames(rejects), of_rejects.name)
 
 
 def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
-    """turnstile_readings and turnstile_rejects, from one pass over each file."""
+    """turnstile_readings and turnstile_rejects, from one pass over each file (rules 1 and 2)."""
 
     @dg.multi_asset(
         name="staged_turnstile",
@@ -112,9 +112,9 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 return None
             traced.add(bytes_in=len(landed.published))
             with span("parse"):
-                made = stage(landed.published, week, control_areas)
-            facts = _facts(made, control_areas)
-            return Staged(landed.sha256, made.readings, made.rejects, made.rejects_by_reason, facts)
+                result = stage(landed.published, week, control_areas)
+            facts = _facts(result, control_areas)
+            return Staged(landed.sha256, result.readings, result.rejects, result.rejects_by_reason, facts)
 
         yield from staged_weeks(context, raw_layer, files, STAGED, stage_week)
 

@@ -1,4 +1,4 @@
-"""The warehouse and the marts: a star over the lake, and answers as Parquet beside the lake and in the warehouse."""
+"""Assets of the warehouse and of the marts. Marts are Parquet files in the lake, and are published in the warehouse."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -18,24 +18,23 @@ from mta_pipeline.schema import Table
 from mta_pipeline.tables import RIDERSHIP, TABLES
 from mta_pipeline.telemetry.tracing import span
 
-# What a container needs for all weeks at once; other runs go week by week and get by with the usual.
+# A container needs this much for all weeks at once. Other runs process one week at a time within the default.
 _ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
 
 _KEYS: Final = {table.name: asset_key(table) for table in (*TABLES, *WAREHOUSE, *MARTS)}
 
-
-# Many a lake has turnstiles alone.
+# Optional inputs: a lake may have turnstile data only.
 _HOURLY: Final = dg.AssetSelection.assets(asset_key(COMPLEX_HOURLY_PUBLISHED), asset_key(OMNY_SHARE))
 
 
 def warehouse_assets(kind: str) -> dg.AssetsDefinition:
-    """The star schema. Its facts are views; what a run makes is what they need: a file, or tables that are loaded.
+    """The assets of the star schema. A run writes the DuckDB file, or loads BigQuery. Fact tables are views.
 
     Args:
-        kind: what the warehouse is, for the catalogue: duckdb or bigquery.
+        kind: the kind of the assets in the catalogue, duckdb or bigquery.
     """
     upstream = {view.name: inputs(view.name) for view in VIEWS}
-    # The calendar is that of the weeks in all tables that marts are made from.
+    # dim_date covers the weeks that are in all tables from which marts are made.
     upstream[DIM_DATE.name] = tuple(table.name for table in RIDERSHIP)
 
     @dg.multi_asset(
@@ -65,7 +64,7 @@ def warehouse_assets(kind: str) -> dg.AssetsDefinition:
 
 
 def mart_assets() -> dg.AssetsDefinition:
-    """Every mart, on one engine that is opened once, and in the warehouse."""
+    """The assets of the marts. One run opens the engine once, and publishes each mart in the warehouse."""
 
     @dg.multi_asset(
         name="compute_marts",
@@ -93,7 +92,7 @@ def mart_assets() -> dg.AssetsDefinition:
                             rows = lake.to_pyarrow(mart.name)
                             traced.note(rows=rows.num_rows)
                         if rows.num_rows == 0:
-                            context.log.warning(f"{mart.name} is empty: the lake has nothing that it could be made of")
+                            context.log.warning(f"{mart.name} is empty: its input tables have no data for it")
                         facts = {**publish(mart.name), **_column_lineage(mart)}
                         yield dg.Output(rows, mart.name, metadata=facts)
         except LakeIncompleteError as error:

@@ -12,7 +12,7 @@ from typing import Final
 
 import dagster as dg
 
-from mta_pipeline.lake.discovery import Discovery, DiscoveryCursor, look
+from mta_pipeline.lake.discovery import Discovery, DiscoveryCursor, find_due_weeks
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FEED_KEY, RAW_KEY, REACHABLE, SKIP
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
@@ -57,7 +57,7 @@ def published_weeks_sensor(
         instance, raw = context.instance, raw_layer.files()
         # Read runs before landed weeks: a run that ends in between counts as in progress until the next tick.
         busy = in_progress(instance, RAW_KEY, landing_jobs)
-        found = look(
+        found = find_due_weeks(
             source := feed.open(fail_fast=True),
             raw,
             cursor,
@@ -67,8 +67,8 @@ def published_weeks_sensor(
             last_attempts=partial(last_attempts, instance, RAW_KEY, landing_jobs),
             now=dt.datetime.now(dt.UTC),
         )
-        if found.fault:
-            context.log.warning(str(found.fault))
+        if found.error:
+            context.log.warning(str(found.error))
         return dg.SensorResult(
             run_requests=list(_requests(found)),
             skip_reason=None if found.due else _reason(found, source.location, busy),
@@ -93,21 +93,21 @@ def automation_sensor(look_every: int) -> dg.AutomationConditionSensorDefinition
 def _requests(found: Discovery) -> Iterator[dg.RunRequest]:
     """A run request per range of weeks. The run key contains the versions, so each version runs once."""
     for first, last in contiguous_ranges(found.due, at_most=_WEEKS_PER_RUN):
-        versions = [found.due[week].asked for week in weeks_between(first, last)]
+        versions = [found.due[week].requested for week in weeks_between(first, last)]
         digest = hashlib.sha256(repr(versions).encode()).hexdigest()[:12]
         yield dg.RunRequest(run_key=f"{first}...{last} {digest}", tags=range_tags((first, last)))
 
 
 def _reason(found: Discovery, location: str, busy: Collection[str]) -> str:
-    if found.fault:
+    if found.error:
         times = found.cursor.failed_looks
-        return f"Request to the feed failed{f' {times} times in a row' if times > 1 else ''}: {found.fault}"
+        return f"Request to the feed failed{f' {times} times in a row' if times > 1 else ''}: {found.error}"
     available = "list of weeks unchanged" if found.available is None else f"{found.available:,} weeks available"
     waiting = [week for week in found.cursor.asked if week not in busy]
     parts = [
         f"{available} at {location}",
         f"{found.cursor.landed:,} have landed and nothing is new",
-        f"{found.questions:,} weeks checked",
+        f"{found.probes:,} weeks checked",
         *([f"{len(busy)} in progress"] if busy else []),
         *([f"requested, but failed: {', '.join(waiting[:5])}{' …' if len(waiting) > 5 else ''}"] if waiting else []),
     ]
@@ -116,7 +116,7 @@ def _reason(found: Discovery, location: str, busy: Collection[str]) -> str:
 
 def _seen(found: Discovery) -> Iterator[dg.AssetObservation]:
     for week, due in found.due.items():
-        if due.asked.times == 1:
+        if due.requested.times == 1:
             metadata = {"what": "contents changed since landing" if due.landed_before else "new", "url": due.file.url}
             metadata |= {"etag": due.file.etag} if due.file.etag else {}
             metadata |= {"last_modified": due.file.last_modified.isoformat()} if due.file.last_modified else {}
@@ -126,15 +126,15 @@ def _seen(found: Discovery) -> Iterator[dg.AssetObservation]:
 def _alarm(found: Discovery, *, failed_before: int) -> Iterator[dg.AssetCheckEvaluation]:
     """A failed check result when the feed has been unreachable long enough, a passed one when it answers again."""
     if found.cursor.failed_looks == ALARM_AFTER:
-        description = f"{ALARM_AFTER} requests in a row failed: {found.fault}"
-    elif failed_before >= ALARM_AFTER and not found.fault:
+        description = f"{ALARM_AFTER} requests in a row failed: {found.error}"
+    elif failed_before >= ALARM_AFTER and not found.error:
         description = f"reachable again, after {failed_before} failed ticks"
     else:
         return
     yield dg.AssetCheckEvaluation(
         asset_key=FEED_KEY,
         check_name=REACHABLE,
-        passed=not found.fault,
+        passed=not found.error,
         description=description,
         severity=dg.AssetCheckSeverity.ERROR,
     )

@@ -1,6 +1,6 @@
-"""How checks of weekly tables are made: one result per week, also in a run over many weeks.
+"""Factory of asset checks of weekly tables, with one result per week, also in a run over many weeks.
 
-A blocking check stops the assets downstream of the table. What is checked is in the other modules of this package.
+A failed blocking check stops the assets downstream of the table. Other modules of this package define the checks.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from mta_pipeline.schema import Table
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found in one week."""
+    """The result of one check for one week."""
 
     check: dg.AssetCheckSpec
     week: str | None
@@ -45,7 +45,7 @@ class Finding:
 
 
 Judge = Callable[[str], Iterable[Finding]]
-"""What finds out about one week. Two weeks may be in progress at a time, in threads."""
+"""Returns the findings for one week. Two weeks may be in progress at a time, in threads."""
 
 
 def check_spec(
@@ -57,15 +57,15 @@ def check_spec(
     against: Sequence[Table] = (),
     blocking: bool = False,
 ) -> dg.AssetCheckSpec:
-    """A check of a table, with a result per week if there are weeks.
+    """Return the spec of a check of a table, with one result per week if `weeks` is given.
 
     Args:
-        weeks: the calendar, or None for a table without weeks.
-        table: the table that is checked.
+        weeks: the partitions of weekly tables, or None for a table without weeks.
+        table: the table to check.
         name: the name of the check.
         description: what holds if the check passes.
         against: other tables that the check reads.
-        blocking: whether a failure stops the assets downstream.
+        blocking: whether a failure stops the downstream assets.
     """
     return dg.AssetCheckSpec(
         name,
@@ -80,12 +80,12 @@ def check_spec(
 def weekly_check(
     name: str, checks: Sequence[dg.AssetCheckSpec], **tables: Table
 ) -> Callable[[Callable[..., Judge]], dg.AssetChecksDefinition]:
-    """Decorates a function that prepares a `Judge` for a run. Its parameters are the tables and resources it reads.
+    """Decorate a function that prepares a `Judge` for a run. Its parameters are the tables and resources that it reads.
 
     Args:
         name: the name of the op.
-        checks: the checks that the judge answers together.
-        tables: the tables by parameter; the first is the one that is checked.
+        checks: the checks whose results the judge returns.
+        tables: the tables by parameter name. The first one is checked.
     """
     checked = next(iter(tables))
 

@@ -1,1 +1,1 @@
-"""How tables reach storage and come back. What a table means is not known here."""
+"""IO managers: they write the outputs of assets to the lake and load them as inputs of other assets."""

@@ -1,7 +1,7 @@
-"""The IO manager of the lake: frames of any kind to one Parquet file per table and week, and back.
+"""The IO manager of the lake: stores frames as one Parquet file per table and week, and loads them.
 
-An asset's key, [layer, table], says where. This module knows which weeks a run is about and what the catalogue shows
-of them; how frames are encoded is said in frames, how a file is replaced in storage.
+The asset key [layer, table] gives the path. This module handles the weeks of a run and their metadata.
+`lake.parquet` encodes frames, and `lake.storage` replaces files.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,27 +26,27 @@ from mta_pipeline.telemetry.tracing import current_span, span
 from mta_pipeline.weeks import week_start
 
 NO_DATA: Final[Mapping[str, Any]] = {
-    "no data": "The run had none for this week and wrote nothing. A file from an earlier run stays."
+    "no data": "The run had no data for this week and wrote nothing. A file from an earlier run remains."
 }
-"""What the catalogue shows of a week for which an asset gave no frame and did not say why."""
+"""Metadata of a week for which an asset returned no frame and no `outcome`."""
 
 
 class BrokenContract(ValueError):
-    """A table that is not what its contract says; nothing was written."""
+    """A table violates its contract. Nothing was written."""
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
+    """Stores tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
 
-    Takes one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of a single week,
-    and for any run WeeklyFrames, a dict from week to frame, or one frame with a column `week`. A run of many weeks
-    gives the same files as many runs; if it fails half-way, the weeks that are done are recorded as such.
+    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week. For any
+    run of a weekly table it accepts WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run
+    over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
 
-    A table is written only if it is what its contract says; see `validation`. A week that is not fails at the end of
-    the run, its file from an earlier run stays, and the other weeks are written.
+    A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step
+    fail after the other weeks are written. Its file from an earlier run remains.
 
-    Gives what the input is annotated with: one such frame, where several weeks get a column `week` (a date), or
-    WeeklyInputs. What is not there is a MissingInputError.
+    Loads an input as the type of its annotation: such a frame, with a column `week` (a date) if there are several
+    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist.
     """
 
     lake: Lake
@@ -54,13 +54,13 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     def handle_output(  # type: ignore[override]  # Dagster takes a generator of events, too.
         self, context: dg.OutputContext, obj: Any
     ) -> Iterator[dg.DagsterEvent]:
-        """Write what an asset gave, week by week."""
+        """Write the output of an asset week by week, and yield materializations only if the step fails."""
         if not context.has_asset_partitions:
             table = to_polars(obj)
             try:
                 written = self._write(context, None, table)
             except BrokenContract as error:
-                raise _misuse(str(error)) from error
+                raise _failure(str(error)) from error
             context.add_output_metadata({"dagster/row_count": len(table), **written})
             return
         weeks = context.asset_partition_keys
@@ -70,8 +70,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         try:
             for week, frame, metadata, origin, origin_now, traced in _by_week(obj, weeks):
                 if week not in weeks or week in done or week in failed.reasons:
-                    fault = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
-                    raise _misuse(f"{_name(context)}: the asset gave the week {week} {fault}")
+                    problem = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
+                    raise _failure(f"{_name(context)}: the asset returned the week {week} {problem}")
                 if frame is None:
                     facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
                 else:
@@ -91,10 +91,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 progress.week(week, size)
             failed.raise_if_any()
         except BaseException as error:
-            # Dagster records the weeks of a step when all are done; those that are in the lake must not get lost.
+            # Dagster records the weeks of a step only if it succeeds. Record those already in the lake.
             yield from materializations(context, done)
             if failed.reasons and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
-                # The asset may have weeks of its own that failed: the step names those of both.
+                # Weeks may also have failed within the asset. The failure of the step names all of them.
                 failed.reasons |= error.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
                 failed.raise_if_any()
             raise
@@ -103,7 +103,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 add_week_metadata(context, week, NO_DATA)
 
     def load_input(self, context: dg.InputContext) -> object:
-        """Read what an input's annotation asks for."""
+        """Load an input as the type of its annotation."""
         kind = context.dagster_type.typing_type
         if not context.has_asset_partitions:
             return from_polars(self._scan(context, None, in_place=kind is pl.LazyFrame), kind)
@@ -126,7 +126,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         try:
             layer, table = context.asset_key.path
         except ValueError:
-            raise _misuse(f"{_name(context)}: a table's asset key is [layer, table]") from None
+            raise _failure(f"{_name(context)}: the asset key of a table must be [layer, table]") from None
         return part_path(self.lake.lake_root, layer, table, week)
 
     def _write(
@@ -141,10 +141,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         if contract and (broken := violations(table, contract)):
             of_week = f" of the week {week}" if week else ""
             rules = "\n".join(map(str, broken))
-            raise BrokenContract(f"{_name(context)}{of_week} is not what its contract says. Not written:\n{rules}")
+            raise BrokenContract(f"{_name(context)}{of_week} violates its contract. Not written:\n{rules}")
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
-            raise _misuse(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
+            raise _failure(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
         path, payload = self._path(context, week), to_parquet(table, origin)
         current_span().add(rows_out=len(table), bytes=len(payload))
         precondition = None if origin_now is None else lambda: origin_now() == origin
@@ -152,9 +152,9 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             with folder_lock(path.parent):
                 write_atomically(path, payload, precondition=precondition)
         except ConcurrentWriteError as error:
-            raise _misuse(
-                f"{_name(context)}: another run has renewed what the week {week} is made from, while this one was at "
-                f"it. Nothing was written, so that its table stays; launch again if that one failed. ({error})"
+            raise _failure(
+                f"{_name(context)}: another run has updated the input of the week {week} in the meantime. Nothing was "
+                f"written, so the table of the other run remains. Launch again only if that run failed. ({error})"
             ) from error
         return {"path": dg.MetadataValue.path(str(path)), "bytes": len(payload)}
 
@@ -165,30 +165,32 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         except FileNotFoundError:
             part = f" for the week {week}" if week else ""
             raise MissingInputError(
-                f"{_name(context)} has nothing{part}: there is no {path}. Materialize it{part} first."
+                f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
             ) from None
 
 
-def _by_week(given: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:
-    """Whatever an asset may give for a run of these weeks, as a stream of weeks."""
-    if isinstance(given, WeeklyFrames):
-        return given
-    if isinstance(given, Mapping):
-        return WeeklyFrames(given.items())
-    if given is None:
+def _by_week(output: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:
+    """Return the output of an asset for these weeks as a stream of weeks."""
+    if isinstance(output, WeeklyFrames):
+        return output
+    if isinstance(output, Mapping):
+        return WeeklyFrames(output.items())
+    if output is None:
         return WeeklyFrames([])
-    table = to_polars(given)
+    table = to_polars(output)
     if "week" in table.columns:
         parts = table.cast({"week": pl.String}).partition_by("week", as_dict=True, include_key=False)
         return WeeklyFrames((week, part) for (week,), part in parts.items())
     if len(weeks) == 1:
         return WeeklyFrames([(weeks[0], table)])
-    raise _misuse(f"A run of {len(weeks)} weeks takes WeeklyFrames, a dict by week, or a frame with a column week")
+    raise _failure(
+        f"The output of a run of {len(weeks)} weeks must be WeeklyFrames, a dict by week, or a frame with a column week"
+    )
 
 
 def _name(context: dg.InputContext | dg.OutputContext) -> str:
     return context.asset_key.to_user_string()
 
 
-def _misuse(description: str) -> dg.Failure:
+def _failure(description: str) -> dg.Failure:
     return dg.Failure(description, allow_retries=False)

@@ -1,6 +1,6 @@
-"""Many weeks of a table as one value: what an asset gives (WeeklyFrames) and what it gets (WeeklyInputs).
+"""Outputs and inputs that hold many weeks of a table: WeeklyFrames and WeeklyInputs.
 
-Both go week by week in bounded memory, whether a run covers one week or all of them.
+Both are processed week by week in bounded memory, whether a run covers one week or all of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,28 +20,29 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class WeekOutput(NamedTuple):
-    """One week of an asset's output, and what the catalogue shall show about it.
+    """One week of an asset's output, with its metadata.
 
-    No frame says that there is nothing to write for the week (it was never published, or is complete): a file from an
-    earlier run stays. Metadata `outcome` that says why is welcome.
+    Without a frame nothing is written for the week, for example because it was never published, or is complete. A file
+    from an earlier run remains. The metadata `outcome` should then say why.
     """
 
     week: str
     frame: "Frame | None"
     metadata: Mapping[str, Any] = _NOTHING
     made_from: str | None = None
-    """Which published contents the frame was made from; kept in its file, see WeeklyInputs.made_from."""
+    """Which published contents the frame was made from. Stored in its file; see WeeklyInputs.made_from."""
     made_from_now: Callable[[], str | None] | None = None
-    """Which ones it would be made from now. Where that is no longer `made_from`, another run has renewed what the frame
-    was made from, and it is not written: a slow run never puts its table over that of a faster one."""
+    """Returns which published contents the frame would be made from now. If they differ from `made_from`, another run
+    has updated the input. The frame is then not written, so a slow run never overwrites the table of a faster one."""
     traced: Span | None = None
-    """The span of its making; that of its writing goes inside."""
+    """The span in which the frame was computed. The span of the write becomes its child."""
 
 
 class WeeklyFrames:
-    """The weeks of a run, each written as soon as it is yielded. Takes `WeekOutput`s or (week, frame) pairs, once.
+    """The weeks of a run, each written as soon as it is yielded.
 
-    Weeks may come in any order. One of the run that does not come counts as one without data.
+    Takes an iterable of `WeekOutput`s or (week, frame) pairs, in any order. It is iterated once. A week of the run that
+    is missing counts as a week without data.
     """
 
     def __init__(self, weeks: "Iterable[WeekOutput | tuple[str, Frame | None]]") -> None:
@@ -52,12 +53,12 @@ class WeeklyFrames:
 
 
 class MissingInputError(dg.Failure, KeyError):
-    """A table, or a week of it, that is not in the lake. A Failure that is not retried: waiting does not bring it."""
+    """A table, or a week of it, is not in the lake. The failure is not retried, because a retry cannot solve it."""
 
     def __init__(self, description: str) -> None:
         super().__init__(description=description, allow_retries=False)
 
-    __str__ = Exception.__str__  # KeyError's would put it in quotes.
+    __str__ = Exception.__str__  # KeyError would put the message in quotes.
 
 
 def _read(scan: Callable[[str], pl.LazyFrame], week: str) -> pl.DataFrame:
@@ -68,11 +69,11 @@ def _read(scan: Callable[[str], pl.LazyFrame], week: str) -> pl.DataFrame:
 
 
 class WeeklyInputs(Mapping[str, pl.DataFrame]):
-    """The weeks of an upstream table that a run takes in, by key, each read when asked for; the last two stay at hand.
+    """The weeks of an upstream table by key. A week is read on access, and the last two weeks read are cached.
 
-    `get` gives None for a week that is not in the lake, such as the one before the first; iteration leaves it out;
-    `[...]` raises MissingInputError. `weeks` has all keys, there or not. A week that the run does not take in is a
-    ValueError throughout: the input's partition mapping is wrong.
+    For a week that is not in the lake, such as the one before the first, `get` returns None, `[...]` raises
+    MissingInputError, and iteration leaves it out. `weeks` has all weeks of the input, in the lake or not. Any other
+    week raises ValueError, because the input's partition mapping is wrong.
     """
 
     def __init__(
@@ -87,48 +88,48 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         self._scan = scan
         self._made_from = made_from
         self._load = lru_cache(maxsize=2)(partial(_read, scan))
-        self._one_at_a_time = Lock()
+        self._lock = Lock()
 
     def __getitem__(self, week: str) -> pl.DataFrame:
-        self._must_be_taken_in(week)
-        # Of two threads that want the same week, one reads it.
-        with self._one_at_a_time:
+        self._require_input_week(week)
+        # If two threads need the same week, only one reads it.
+        with self._lock:
             return self._load(week)
 
     def scan(self, week: str) -> pl.LazyFrame:
-        """A week without reading all of it: what a query leaves out stays on disk. Raises as `[...]` does."""
-        self._must_be_taken_in(week)
+        """Return a week as a lazy frame, which reads only what a query needs. Raises the same as `[...]`."""
+        self._require_input_week(week)
         return self._scan(week)
 
     def height(self, week: str) -> int:
-        """The number of rows of a week, without reading its columns. Raises as `[...]` does."""
+        """Return the number of rows of a week, without reading its columns. Raises the same as `[...]`."""
         return int(self.scan(week).select(pl.len()).collect().item())
 
     def only(self, columns: Sequence[str]) -> "WeeklyInputs":
-        """The same weeks with these columns alone: the others are not read."""
+        """Return the same weeks with only these columns. The other columns are not read."""
         return WeeklyInputs(
             self.weeks, self._calendar_start, lambda week: self._scan(week).select(columns), self._made_from
         )
 
     def made_from(self, week: str) -> str | None:
-        """What the week's file says it was made from; None if it does not say, or is not there.
+        """Return `made_from` of the week's file, or None if the file lacks it or does not exist.
 
-        Asked before the week is read, it is never newer than what is read.
+        Call it before the week is read: then the value is never newer than the rows.
         """
         return self._made_from(week)
 
     def weeks_there(self) -> Iterator[str]:
-        """The weeks that are in the lake, without reading them."""
+        """Yield the weeks that are in the lake, without reading them."""
         for week in self.weeks:
             with suppress(MissingInputError):
                 self.scan(week)
                 yield week
 
-    def _must_be_taken_in(self, week: str) -> None:
+    def _require_input_week(self, week: str) -> None:
         if week < self._calendar_start:
             raise MissingInputError(f"The calendar starts at {self._calendar_start}; there is no week {week}")
         if week not in self.weeks:
-            raise ValueError(f"Week {week} is not among those that the input's partition mapping takes in")
+            raise ValueError(f"Week {week} is not one of the weeks that the input's partition mapping selects")
 
     def __iter__(self) -> Iterator[str]:
         return (week for week in self.weeks if week in self)

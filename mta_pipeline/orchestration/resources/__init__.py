@@ -1,1 +1,1 @@
-"""What assets need from outside: the feed and storage."""
+"""Resources of assets: the feed, the portal, the lake, the engine of the marts and the warehouse."""

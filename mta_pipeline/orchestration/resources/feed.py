@@ -1,4 +1,4 @@
-"""The feed as a Dagster resource. What a feed is and does stands in mta_pipeline.sources.turnstile_files."""
+"""The feed as a Dagster resource. `mta_pipeline.sources.turnstile_files` implements it."""
 
 from dagster import ConfigurableResource
 from pydantic import Field
@@ -7,7 +7,7 @@ from mta_pipeline.sources.turnstile_files import Feed, open_feed
 
 
 class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
-    """Where weekly turnstile files come from."""
+    """The location of the weekly turnstile files."""
 
     location: str = Field(
         description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",

@@ -1,4 +1,4 @@
-"""The lake as a Dagster resource: one for everything that reads or writes the lake, so that all share a root."""
+"""The lake as a Dagster resource. Everything that reads or writes the lake shares it, and so its root."""
 
 import dagster as dg
 from pydantic import Field
@@ -12,14 +12,14 @@ LAKE_KEY = "raw_layer"
 
 
 class Lake(dg.ConfigurableResource[None]):
-    """The root of all tables and raw files."""
+    """The lake: tables and raw files below one root."""
 
-    lake_root: str = Field(description="Where the tables are: a directory or a URL such as gs://bucket/prefix.")
+    lake_root: str = Field(description="Location of the tables: a directory or a URL such as gs://bucket/prefix.")
 
     def files(self) -> RawFiles:
-        """The raw turnstile files. Nothing is read yet."""
+        """Return the raw turnstile files. Reads nothing yet."""
         return RawFiles(self.lake_root)
 
     def pages(self, data_set: SodaDataSet) -> SodaRaw:
-        """The raw pages of a data set. Nothing is read yet."""
+        """Return the raw pages of a data set. Reads nothing yet."""
         return SodaRaw(self.lake_root, data_set)

@@ -1,4 +1,4 @@
-"""The engine that computes the marts, as Dagster knows it."""
+"""The engine that computes the marts, as a Dagster resource."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -11,14 +11,14 @@ from mta_pipeline.orchestration.resources.lake import Lake
 
 
 class MartsEngine(dg.ConfigurableResource[None]):
-    """DuckDB or Spark over the lake's tables."""
+    """The engine that computes the marts from the tables of the lake: DuckDB or Spark."""
 
     lake: Lake
-    engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="What computes the marts.")
+    engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="Engine that computes the marts.")
     spark_master: str = Field(
         default="local[*]", description="Where Spark runs: local[*], spark://host:port or sc://host:port."
     )
 
     def open(self) -> AbstractContextManager[OpenLake]:
-        """Open the lake; see `engines.open_lake`."""
+        """Open the lake on the engine; see `engines.open_lake`."""
         return open_lake(self.lake.lake_root, self.engine, spark_master=self.spark_master)

@@ -1,4 +1,4 @@
-"""The portal for assets: where it is, and the token that is shown to nobody but it."""
+"""The portal as a resource: its address, and the app token, which is sent only to the portal."""
 
 import dagster as dg
 from pydantic import SecretStr
@@ -7,7 +7,7 @@ from mta_pipeline.sources.socrata.client import MOST_ROWS, SodaApi
 
 
 class SodaPortal:
-    """A SODA portal, or none. Not a configurable resource: what those are given, the UI shows."""
+    """A SODA portal, or none. It is no ConfigurableResource, because the UI would show the token."""
 
     def __init__(self, base_url: str | None, token: SecretStr | None = None, *, page_rows: int = MOST_ROWS) -> None:
         self._base_url = base_url
@@ -15,15 +15,15 @@ class SodaPortal:
         self._page_rows = page_rows
 
     def open(self, *, fail_fast: bool = False) -> SodaApi:
-        """The portal, of which nothing is asked yet.
+        """Return the client of the portal. Sends no request yet.
 
         Raises:
             dg.Failure: no portal is set.
         """
         if self._base_url is None:
             raise dg.Failure(
-                "No portal is set, and none is asked unless it is: set MTA_SODA to its address, https://data.ny.gov "
-                "for the MTA's, or that of a sample (mta-pipeline portal).",
+                "No portal is set. Set MTA_SODA to the address of a portal: https://data.ny.gov for the MTA's data, or "
+                "the address that `mta-pipeline portal` prints for sample data.",
                 allow_retries=False,
             )
         token = None if self._token is None else self._token.get_secret_value()

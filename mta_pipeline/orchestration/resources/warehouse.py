@@ -1,6 +1,7 @@
-"""The warehouse, as Dagster knows it: a DuckDB file beside the lake, or BigQuery over one in a bucket.
+"""The warehouse as a Dagster resource: a DuckDB file beside the lake, or BigQuery over a lake in a bucket.
 
-What a warehouse holds stands in `marts`, how it is written in `engines`; those are slow to import, and are when used.
+`marts` defines the contents of the warehouse, and `engines` writes it. Engines are slow to import, so they are imported
+where they are used.
 """
 
 from abc import abstractmethod
@@ -21,75 +22,83 @@ if TYPE_CHECKING:
     from mta_pipeline.engines import bigquery as engine
 
 Facts = Mapping[str, Any]
-Say = Callable[[str], None]
+"""Metadata of a materialization."""
+Log = Callable[[str], None]
 
 
 class Warehouse(dg.ConfigurableResource[None]):
-    """Where the star and the marts are published for analysts. What cannot be done is a Failure that says why."""
+    """Publishes the star schema and the marts. Errors that a retry cannot solve are raised as dg.Failure."""
 
     lake: Lake
 
     @abstractmethod
-    def publish(self, say: Say) -> Facts:
-        """Bring the star up to date with the lake; returns what the catalogue shows of it."""
+    def publish(self, log: Log) -> Facts:
+        """Bring the star schema up to date with the lake. Return its metadata."""
 
     @abstractmethod
-    def marts(self, say: Say) -> AbstractContextManager[Callable[[str], Facts]]:
-        """Gives what publishes a mart, by its name, before its file is written; all are there when the block ends."""
+    def marts(self, log: Log) -> AbstractContextManager[Callable[[str], Facts]]:
+        """Yield a function that publishes a mart by its name, before its file is written, and returns its metadata.
+
+        All marts are published when the block ends.
+        """
 
 
 class WarehouseFile(Warehouse):
-    """Views of the lake in one DuckDB file."""
+    """A DuckDB file with views over the files of the lake."""
 
-    file: str | None = Field(description="The file; without one, nothing is published.")
+    file: str | None = Field(description="Path of the DuckDB file. Without one, nothing is published.")
 
-    def publish(self, say: Say) -> Facts:
-        """Write the file, if there is to be one."""
+    def publish(self, log: Log) -> Facts:
+        """Write the DuckDB file, or nothing if none is set."""
         if self.file is None:
-            say(f"No DuckDB file: its views need files in a directory, and the lake is {self.lake.lake_root}.")
+            log(f"No DuckDB file is written: it needs a lake in a directory, but the lake is {self.lake.lake_root}.")
             return {}
         from mta_pipeline.engines.duckdb import WarehouseFileError, write_warehouse  # noqa: PLC0415
 
-        with _failing_for_good(WarehouseFileError):
+        with _without_retries(WarehouseFileError):
             write_warehouse(self.lake.lake_root, Path(self.file))
         return {"path": dg.MetadataValue.path(self.file)}
 
     @contextmanager
-    def marts(self, say: Say) -> Iterator[Callable[[str], Facts]]:
-        """Views of marts read their files, so there is nothing to do for each; new ones get theirs at the end."""
+    def marts(self, log: Log) -> Iterator[Callable[[str], Facts]]:
+        """Publish all marts at the end. The views of marts read their files, so a single mart needs no work."""
         yield lambda _: {}
-        self.publish(say)
+        self.publish(log)
 
 
 class BigQueryWarehouse(Warehouse):
-    """Datasets in BigQuery. Credentials are the application's default ones."""
+    """Datasets in BigQuery. Credentials are the application default credentials."""
 
-    project: str = Field(description="The project that holds the datasets and pays for queries.")
-    prefix: str = Field(default="", description="What the datasets' names begin with.")
-    location: str = Field(default="US", description="Where the datasets are; the lake's bucket must be there, too.")
-    storage: Literal["native", "external"] = Field(default="native", description="Load the lake, or read it in place.")
-    max_gib: int = Field(default=200, description="What a query may scan at most.")
+    project: str = Field(description="Project that holds the datasets and pays for queries.")
+    prefix: str = Field(default="", description="Prefix of the names of the datasets.")
+    location: str = Field(
+        default="US", description="Location of the datasets. The bucket of the lake must be there too."
+    )
+    storage: Literal["native", "external"] = Field(
+        default="native", description="native loads the lake into BigQuery, external reads it in place."
+    )
+    max_gib: int = Field(default=200, description="Maximum number of GiB that one query may scan.")
 
-    def publish(self, say: Say) -> Facts:
-        """Load what is new in the lake, and make the star."""
+    def publish(self, log: Log) -> Facts:
+        """Load new files of the lake, and create the star schema."""
         from mta_pipeline.engines.bigquery import BigQueryError  # noqa: PLC0415
 
-        with self._client() as client, _failing_for_good(BigQueryError):
-            return self._on(client).publish(say)
+        with self._client() as client, _without_retries(BigQueryError):
+            return self._on(client).publish(log)
 
     @contextmanager
-    def marts(self, say: Say) -> Iterator[Callable[[str], Facts]]:
-        """Each mart is made in BigQuery, from what has been published."""
+    def marts(self, log: Log) -> Iterator[Callable[[str], Facts]]:
+        """Compute each mart in BigQuery, from the published tables."""
         from mta_pipeline.engines.bigquery import BigQueryError  # noqa: PLC0415
 
         with self._client() as client:
             warehouse = self._on(client)
 
             def publish(name: str) -> Facts:
-                with _failing_for_good(BigQueryError):
+                with _without_retries(BigQueryError):
                     facts = warehouse.publish_mart(name)
                 cost, scanned = facts["cost_estimate_usd"], facts["bytes_scanned_estimate"]
-                say(f"{name} in BigQuery: scans {scanned:,} bytes, about {cost:.4f} USD on demand")
+                log(f"{name} in BigQuery: scans {scanned:,} bytes, about {cost:.4f} USD on demand")
                 return facts
 
             yield publish
@@ -108,8 +117,8 @@ class BigQueryWarehouse(Warehouse):
 
 
 @contextmanager
-def _failing_for_good(kind: type[Exception]) -> Iterator[None]:
-    """What trying again would not change."""
+def _without_retries(kind: type[Exception]) -> Iterator[None]:
+    """Turn errors of this kind, and of an incomplete lake, into failures without retries."""
     try:
         yield
     except (LakeIncompleteError, kind) as error:

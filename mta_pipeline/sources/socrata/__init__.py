@@ -1,4 +1,4 @@
 """Data sets of a portal that speaks SODA 2: their declaration, requests page by page, and typed rows.
 
-Plain functions and frames. The package does not know what a data set means, and does not depend on Dagster.
+The package does not interpret the data: `hourly_ridership` does. It does not depend on Dagster.
 """
