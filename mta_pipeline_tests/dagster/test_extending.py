@@ -89,7 +89,8 @@ def extended(tmp_path_factory) -> Iterator[Path]:
             patch.delitem(sys.modules, name)
         yield root
         for name in modules():
-            del sys.modules[name]
+            # Python clears the modules that are imported when it ends. These must not keep others alive.
+            vars(sys.modules.pop(name)).clear()
 
 
 def modules() -> list[str]:
