@@ -45,6 +45,7 @@ class Block:
 
     def apply(self, root: Path) -> None:
         """Write the new file, or change the existing one."""
+        assert self.file.startswith(PACKAGES), f"the first line of a block must name a file, and not be {self.file}"
         path = root / self.file
         if self.language == "diff":
             path.write_text(patched(path.read_text(), self.text, self.file))
@@ -141,6 +142,12 @@ def test_each_section_has_a_test(extended):
     sections = GUIDE.read_text().split("\n## ")[1:]
     assert [section.split("\n")[0] for section in sections if not any(block.tests for block in blocks(section))] == []
     assert Path(str(import_module("mta_pipeline").__file__)).is_relative_to(extended)
+
+
+def test_a_change_that_no_longer_fits_fails():
+    assert patched("a\nb\n", " a\n+c\n", "letters") == "a\nc\nb\n"
+    with pytest.raises(AssertionError, match="letters: these lines occur 0 times:"):
+        patched("a\nb\n", " d\n+c\n", "letters")
 
 
 @pytest.mark.parametrize(("module", "name"), TESTS, ids=[name for _, name in TESTS])
