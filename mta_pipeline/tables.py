@@ -1,6 +1,7 @@
 """The registry of all tables that are declared in code. Engines, catalogue, warehouse and asset keys derive from it.
 
-Each table is defined in the contract of its feed. Tables that are declared in YAML are not in this registry.
+Each table is defined in the contract of its domain: `turnstile/contract.py` or `hourly_ridership/contract.py`. Tables
+that are declared in YAML are not in this registry.
 """
 
 from typing import Final

@@ -248,7 +248,10 @@ STAGED: Final = (TURNSTILE_READINGS, TURNSTILE_REJECTS)
 """The weekly tables that are made from a week's file."""
 
 RIDERSHIP: Final = (TURNSTILE_TRAFFIC, COMPLEX_DAILY, COMPLEX_HOURLY)
-"""The weekly tables that are made from the readings of a week and of the week before."""
+"""The weekly tables that are made from the readings of a week and of the week before.
+
+A week without one of them is not complete: a new table makes every week of an existing lake due.
+"""
 
 REFERENCE: Final = (CONTROL_AREAS, STATION_COMPLEXES)
 """The tables that come with the project."""

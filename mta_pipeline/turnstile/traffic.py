@@ -11,11 +11,11 @@ import polars as pl
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
 from mta_pipeline.turnstile.readings import TURNSTILE, starts_turnstile
 
-BUSY_RATE: Final = 0.5
-"""Plausible people per second and turnstile for the first `BUSY_SECONDS` of an interval (rule 5)."""
-BUSY_SECONDS: Final = 16_200
-SUSTAINED_RATE: Final = 0.1
-"""Plausible people per second after `BUSY_SECONDS`."""
+PLAUSIBLE_BUSY_RATE: Final = 0.5
+"""Plausible people per second and turnstile for the first `PLAUSIBLE_BUSY_SECONDS` of an interval (rule 5)."""
+PLAUSIBLE_BUSY_SECONDS: Final = 16_200
+PLAUSIBLE_SUSTAINED_RATE: Final = 0.1
+"""Plausible people per second after `PLAUSIBLE_BUSY_SECONDS`."""
 LONG_GAP_SECONDS: Final = 24 * 3600
 
 _REGISTERS: Final = ("entries", "exits")
@@ -95,8 +95,8 @@ def _difference(register: str) -> pl.Expr:
 
 def _status(register: str) -> pl.Expr:
     seconds = pl.col("seconds")
-    busy = seconds.clip(upper_bound=BUSY_SECONDS)
-    most = busy * BUSY_RATE + (seconds - busy) * SUSTAINED_RATE
+    busy = seconds.clip(upper_bound=PLAUSIBLE_BUSY_SECONDS)
+    most = busy * PLAUSIBLE_BUSY_RATE + (seconds - busy) * PLAUSIBLE_SUSTAINED_RATE
     return (
         pl.when(pl.col(register).is_null())
         .then(pl.lit(Status.FIRST))

@@ -57,8 +57,8 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """The code blocks of a guide, except for its commands."""
-    fenced = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    found = ((language, *code.split("\n", 1)) for language, code in fenced if language != "bash")
+    fenced = re.findall(r"^(````?)(\w+)\n(.*?)^\1$", text, re.DOTALL | re.MULTILINE)
+    found = ((language, *code.split("\n", 1)) for _, language, code in fenced if language != "bash")
     return [Block(language, first.removeprefix("+++ ").removeprefix("# "), rest) for language, first, rest in found]
 
 
@@ -106,14 +106,14 @@ def helpers(extended) -> ModuleType:
 
 @pytest.fixture
 def project(helpers, tmp_path):
-    """A project whose feed has three sound weeks, as in conftest."""
-    return sound_project(helpers, tmp_path)
+    """A project whose feed has three valid weeks, as in conftest."""
+    return project_with_three_weeks(helpers, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def finished(helpers, tmp_path_factory):
     """A project whose first week is in the lake."""
-    made = sound_project(helpers, tmp_path_factory.mktemp("finished"))
+    made = project_with_three_weeks(helpers, tmp_path_factory.mktemp("finished"))
     assert made.run(helpers.WEEKS[0]).success
     return made
 
@@ -129,12 +129,12 @@ def defs_package(extended, tmp_path, monkeypatch) -> Path:
     return package
 
 
-def sound_project(helpers: ModuleType, folder: Path):
+def project_with_three_weeks(helpers: ModuleType, folder: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(import_module("mta_pipeline.weeks"), "FIRST_WEEK", "2023-12-02")
         made = helpers.Project(folder)
     for week in helpers.WEEKS:
-        made.publish(week, helpers.sound_week(week))
+        made.publish(week, helpers.valid_week(week))
     return made
 
 

@@ -15,7 +15,7 @@ _BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 NOT_RUN = {
     r"^make (dev|logs)$|^mta-pipeline metrics$": "serves until it is stopped; test_live and test_health start it",
-    r"^make (test|lint|check|catalogue|parity|\.venv)|^\.venv/bin/pytest": "CI runs it, or a test compares its result",
+    r"^make (test|lint|check|catalogue|parity|\.venv)|\.venv/bin/pytest": "CI runs it, or a test compares its result",
     r"^make bench": "measures for minutes",
     r"make up|^make down|^docker ": "needs a Docker engine; the Docker tests use one",
     r"^(POSTGRES_PASSWORD=<password> )?docker compose": "needs a Docker engine; the Docker tests use one",
