@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from mta_pipeline import tables
 from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.orchestration.checks import weekly
 from mta_pipeline.turnstile.parsing import count_data_lines
@@ -12,8 +13,7 @@ from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
 
 FIRST, SECOND, THIRD = WEEKS
-STAGED = ("staged/turnstile_readings", "staged/turnstile_rejects")
-RIDERSHIP = ("lake/turnstile_traffic", "lake/complex_daily", "lake/complex_hourly")
+STAGED, RIDERSHIP = ([f"{table.layer}/{table.name}" for table in kind] for kind in (tables.STAGED, tables.RIDERSHIP))
 
 
 @pytest.fixture

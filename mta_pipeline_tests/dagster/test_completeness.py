@@ -9,18 +9,13 @@ from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.turnstile_files import open_feed
+from mta_pipeline.tables import RIDERSHIP, STAGED
 from mta_pipeline.weeks import contiguous_ranges, week_after
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
 
 FIRST, SECOND, THIRD = WEEKS
 FOURTH = week_after(THIRD)
-TABLES = [
-    ("staged", "turnstile_readings"),
-    ("staged", "turnstile_rejects"),
-    ("lake", "turnstile_traffic"),
-    ("lake", "complex_daily"),
-    ("lake", "complex_hourly"),
-]
+TABLES = [(table.layer, table.name) for table in (*STAGED, *RIDERSHIP)]
 
 
 def due(project: Project, *weeks: str) -> list[str]:

@@ -4,11 +4,12 @@ import dagster as dg
 
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, REDO, WEEKLY_KEYS
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.tables import RIDERSHIP, STAGED
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
 from mta_pipeline_tests.support.feed_server import serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
-TABLES = ("turnstile_readings", "turnstile_rejects", "turnstile_traffic", "complex_daily", "complex_hourly")
+TABLES = [table.name for table in (*STAGED, *RIDERSHIP)]
 
 
 def written_by_run(project: Project, *weeks: str, **options) -> set[tuple[str, str]]:

@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import suppress
 
+from mta_pipeline.tables import RIDERSHIP
 from mta_pipeline_tests.fault_injection.deployment import Deployment, deployment
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, half_written
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError
@@ -98,5 +99,5 @@ def _kill_worker(sandbox: Sandbox, deployed: Deployment, backfill: str) -> int:
 def _empty(deployed: Deployment) -> None:
     for layer in ("raw", "staged"):
         shutil.rmtree(deployed.site.lake / layer)
-    for table in ("turnstile_traffic", "complex_daily", "complex_hourly"):
-        shutil.rmtree(deployed.site.lake / "lake" / table)
+    for table in RIDERSHIP:
+        shutil.rmtree(deployed.site.lake / table.layer / table.name)

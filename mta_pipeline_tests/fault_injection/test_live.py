@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mta_pipeline.tables import RIDERSHIP, STAGED
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.fault_injection.deployment import Deployment
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, sandbox, wait_until
@@ -60,8 +61,5 @@ def test_automation_loads_a_published_week_and_rebuilds_a_republished_one_and_th
         rebuilt = {place for place, inode in inodes(site.lake).items() if before[place] != inode}
     finally:
         deployed.stop()
-    staged, ridership = (
-        {"turnstile_readings", "turnstile_rejects"},
-        {"turnstile_traffic", "complex_daily", "complex_hourly"},
-    )
+    staged, ridership = ({table.name for table in kind} for kind in (STAGED, RIDERSHIP))
     assert rebuilt == {(table, second) for table in staged | ridership} | {(table, third) for table in ridership}
