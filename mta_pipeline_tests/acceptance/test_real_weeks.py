@@ -9,8 +9,10 @@ import dagster as dg
 import ibis
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from rich.console import Console
 
+from bench.alternatives import by_duckdb
 from mta_pipeline.cli.run import run_weeks
 from mta_pipeline.cli.summary import LakeSummary, summarize
 from mta_pipeline.engines import open_lake
@@ -61,6 +63,20 @@ def summary(lake: Path) -> LakeSummary:
 @pytest.mark.parametrize("week", CONTRACT)
 def test_a_real_week_has_the_figures_of_the_contract(summary, week):
     assert summary.weeks.filter(week=week).drop("week").row(0) == CONTRACT[week]
+
+
+@pytest.mark.slow
+def test_no_interval_differs_from_an_independent_computation_in_sql(lake, real_weeks, tmp_path):
+    by_duckdb(real_weeks, tmp_path, list(CONTRACT))
+    compared = 0
+    for week in CONTRACT:
+        theirs = pl.read_parquet(tmp_path / "traffic" / f"{week}.parquet")
+        ours = pl.read_parquet(lake / "lake" / "turnstile_traffic" / f"week={week}" / "part-0.parquet")
+        key = ["control_area", "unit", "scp", "ended_at"]
+        theirs = theirs.cast({"entries": pl.Int64, "exits": pl.Int64}).sort(key)
+        assert_frame_equal(ours.select(theirs.columns).sort(key), theirs)
+        compared += ours.height
+    assert compared == 1_263_715
 
 
 @pytest.mark.slow
