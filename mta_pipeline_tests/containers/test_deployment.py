@@ -11,6 +11,7 @@ import requests
 from mta_pipeline.orchestration.keys import MARTS_JOB, RIDERSHIP_JOB
 from mta_pipeline_tests.containers.deployment import WEEKS
 from mta_pipeline_tests.fault_injection.sandbox import wait_until
+from mta_pipeline_tests.support.collector import Trace
 
 pytestmark = pytest.mark.docker
 
@@ -41,11 +42,16 @@ def test_the_trace_of_a_run_in_a_container_is_complete_and_the_container_has_its
     run_id = deployment.launch(RIDERSHIP_JOB, WEEKS[0])
     environment = deployment.container_of(run_id).attrs["Config"]["Env"]
     assert deployment.wait_for_run(run_id).status == "SUCCESS"
-    trace = deployment.traces()
-    ours = [span for span in trace.spans if span.trace == uuid.UUID(run_id).hex]
-    (root,) = [span for span in ours if not span.parent]
+
+    def trace_of_run() -> Trace:
+        return Trace([span for span in deployment.traces().spans if span.trace == uuid.UUID(run_id).hex])
+
+    # The container sends the root span after the run has ended.
+    wait_until(lambda: any(not span.parent for span in trace_of_run().spans), "the root span of the run")
+    trace = trace_of_run()
+    (root,) = [span for span in trace.spans if not span.parent]
     assert f"TRACEPARENT=00-{root.trace}-{root.id}-01" in environment
-    phases = {tuple(trace.path(span)) for span in ours}
+    phases = {tuple(trace.path(span)) for span in trace.spans}
     assert (RIDERSHIP_JOB, "staged_turnstile", "week", "parse") in phases
     assert not [path for path in phases if path[0] != RIDERSHIP_JOB]
 
