@@ -64,8 +64,8 @@ def split_fields(lines: pl.Series) -> pl.Series:
 
 
 def find_headers(lines: pl.Series) -> list[int]:
-    """Return the positions of all lines that are headers, whatever their columns and their order."""
-    likely = lines.str.contains("(?i)scp|unit|entries|exits").arg_true()  # lines are many, and this is fast
+    """Return the positions of all lines that are headers, whatever their order. Wrong columns do not matter."""
+    likely = lines.str.contains("(?i)scp|unit|entries|exits").arg_true()  # fast, because lines are many
     return [at for at, line in zip(likely, lines.gather(likely), strict=True) if _is_header(_names(line))]
 
 
@@ -87,7 +87,7 @@ def columns_of(header: str) -> Columns | None:
         *(f"{name[:40]!r} is not a known column" for name in unknown),
     ]
     if problems:
-        raise BadHeader("; ".join(problems))
+        raise BadHeader("; ".join(problems[:9]) + ("; and more" if problems[9:] else ""))
     return columns
 
 

@@ -52,7 +52,7 @@ class Candidates:
     """The column of each field of a line (legacy layout: of a line with one group)."""
     frame: pl.DataFrame
     text: bytes
-    """The file in UTF-8, with a newline at the end of each line."""
+    """The file in UTF-8, with newlines between lines."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
         """Return the text of the lines with these numbers, counted from 1, without trailing spaces."""
@@ -181,7 +181,8 @@ def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
 def _as_text(published: bytes) -> bytes:
     """The text as UTF-8, without byte order mark, and with newlines between lines.
 
-    Bytes that are not valid UTF-8 are read as Latin-1. If the first line ends with a carriage return alone, all may.
+    Bytes that are not valid UTF-8 are read as Latin-1. If the first line ends with a carriage return alone, each
+    carriage return ends a line.
     """
     text = published.removeprefix(codecs.BOM_UTF8)
     if not text.isascii():
