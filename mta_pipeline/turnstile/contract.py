@@ -54,7 +54,7 @@ _LINE_NAME = Column("line_name", pl.String(), "Train lines as published, such as
 _DIVISION = Column(
     "division",
     pl.String(),
-    "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK (other carriers); null for unknown booths in legacy files.",
+    "BMT, IRT, IND (subway) or PTH, SRT, RIT, JFK (other carriers); null for unknown booths if the file names none.",
     nullable=True,
 )
 _COMPLEX_ID = Column(

@@ -1,24 +1,35 @@
 """Splits a published file into candidates: every data line (legacy layout: every group) as text fields.
 
-The layout is detected from the contents. `readings` decides whether a candidate becomes a reading.
+The layout is detected from the contents. In the modern layout the header says which field is which column.
+`readings` decides whether a candidate becomes a reading.
 """
 
+import codecs
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final, Literal
 
 import polars as pl
 
+from mta_pipeline.turnstile.header import (
+    COLUMNS,
+    OPTIONAL,
+    PUBLISHED,
+    BadHeader,
+    Columns,
+    columns_of,
+    find_headers,
+    split_fields,
+)
+
 Layout = Literal["modern", "legacy"]
 
-HEADER_START: Final = "C/A,UNIT,SCP,"
 REGISTER_DIGITS: Final[dict[Layout, int]] = {"modern": 10, "legacy": 9}
-_MODERN_FIELDS: Final = (
-    "control_area", "unit", "scp", "station", "line_name", "division", "date", "time", "audit", "entries", "exits",
-)  # fmt: skip
 _IDENTITY: Final = ("control_area", "unit", "scp")
 _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
+_LEGACY: Final[Columns] = (*_IDENTITY, *_GROUP_FIELDS)
 # A legacy date looks like an SCP. The time after it tells the two apart.
-_DATE: Final[dict[Layout, str]] = {"modern": r",\d\d/\d\d/\d{4},", "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
+_DATE: Final[dict[Layout, str]] = {"modern": r',"?\d\d/\d\d/\d{4}"?,', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
 _DATED: Final = pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False)
 _HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
 
@@ -32,13 +43,16 @@ class Candidates:
     """The candidates of a file: `frame` has one row per data line or group, in file order, with all fields as text.
 
     Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven fields
-    (null if absent), `complete` (the number of fields is right) and `dated` (the row has a date where data has one).
+    (null if absent), `complete` (the number of fields is right), `dated` (the row has a date where data has one) and
+    `header` (the row is a repeated header).
     """
 
     layout: Layout
+    columns: Columns
+    """The column of each field of a line (legacy layout: of a line with one group)."""
     frame: pl.DataFrame
     text: bytes
-    """The file in UTF-8."""
+    """The file in UTF-8, with newlines between lines."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
         """Return the text of the lines with these numbers, counted from 1, without trailing spaces."""
@@ -54,10 +68,16 @@ def parse(published: bytes, name: str) -> Candidates:
         name: the name of the file, for messages.
 
     Raises:
-        UnreadableFile: nothing in the file looks like a turnstile reading.
+        UnreadableFile: nothing in the file looks like a turnstile reading, or the header is not that of a turnstile
+            file.
     """
-    text = _in_utf8(published)
+    text = _as_text(published)
     return _as_csv(text) or _line_by_line(text, name)
+
+
+def excerpt(line: str) -> str:
+    """The beginning of a line, for messages."""
+    return repr(line[:120])
 
 
 def _as_csv(text: bytes) -> Candidates | None:
@@ -66,14 +86,17 @@ def _as_csv(text: bytes) -> Candidates | None:
     The result equals that of splitting the lines as long as every line has a last field: the CSV reader pads short
     lines with empty fields and refuses long ones.
     """
-    if not text.startswith(HEADER_START.encode()):
+    columns = _columns_or_none(_first_line(text).decode())
+    if columns is None or b'"' in text:
         return None
+    # An ignored field has a name of its own, which is no column.
+    names = [column or str(n) for n, column in enumerate(columns)]
     try:
         frame = pl.read_csv(
             text,
             has_header=False,
             skip_lines=1,
-            schema=dict.fromkeys(_MODERN_FIELDS, pl.String()),
+            schema=dict.fromkeys(names, pl.String()),
             quote_char=None,
             empty_string_is_null=False,
             row_index_name="source_line",
@@ -81,16 +104,25 @@ def _as_csv(text: bytes) -> Candidates | None:
         )
     except pl.exceptions.PolarsError:  # a line is too long, or there is nothing below the header
         return None
+    frame = frame.with_columns(pl.col(names[-1]).str.strip_chars_end())
+    if frame.is_empty() or frame.select((pl.col(names[-1]).is_null() | (pl.col(names[-1]) == "")).any()).item():
+        return None
     frame = frame.select(
         pl.col("source_line").cast(pl.Int32),
         pl.lit(None, pl.Int32).alias("source_group"),
-        *_MODERN_FIELDS[:-1],
-        pl.col("exits").str.strip_chars_end(),
+        *(pl.col(column) if column in names else pl.lit(None, pl.String).alias(column) for column in COLUMNS),
         complete=pl.lit(value=True),
         dated=_DATED,
+        header=pl.lit(value=False),
     )
-    sound = frame.select((pl.col("dated") & (pl.col("exits") != "")).all()).item()
-    return Candidates("modern", frame, text) if sound and len(frame) else None
+    return Candidates("modern", columns, frame, text) if frame["dated"].all() else None
+
+
+def _columns_or_none(line: str) -> Columns | None:
+    try:
+        return columns_of(line)
+    except BadHeader:
+        return None
 
 
 def _line_by_line(text: bytes, name: str) -> Candidates:
@@ -103,47 +135,100 @@ def _line_by_line(text: bytes, name: str) -> Candidates:
         raise UnreadableFile(
             f"{name}: this is a web page, not a turnstile file. It begins with {data['text'][0][:80]!r}."
         )
-    header = pl.col("text").str.starts_with(HEADER_START)
-    first_header = data.select(pl.col("source_line").filter(header).first()).item()
-    if first_header is not None:
-        data = data.filter(pl.col("source_line") != first_header)
-    if data.is_empty():
+    headers = find_headers(data["text"])
+    if len(headers) == len(data):
         raise UnreadableFile(f"{name}: the file has a header but no readings.")
-    layout = _layout_of(data["text"], name)
-    frame = _modern(data) if layout == "modern" else _legacy(data)
-    return Candidates(layout, frame, text)
+    layout = _layout_of(data["text"], headers)
+    if layout is None and not headers:
+        raise UnreadableFile(
+            f"{name}: no line looks like a turnstile reading. The first data line is line {data['source_line'][0]}: "
+            f"{excerpt(data['text'][0])}. Expected: the fields {','.join(COLUMNS.values())}, separated by commas, or a "
+            "header that names them. Replace the file at the feed."
+        )
+    columns = _LEGACY if layout == "legacy" else _columns(data, headers, name)
+    data = data.with_columns(header=pl.int_range(pl.len()).is_in(headers))
+    if headers:  # the first one is not a data line
+        data = data.filter(pl.int_range(pl.len()) != headers[0])
+    return (
+        Candidates("legacy", columns, _legacy(data), text)
+        if layout == "legacy"
+        else Candidates("modern", columns, _modern(data, columns), text)
+    )
 
 
-def _in_utf8(published: bytes) -> bytes:
-    """The text as UTF-8 without byte order mark. Bytes that are not valid UTF-8 are read as Latin-1."""
-    if published.isascii():
-        return published
-    try:
-        text = published.decode("utf-8")
-    except UnicodeDecodeError:
-        text = published.decode("latin-1")
-    return text.removeprefix("\ufeff").encode()
+def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
+    """The columns of a modern file: those of its headers, which must agree. Without a header, the published ones."""
+    columns = None if headers and not _has_date(data["text"].head(headers[0])) else PUBLISHED
+    for number, header in data[headers].select("source_line", "text").rows():
+        try:
+            named = columns_of(header)
+        except BadHeader as error:
+            raise UnreadableFile(
+                f"{name}: line {number} is a header with wrong columns: {error}. Expected: "
+                f"{', '.join(COLUMNS.values())} in any order. STATION, LINENAME and DIVISION may be missing. Correct "
+                "the header in the file at the feed."
+            ) from None
+        if columns not in (None, named):
+            raise UnreadableFile(
+                f"{name}: line {number} is a header with other columns, or another order of columns, than the lines "
+                f"above it: {excerpt(header)}. Probably two different files were joined. Publish them with the same "
+                "columns."
+            )
+        columns = named
+    return columns or PUBLISHED
 
 
-def _layout_of(lines: pl.Series, name: str) -> Layout:
+def _as_text(published: bytes) -> bytes:
+    """The text as UTF-8, without byte order mark, and with newlines between lines.
+
+    Bytes that are not valid UTF-8 are read as Latin-1. If the first line ends with a carriage return alone, each
+    carriage return ends a line.
+    """
+    text = published.removeprefix(codecs.BOM_UTF8)
+    if not text.isascii():
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError:
+            text = text.decode("latin-1").encode()
+    if b"\r" in _first_line(text).rstrip(b"\r\n"):
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return text
+
+
+def _first_line(text: bytes) -> bytes:
+    return BytesIO(text).readline()  # without a copy of the rest
+
+
+def _layout_of(lines: pl.Series, headers: list[int]) -> Layout | None:
+    """The layout of the lines that are not blank. A header on top decides, then the dates. None if there is neither."""
+    if headers and _columns_or_none(lines[headers[0]]) and not _has_date(lines.head(headers[0])):
+        return "modern"
     for sample in (lines.head(1000), lines):
         modern, legacy = (sample.str.contains(_DATE[layout]).sum() for layout in ("modern", "legacy"))
         if modern or legacy:
             return "modern" if modern >= legacy else "legacy"
-    raise UnreadableFile(
-        f"{name}: no line looks like a turnstile reading. The first data line begins with {lines[0][:80]!r}."
-    )
+    return None
 
 
-def _modern(data: pl.DataFrame) -> pl.DataFrame:
-    fields = pl.col("text").str.split(",")
+def _has_date(lines: pl.Series) -> bool:
+    return any(lines.str.contains(date).any() for date in _DATE.values())
+
+
+def _modern(data: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    at = {column: n for n, column in enumerate(columns)}
     return (
-        data.with_columns(fields=fields)
+        data.with_columns(split_fields(data["text"]).alias("fields"))
         .select(
             "source_line",
             pl.lit(None, pl.Int32).alias("source_group"),
-            *(pl.col("fields").list.get(n, null_on_oob=True).alias(name) for n, name in enumerate(_MODERN_FIELDS)),
-            complete=pl.col("fields").list.len() == len(_MODERN_FIELDS),
+            *(
+                (
+                    pl.col("fields").list.get(at[column], null_on_oob=True) if column in at else pl.lit(None, pl.String)
+                ).alias(column)
+                for column in COLUMNS
+            ),
+            "header",
+            complete=pl.col("fields").list.len() == len(columns),
         )
         .with_columns(dated=_DATED)
     )
@@ -151,24 +236,22 @@ def _modern(data: pl.DataFrame) -> pl.DataFrame:
 
 def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     width, start = len(_GROUP_FIELDS), len(_IDENTITY)
-    split = data.select(
-        "source_line", fields=pl.col("text").str.split(","), dated=pl.col("text").str.contains(_DATE["legacy"])
-    )
-    # A line without any date has no groups: it becomes one candidate, which will be a reject (rule 1).
-    split = split.with_columns(
-        groups=pl.when("dated").then(((pl.col("fields").list.len() - start) / width).ceil().cast(pl.Int32)).otherwise(1)
-    )
+    split = data.select("source_line", "header", "text", fields=pl.col("text").str.split(","))
+    number = _groups(pl.col("fields").list.len(), pl.col("text"))
+    # A line without groups becomes one candidate, which will be a reject (rule 1).
+    split = split.select("source_line", "header", "fields", dated=number.is_not_null(), groups=number.fill_null(1))
     blank = pl.lit(None, pl.String)
     groups = [
         split.filter(pl.col("groups") > n).select(
             "source_line",
             pl.when("dated").then(pl.lit(n + 1, pl.Int32)).alias("source_group"),
             *(pl.col("fields").list.get(k, null_on_oob=True).alias(name) for k, name in enumerate(_IDENTITY)),
-            *(blank.alias(name) for name in ("station", "line_name", "division")),
+            *(blank.alias(name) for name in OPTIONAL),
             *(
                 pl.col("fields").list.get(start + n * width + k, null_on_oob=True).alias(name)
                 for k, name in enumerate(_GROUP_FIELDS)
             ),
+            "header",
             complete=pl.col("dated") & (pl.col("fields").list.len() >= start + (n + 1) * width),
             dated=pl.col("dated"),
         )
@@ -177,19 +260,26 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(groups).sort("source_line", "source_group")
 
 
+def _groups(fields: pl.Expr, text: pl.Expr) -> pl.Expr:
+    """The number of groups in a legacy line with so many fields. Null without a date, or without a field for it."""
+    after_identity = fields.cast(pl.Int64) - len(_IDENTITY)
+    has_groups = text.str.contains(_DATE["legacy"]) & (after_identity > 0)
+    return pl.when(has_groups).then((after_identity / len(_GROUP_FIELDS)).ceil().cast(pl.Int32))
+
+
 def count_data_lines(published: bytes) -> int:
     """Return the number of data lines (legacy layout: groups) of a file, counted from the text alone (rule 1).
 
-    It does not split lines into fields, so that a check can find what parsing lost. Blank lines and the first header
-    do not count. A legacy line without a date counts as one.
+    It does not split data lines into fields, so that a check can find what parsing lost. Blank lines and the first
+    header do not count. A legacy line without groups counts as one.
     """
-    lines = pl.read_lines(_in_utf8(published))["line"]
+    lines = pl.read_lines(_as_text(published))["line"]
     lines = lines.filter(lines.str.contains(r"\S"))
-    headers = lines.str.starts_with(HEADER_START)
-    if headers.any():
-        lines = lines.filter(pl.int_range(len(lines), eager=True) != headers.arg_max())
-    if lines.is_empty() or _layout_of(lines, "the file") == "modern":
+    headers = find_headers(lines)
+    legacy = _layout_of(lines, headers) == "legacy"
+    if headers:
+        lines = lines.filter(pl.int_range(len(lines), eager=True) != headers[0])
+    if not legacy:
         return lines.len()
-    groups = (lines.str.count_matches(",", literal=True).cast(pl.Int64) - len(_IDENTITY) + 1) / len(_GROUP_FIELDS)
-    dated = lines.str.contains(_DATE["legacy"]).cast(pl.Int8)
-    return int((groups.ceil().clip(lower_bound=1) * dated + (1 - dated)).sum())
+    commas = pl.col("line").str.count_matches(",", literal=True)
+    return int(lines.to_frame("line").select(_groups(commas + 1, pl.col("line")).fill_null(1).sum()).item())

@@ -10,7 +10,8 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
-from mta_pipeline.turnstile.parsing import HEADER_START, REGISTER_DIGITS, Candidates, Layout, UnreadableFile, parse
+from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL, Columns
+from mta_pipeline.turnstile.parsing import REGISTER_DIGITS, Candidates, Layout, UnreadableFile, excerpt, parse
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
 TURNSTILE: Final = ("control_area", "unit", "scp")
@@ -20,7 +21,19 @@ REGULAR: Final = "REGULAR"
 """DESC of a scheduled audit. It takes precedence over any other DESC (rule 2)."""
 
 _TIMESTAMP: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
+_INTEGRAL_FLOAT: Final = r"^(\d+)\.0+$"
 _BOOTH: Final = ("control_area", "unit")
+_ADVICE: Final[dict[str, str]] = {
+    RejectReason.FIELD_COUNT: "Probably another program changed the columns or the separator. Replace the file at the "
+    "feed by the published one.",
+    RejectReason.BAD_TIMESTAMP: "Probably a spreadsheet or another program changed the form of dates or times. Replace "
+    "the file at the feed by the published one.",
+    RejectReason.BAD_REGISTER: "Probably another program changed the form of numbers, or the columns are in another "
+    "order. Replace the file at the feed by the published one.",
+    RejectReason.OUTSIDE_WINDOW: "Probably the file has the name of another week: the file of that line is {}. Correct "
+    "the name of the file at the feed.",
+}
+"""Why every line of a file may have this reason, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,8 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWee
     Args:
         published: the published bytes, unpacked, in either layout.
         week: the key of the week: the Saturday on which it starts.
-        control_areas: the table control_areas, which gives legacy readings their station, lines and division.
+        control_areas: the table control_areas, which gives readings their station, lines and division where the file
+            has no such column.
 
     Raises:
         UnreadableFile: the file holds no reading of this week. The message names the file and the reason.
@@ -57,13 +71,11 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWee
     readings, twins = _one_per_moment(judged.filter(pl.col("reason").is_null()))
     rejects = pl.concat([judged.filter(pl.col("reason").is_not_null()), twins], how="diagonal_relaxed")
     if readings.is_empty():
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in rejects["reason"].value_counts(sort=True).rows())
-        raise UnreadableFile(f"{name}: there is no reading of the week {week}. Rejected: {reasons}.")
-    if candidates.layout == "legacy":
-        known = control_areas.select(*_BOOTH, "station", "line_name", "division")
-        readings = readings.drop("station", "line_name", "division").join(
-            known, on=_BOOTH, how="left", maintain_order="left"
-        )
+        why = _why_none(rejects, candidates, week_start(week))
+        raise UnreadableFile(f"{name}: there is no reading of the week {week}. {why}")
+    if absent := [column for column in OPTIONAL if column not in candidates.columns]:
+        known = control_areas.select(*_BOOTH, *absent)
+        readings = readings.drop(absent).join(known, on=_BOOTH, how="left", maintain_order="left")
     return StagedWeek(
         candidates.layout,
         readings.select(*TURNSTILE_READINGS.schema),
@@ -80,6 +92,7 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
         entries_register=pl.col("entries").cast(pl.Int64, strict=False),
         exits_register=pl.col("exits").cast(pl.Int64, strict=False),
     )
+    typed = _with_integral_floats(typed)
     identified = _identified(candidates.frame)
     registers = pl.all_horizontal(pl.col("entries_register", "exits_register").ge(0).fill_null(value=False))
     in_window = pl.col("read_at").is_between(start, start + ONE_WEEK, closed="left")
@@ -95,26 +108,38 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
     )
     first_good = judged.select(pl.col("source_line").filter(pl.col("reason").is_null()).first()).item() or 0
     on_top = ~pl.col("dated") & (pl.col("source_line") < first_good)
-    repeated_header = pl.col("control_area") == HEADER_START.split(",")[0]
     return judged.with_columns(
-        reason=pl.when(on_top | repeated_header).then(pl.lit(RejectReason.JUNK_HEADER)).otherwise("reason")
+        reason=pl.when(on_top | pl.col("header")).then(pl.lit(RejectReason.JUNK_HEADER)).otherwise("reason")
     )
+
+
+def _with_integral_floats(typed: pl.DataFrame) -> pl.DataFrame:
+    """Read floats without a fraction, such as `5192500.0`, as registers. They are rare, so look for them first."""
+    for text in ("entries", "exits"):
+        number = f"{text}_register"
+        if not typed[number].null_count():
+            continue
+        if typed[text].filter(typed[number].is_null()).str.contains(_INTEGRAL_FLOAT).any():
+            whole = pl.col(text).str.replace(_INTEGRAL_FLOAT, "$1").cast(pl.Int64, strict=False)
+            typed = typed.with_columns(whole.alias(number))
+    return typed
 
 
 def _identified(frame: pl.DataFrame) -> pl.Series:
     """Whether each row has a valid turnstile. Consecutive rows of a turnstile are checked once."""
     starts = frame.select(starts_turnstile()).to_series()
-    heads = frame.filter(starts).select(pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!-~]+$"))).to_series()
+    heads = frame.filter(starts).select(pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!#-~]+$"))).to_series()
     return heads.gather(starts.cum_sum() - 1)
 
 
 def _cut_short(candidates: Candidates) -> pl.Expr:
     """Whether the row is the file's last line, cut off within its last register. Its value is then too small."""
-    if candidates.text.endswith(b"\n"):
+    last, other = candidates.columns[-1], "exits" if candidates.columns[-1] == "entries" else "entries"
+    if candidates.text.endswith(b"\n") or last not in ("entries", "exits"):
         return pl.lit(value=False)
-    full = pl.col("entries").str.len_chars() == REGISTER_DIGITS[candidates.layout]
-    last = pl.int_range(pl.len()) == pl.len() - 1
-    return last & full & (pl.col("exits").str.len_chars() < pl.col("entries").str.len_chars())
+    cut, whole = (text or "" for text in candidates.frame.select(last, other).row(-1))
+    full = whole.isdigit() and len(whole) == REGISTER_DIGITS[candidates.layout]
+    return pl.lit(full and len(cut) < len(whole)) & (pl.int_range(pl.len()) == pl.len() - 1)
 
 
 def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -172,3 +197,35 @@ def _with_text(rejects: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
         .with_columns(raw_text=pl.when(pl.col("source_group").is_null()).then("raw_text").otherwise(group))
         .sort("source_line", "source_group")
     )
+
+
+def _why_none(rejects: pl.DataFrame, candidates: Candidates, start: dt.date) -> str:
+    """Explain a file without readings: the first line with the most frequent reason, the cause, and what to do."""
+    counts = rejects.group_by("reason", maintain_order=True).len().sort("len", descending=True, maintain_order=True)
+    reason = counts.filter(pl.col("reason") != RejectReason.JUNK_HEADER)["reason"][0]
+    first = _with_text(rejects.filter(pl.col("reason") == reason).head(1), candidates).row(0, named=True)
+    group = f", group {first['source_group']}" if first["source_group"] else ""
+    expected, advice = _expected(reason, candidates, start), _ADVICE[reason]
+    if reason == RejectReason.OUTSIDE_WINDOW:
+        own_week = first["read_at"].date() - dt.timedelta((first["read_at"].isoweekday() + 1) % 7)
+        advice = advice.format(file_name(own_week.isoformat()))
+    return (
+        f"Rejected: {', '.join(f'{n:,} {each}' for each, n in counts.rows())}. The first {reason} is in line "
+        f"{first['source_line']}{group}: {excerpt(first['raw_text'])}. Expected: {expected}. {advice}"
+    )
+
+
+def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
+    if reason == RejectReason.FIELD_COUNT:
+        fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates.columns)
+        return f"{fields}; C/A, UNIT and SCP not empty, without blanks and quotation marks"
+    if reason == RejectReason.BAD_TIMESTAMP:
+        return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(_TIMESTAMP[candidates.layout])}"
+    if reason == RejectReason.BAD_REGISTER:
+        return "integers of at least 0 as ENTRIES and EXITS"
+    return f"a time from {start} 00:00 up to, but not including, {start + ONE_WEEK} 00:00"
+
+
+def _named(columns: Columns) -> str:
+    names = (COLUMNS[column] if column else "(ignored)" for column in columns)
+    return f"{len(columns)} fields separated by commas ({', '.join(names)})"

@@ -1,8 +1,10 @@
 """Every line becomes a reading or a reject with one reason."""
 
+import re
+
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
@@ -150,6 +152,25 @@ def test_a_byte_order_mark_latin_1_bytes_and_blank_lines_do_not_matter():
     assert staged(latin).readings["station"].to_list() == ["59 ÑT", "59 ÑT"]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r", "\r\n"])
+def test_lines_may_end_with_carriage_returns_alone(end):
+    published = modern_file(GOOD, LATER, "USE", padded=False, end="\r").removesuffix(b"\r") + end.encode()
+    week = staged(published)
+    assert week.readings["source_line"].to_list() == [2, 3]
+    assert week.rejects.rows() == [(4, None, "field_count", "USE")]
+    legacy = legacy_file("USE", legacy_line(GROUP)).replace(b"\n", b"\r")
+    assert reasons(legacy, LEGACY_WEEK) == [(1, "junk_header")]
+
+
+@pytest.mark.parametrize("junk", ["", "USE"])
+def test_a_register_may_be_written_as_a_float_without_a_fraction(junk):
+    floats = modern_line("2024-01-06 07", "51925000.0", "1756572.00")
+    readings = staged(modern_file(GOOD, junk, floats, padded=False)[:-1]).readings
+    assert readings.select("entries_register", "exits_register").rows() == [(100, 50), (51925000, 1756572)]
+    for wrong in ("5192500.5", "-5192500.0", ".0", "5192500.", "99999999999999999999.0"):
+        assert reasons(modern_file(GOOD, modern_line("2024-01-06 07", wrong, 60))) == [(3, "bad_register")]
+
+
 def test_a_last_line_cut_within_a_register_is_rejected_and_not_read_as_a_small_number():
     whole = modern_file(GOOD, LATER, padded=False)
     assert reasons(whole[:-1]) == []
@@ -180,22 +201,69 @@ def test_a_bad_group_is_rejected_alone_with_its_number_in_the_line():
     ]
 
 
+@pytest.mark.parametrize("stray", ["0-02,10-10-14,16:00:00", ",05-21-11,:", "05-21-11,16:00:00"])
+def test_a_dated_legacy_line_without_a_group_is_one_reject(stray):
+    rejects = staged(legacy_file(legacy_line(GROUP), stray), LEGACY_WEEK).rejects
+    assert rejects.rows() == [(2, None, "field_count", stray)]
+
+
 @pytest.mark.parametrize(
     ("published", "message"),
     [
         (b"", "turnstile_240113.txt: the file is empty"),
         (b"\n \n", "the file is empty"),
         (modern_file(), "the file has a header but no readings"),
+        (modern_file(HEADER), "the file has a header but no readings"),
         (b"<!DOCTYPE html>\n<html><body>Not here</body></html>", "this is a web page, not a turnstile file"),
-        (b"hello\nworld\n", "no line looks like a turnstile reading. The first data line begins with 'hello'"),
-        (
-            modern_file(modern_line("2023-01-06 03", 1, 1)),
-            "there is no reading of the week 2024-01-06. Rejected: 1 outside_w",
-        ),
+        (b"\nhello\nworld\n", "no line looks like a turnstile reading. The first data line is line 2: 'hello'."),
     ],
 )
 def test_a_file_without_readings_is_rejected_with_name_and_reason(published, message):
     with pytest.raises(UnreadableFile, match=message):
+        stage(published, WEEK, BOOTHS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            [modern_line("2023-01-06 03", 1, 1)] * 2,
+            "Rejected: 2 outside_window. The first outside_window is in line 2: 'A002,R051,02-00-00,59 ST,NQR456W,BMT,"
+            "01/06/2023,03:00:00,REGULAR,0000000001,0000000001'. Expected: a time from 2024-01-06 00:00 up to, but not "
+            "including, 2024-01-13 00:00. Probably the file has the name of another week: the file of that line is "
+            "turnstile_230107.txt. Correct the name",
+        ),
+        (
+            ["USE", HEADER, HEADER, HEADER, *[GOOD.replace("01/06/2024", "2024-01-06")] * 2],
+            "Rejected: 3 junk_header, 2 bad_timestamp, 1 field_count. The first bad_timestamp is in line 6: 'A002,R051,"
+            "02-00-00,59 ST,NQR456W,BMT,2024-01-06,03:00:00,REGULAR,0000000100,0000000050'. Expected: date and time "
+            "as in 01/06/2024 16:00:00. Probably a spreadsheet",
+        ),
+        (
+            [GOOD + ",7"],
+            "Rejected: 1 field_count. The first field_count is in line 2: 'A002,R051,02-00-00,59 ST,NQR456W,BMT,"
+            "01/06/2024,03:00:00,REGULAR,0000000100,0000000050,7'. Expected: 11 fields separated by commas (C/A, UNIT, "
+            "SCP, STATION, LINENAME, DIVISION, DATE, TIME, DESC, ENTRIES, EXITS); C/A, UNIT and SCP not empty, without "
+            "blanks and quotation marks. Probably another program changed the columns",
+        ),
+        (
+            [GOOD.replace("0000000100", "1E+02")],
+            "Rejected: 1 bad_register. The first bad_register is in line 2: 'A002,R051,02-00-00,59 ST,NQR456W,BMT,"
+            "01/06/2024,03:00:00,REGULAR,1E+02,0000000050'. Expected: integers of at least 0 as ENTRIES and EXITS. "
+            "Probably another program changed the form of numbers",
+        ),
+    ],
+)
+def test_if_every_line_is_rejected_the_error_shows_the_first_line_and_says_what_to_do(lines, message):
+    with pytest.raises(UnreadableFile, match=re.escape(f"is no reading of the week 2024-01-06. {message}")) as error:
+        stage(modern_file(*lines), WEEK, BOOTHS)
+    assert str(error.value).startswith("turnstile_240113.txt: there ")
+
+
+def test_if_every_group_is_rejected_the_error_shows_the_first_group():
+    published = legacy_file("USE", legacy_line(GROUP, legacy_group("2011-05-21 08", 9, 9)))
+    message = "is in line 2, group 1: 'A002,R051,02-00-00,05-21-11,04:00:00,REGULAR,000000007,000000008'. Expected: a t"
+    with pytest.raises(UnreadableFile, match=re.escape(message)):
         stage(published, WEEK, BOOTHS)
 
 
@@ -227,6 +295,33 @@ def test_a_file_with_eleven_fields_in_every_line_is_read_the_same_with_an_extra_
     alone, extended = staged(published), staged(published + b"USE\n")
     assert alone.readings.equals(extended.readings)
     assert alone.rejects.equals(extended.rejects.filter(pl.col("raw_text") != "USE"))
+
+
+ANY_LINE = st.one_of(
+    st.sampled_from([
+        GOOD, HEADER, HEADER.lower(), "C/A,UNIT,SCP", "C/A,UNIT,SCP,DATE1,TIME1", "", " \r", "USE", '"', GOOD[:60],
+        legacy_line(GROUP), legacy_line(GROUP, GROUP)[:-30], "0-02,05-21-11,16:00:00", ",05-21-11,:", "05-21-11,16:",
+    ]),
+    st.lists(
+        st.one_of(
+            st.sampled_from(["", "A002", '"', '"A"', "05-21-11", "02-00-00", "04:00:00", "01/06/2024", "1", "\r"]),
+            st.text(st.characters(codec="utf-8", exclude_characters=",\n"), max_size=4),
+        ),
+        max_size=14,
+    ).map(",".join),
+)  # fmt: skip
+
+
+@given(st.lists(ANY_LINE, max_size=8), st.sampled_from([GOOD, legacy_line(GROUP)]), st.sampled_from(["", "\n", "\r"]))
+@example(["0-02,10-10-14,16:00:00"], legacy_line(GROUP), "\n")
+def test_the_count_agrees_with_readings_and_rejects_for_any_lines(lines, good, end):
+    published = ("\n".join([*lines[:4], good, *lines[4:]]) + end).encode()
+    for week in (WEEK, LEGACY_WEEK):
+        try:
+            week_staged = stage(published, week, BOOTHS)
+        except UnreadableFile:  # nothing is written that would have to be accounted for
+            continue
+        assert week_staged.readings.height + week_staged.rejects.height == count_data_lines(published)
 
 
 GROUPS = st.lists(

@@ -1,0 +1,165 @@
+"""In a modern file the header says which field is which column, and fields can be quoted."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta_pipeline.turnstile.parsing import UnreadableFile, count_data_lines
+from mta_pipeline.turnstile.readings import StagedWeek, stage
+from mta_pipeline_tests.support.published_files import BOOTHS, HEADER, WEEK, modern_file, modern_line
+
+GOOD = modern_line("2024-01-06 03", 100, 50)
+LATER = modern_line("2024-01-06 07", 110, 60)
+OTHER = modern_line("2024-01-06 07", 5, 7, booth="N001,R173,00-00-01", station="INWOOD-207 ST,A,IND")
+NAMES = HEADER.split(",")
+LINES = (GOOD, LATER, OTHER)
+
+
+def staged(published: bytes) -> StagedWeek:
+    week = stage(published, WEEK, BOOTHS)
+    assert week.readings.height + week.rejects.height == count_data_lines(published)
+    return week
+
+
+PUBLISHED = staged(modern_file(*LINES)).readings
+
+
+def rewritten(names: Sequence[str], lines: Sequence[str] = LINES, quoting: int = csv.QUOTE_MINIMAL) -> bytes:
+    """Return a file with these columns in this order. A column that the published file lacks holds numbers."""
+    text = io.StringIO()
+    rows = csv.writer(text, quoting=quoting, lineterminator="\n")  # type: ignore[arg-type]
+    rows.writerow(names)
+    for number, line in enumerate(lines):
+        fields = dict(zip(NAMES, line.split(","), strict=True))
+        rows.writerow([fields.get(name, number) for name in names])
+    return text.getvalue().encode()
+
+
+def renamed(old: str, new: str) -> bytes:
+    return modern_file(*LINES).replace(old.encode(), new.encode(), 1)
+
+
+def test_exits_before_entries_are_read_as_exits():
+    swapped = rewritten([*NAMES[:9], "EXITS", "ENTRIES"])
+    assert staged(swapped).readings.equals(PUBLISHED)
+
+
+@pytest.mark.parametrize("junk", [b"", b"USE\n"])
+@given(st.permutations([*NAMES, "", "Unnamed: 0", ":id", ":@computed_region_yamh_8v7k"]), st.booleans())
+def test_columns_are_read_by_name_in_any_order_with_or_without_quotes(junk, names, quoted):
+    published = rewritten(names, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+    week = staged(published + junk)
+    assert week.readings.equals(PUBLISHED)
+    assert week.rejects["raw_text"].to_list() == junk.decode().split()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (HEADER, HEADER.lower()),
+        (HEADER, "C/A,Unit,SCP,Station,Line Name,Division,Date,Time,Description,Entries,Exits" + " " * 40),
+        (HEADER, "c_a,unit,scp,station,line_name,division,date,time,description,entries,exits"),
+        (HEADER, " C/A , UNIT,SCP ,STATION,LINE_NAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS"),
+        (HEADER, HEADER.replace("DESC", '"DESC"').replace("EXITS", '"EXITS          "')),
+        ("C/A", "\ufeffC/A"),
+        ("C/A", '\ufeff"C/A"'),
+    ],
+)
+def test_all_public_spellings_of_the_header_are_known(old, new):
+    week = staged(renamed(old, new))
+    assert week.readings.equals(PUBLISHED)
+    assert week.rejects.is_empty()
+
+
+def test_a_byte_order_mark_before_latin_1_text_is_ignored():
+    published = b"\xef\xbb\xbf" + modern_file(*LINES).replace(b"INWOOD", b"INW\xd6\xd6D")
+    assert staged(published).readings["station"].to_list() == ["59 ST", "59 ST", "INWÖÖD-207 ST"]
+
+
+@pytest.mark.parametrize("junk", [b"", b"USE\n"])
+@pytest.mark.parametrize(
+    "absent", [["STATION"], ["LINENAME"], ["DIVISION"], ["STATION", "DIVISION"], ["STATION", "LINENAME", "DIVISION"]]
+)
+def test_a_column_that_can_be_looked_up_by_booth_may_be_absent(absent, junk):
+    published = rewritten([name for name in NAMES if name not in absent])
+    assert staged(published + junk).readings.equals(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (HEADER.replace(",EXITS", ""), "EXITS is missing"),
+        (HEADER.replace("C/A,UNIT,", ""), "C/A is missing; UNIT is missing"),
+        (HEADER.replace("DESC,", ""), "DESC is missing"),
+        (HEADER.replace("DATE", "DAY"), "DATE is missing; 'DAY' is not a known column"),
+        (HEADER + ",Entries", "ENTRIES occurs twice"),
+        (HEADER + ",Description", "DESC occurs twice"),
+        (HEADER + ",BOROUGH,", "'BOROUGH' is not a known column"),
+    ],
+)
+def test_missing_repeated_and_unknown_columns_are_named(header, problem):
+    message = f"turnstile_240113.txt: line 1 is a header with wrong columns: {problem}. Expected: C/A, UNIT,"
+    with pytest.raises(UnreadableFile, match=re.escape(message)):
+        staged(renamed(HEADER, header))
+
+
+SWAPPED = HEADER.replace("ENTRIES,EXITS", "EXITS,ENTRIES")
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [((HEADER, GOOD, SWAPPED, LATER), 3), ((SWAPPED, GOOD, "", HEADER, LATER), 4), ((GOOD, SWAPPED, LATER), 2)],
+)
+def test_columns_that_change_within_a_file_are_an_error_and_never_swapped(lines, number):
+    with pytest.raises(UnreadableFile, match=f"line {number} is a header with other columns, or another order"):
+        stage("\n".join(lines).encode(), WEEK, BOOTHS)
+
+
+def test_a_header_that_is_repeated_in_another_spelling_is_a_reject():
+    published = modern_file(GOOD, HEADER.lower(), LATER)
+    assert staged(published).rejects.rows() == [(3, None, "junk_header", HEADER.lower())]
+
+
+def test_a_header_below_other_lines_determines_the_columns():
+    week = staged(b"EXPORTED BY HAND\n\n" + rewritten([*NAMES[:9], "EXITS", "ENTRIES"]))
+    assert week.rejects.rows() == [(1, None, "junk_header", "EXPORTED BY HAND")]
+    assert week.readings.drop("source_line").equals(PUBLISHED.drop("source_line"))
+
+
+def test_the_header_decides_where_a_line_could_be_of_either_layout():
+    scp_before_time = rewritten(["C/A", "UNIT", "SCP", "TIME", *NAMES[3:7], *NAMES[8:]], quoting=csv.QUOTE_ALL)
+    assert staged(scp_before_time).layout == "modern"
+
+
+def test_quoted_text_is_read_without_the_quotation_marks():
+    assert staged(rewritten(NAMES, quoting=csv.QUOTE_ALL)).readings.equals(PUBLISHED)
+    assert staged(rewritten(NAMES, quoting=csv.QUOTE_ALL).partition(b"\n")[2]).readings.equals(
+        PUBLISHED.with_columns(source_line=PUBLISHED["source_line"] - 1)
+    )
+    station = staged(renamed("59 ST", '"59 ST, ""LEX"" AV"')).readings["station"]
+    assert station.to_list() == ['59 ST, "LEX" AV', "59 ST", "INWOOD-207 ST"]
+    assert staged(renamed("59 ST", '5"9" ST')).readings["station"][0] == '5"9" ST'
+    assert staged(renamed("0000000050", '"0000000050   "')).readings.equals(PUBLISHED)
+
+
+@pytest.mark.parametrize("field", ['"A002', 'A"002', ' "A002"'])
+def test_a_turnstile_is_never_named_with_a_quotation_mark(field):
+    line = GOOD.replace("A002", field)
+    assert staged(modern_file(line, LATER)).rejects.rows() == [(2, None, "field_count", line)]
+
+
+def test_a_quoted_text_ends_with_its_line():
+    halves = GOOD.replace("59 ST", '"59\nST"').split("\n")
+    rejects = staged(modern_file(*halves, LATER)).rejects
+    assert rejects.select("source_line", "raw_text").rows() == [(2, halves[0]), (3, halves[1])]
+
+
+def test_the_last_register_may_be_cut_whichever_it_is():
+    swapped = rewritten([*NAMES[:9], "EXITS", "ENTRIES"])
+    assert staged(swapped[:-3]).rejects["reason"].to_list() == ["bad_register"]
+    assert staged(rewritten([*NAMES, ":id"])[:-1]).rejects.is_empty()
