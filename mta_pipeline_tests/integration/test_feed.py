@@ -1,9 +1,12 @@
 """Behaviour of every kind of feed: the same files and the same errors, whatever the location."""
 
+import errno
 import gzip
 import hashlib
 import io
 import re
+import struct
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -182,6 +185,8 @@ def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
         (".zip", zipped(CONTENTS) + b"garbage", "damaged"),
         (".zip", altered(zipped(), 60), "damaged"),
         (".zip", encrypted(zipped()), "encrypted"),
+        (".zip", b"PK", "nor an archive"),
+        (".zip", altered(zipped(HEADER, method=zipfile.ZIP_STORED), 0), "nor an archive"),
         (".zip", zipped(CONTENTS, NAME, NEXT_NAME), "2 members"),
         (".zip", b"PK\x05\x06" + bytes(18), "0 members"),
         (".zip", zipped(CONTENTS, "../../etc/" + NAME), "top level"),
@@ -201,18 +206,98 @@ def test_a_bad_file_is_refused_with_its_reason_and_nothing_is_delivered(
     assert_refused(open_feed(str(tmp_path)), BadFile, expected)
 
 
-@given(st.sampled_from([gzip.compress(CONTENTS), zipped()]), st.data())
-def test_a_damaged_archive_gives_the_original_bytes_or_is_refused(archive, data):
-    at = data.draw(st.integers(4, len(archive) - 1))
-    damaged = data.draw(st.sampled_from([archive[:at], altered(archive, at, data.draw(st.integers(1, 255)))]))
+ARCHIVES = {
+    ".gz": [gzip.compress(CONTENTS), gzip.compress(HEADER, mtime=0)],
+    ".zip": [zipped(), zipped(HEADER, method=zipfile.ZIP_STORED), zipped(HEADER, "__MACOSX/._" + NAME, NAME)],
+}
+
+
+@st.composite
+def damaged_archives(draw: st.DrawFn) -> tuple[str, int, bytes]:
+    """Suffix and number of an archive, and its bytes after some of them were altered or cut off."""
+    suffix = draw(st.sampled_from(sorted(ARCHIVES)))
+    number = draw(st.integers(0, len(ARCHIVES[suffix]) - 1))
+    archive = ARCHIVES[suffix][number]
+    # Most fields that can mislead a reader are near the ends, and many faults need two wrong fields.
+    place = st.one_of(
+        st.integers(0, len(archive) - 1),
+        st.integers(0, min(60, len(archive) - 1)),
+        st.integers(max(0, len(archive) - 120), len(archive) - 1),
+    )
+    damaged = bytearray(archive)
+    for at, by in draw(st.dictionaries(place, st.integers(1, 255), max_size=4)).items():
+        damaged[at] ^= by
+    return suffix, number, bytes(damaged[: draw(st.one_of(st.just(len(archive)), place))])
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["small", "large"])
+@given(archive=damaged_archives())
+def test_a_damaged_archive_gives_the_original_bytes_or_is_refused(in_memory, archive):
+    suffix, number, damaged = archive
+    file = PublishedFile(WEEK, "somewhere/" + NAME + suffix)
     sink = io.BytesIO()
 
-    try:
-        deliver(io.BytesIO(damaged), PublishedFile(WEEK, "somewhere/" + NAME), sink)
-    except BadFile:
-        assert sink.getvalue() == b""
-    else:
-        assert sink.getvalue() == CONTENTS
+    with tempfile.SpooledTemporaryFile(max_size=len(damaged) + 1 if in_memory else 1) as stored:
+        stored.write(damaged)
+        try:
+            deliver(stored, file, sink)
+        except BadFile:
+            assert sink.getvalue() == b""
+        else:
+            assert sink.getvalue() == (HEADER if number else CONTENTS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ValueError("negative seek value -9"), OSError(errno.EINVAL, "Invalid argument"), struct.error("unpack requires")],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_whatever_a_damaged_archive_raises_is_a_bad_file(monkeypatch, fault):
+    archive = io.BytesIO(zipped())
+    monkeypatch.setattr(zipfile.ZipFile, "open", raises(fault))
+
+    with pytest.raises(BadFile, match=f"the archive is damaged .*{fault.args[-1]}"):
+        deliver(archive, PublishedFile(WEEK, NAME + ".zip"), io.BytesIO())
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=["disk", "memory"])
+def test_a_fault_of_this_machine_is_not_reported_as_a_damaged_archive(monkeypatch, fault):
+    archive = io.BytesIO(zipped())
+    monkeypatch.setattr(zipfile.ZipFile, "open", raises(fault))
+
+    with pytest.raises(type(fault)):
+        deliver(archive, PublishedFile(WEEK, NAME + ".zip"), io.BytesIO())
+
+
+def raises(error: Exception) -> Callable[..., None]:
+    def function(*_: object, **__: object) -> None:
+        raise error
+
+    return function
+
+
+JUNK = ["__MACOSX/", "__MACOSX/._" + NAME, ".DS_Store", "._" + NAME, "Thumbs.db", "desktop.ini"]
+
+
+def test_files_that_an_operating_system_adds_to_a_zip_are_ignored(tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in [*JUNK[:3], NAME, *JUNK[3:]]:
+            file.writestr(name, CONTENTS if name == NAME else b"\0\5\x16\7")
+    (tmp_path / (NAME + ".zip")).write_bytes(archive.getvalue())
+
+    assert fetch(open_feed(str(tmp_path))) == CONTENTS
+
+
+def test_a_zip_of_several_files_names_them(tmp_path):
+    others = [f"extra_{number}.txt" for number in range(20)]
+    (tmp_path / (NAME + ".zip")).write_bytes(zipped(b"", NAME, NEXT_NAME, *JUNK, *others))
+
+    message = assert_refused(open_feed(str(tmp_path)), BadFile, f"22 members .*: {NAME}, {NEXT_NAME}, extra_0")
+
+    assert message.count("extra_") < len(others)
+    assert "and 14 more" in message
+    assert "DS_Store" not in message
 
 
 def test_gzip_of_several_members_is_one_file(tmp_path):

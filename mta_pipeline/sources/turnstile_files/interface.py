@@ -1,7 +1,7 @@
 """The interface of feeds, and helpers that all kinds of feeds share."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".txt.zip")
 """The suffixes of weekly files, the preferred first."""
+
+MAX_NAMES: Final = 8
+"""Maximum number of names in one message."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,12 @@ def shown(location: str) -> str:
         return location
     parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names for a message, the first ones of many."""
+    first = [name if name.isprintable() else repr(name) for name in names[:MAX_NAMES]]
+    return ", ".join(first) + (f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else "")
 
 
 def subject_of(week: str, url: str) -> str:
