@@ -4,13 +4,16 @@ import errno
 import gzip
 import hashlib
 import io
+import os
 import re
+import shutil
 import struct
 import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -20,7 +23,7 @@ from hypothesis import strategies as st
 
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
-from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, open_feed, unpacking
+from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.support.feed_server import serve_feed
@@ -382,8 +385,56 @@ def test_symbolic_links_are_followed_and_the_signature_is_that_of_their_target(t
     elsewhere.write_bytes(CONTENTS + LINE)
     assert feed.look(WEEK).signature != before.signature
 
-    elsewhere.unlink()
-    assert_refused(feed, FeedUnavailable, "no such")
+
+def test_a_broken_link_fails_its_own_week_only(tmp_path):
+    (tmp_path / NAME).symlink_to(tmp_path / "nowhere.txt")
+    (tmp_path / NEXT_NAME).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.available_weeks()) == [WEEK, NEXT_WEEK]
+    assert feed.look(NEXT_WEEK) is not None
+    assert fetch(feed, NEXT_WEEK) == CONTENTS
+    assert_refused(feed, BadFile, "is listed, but .*cannot be opened")
+    with pytest.raises(BadFile, match=f"Week {WEEK} at .*{NAME}: .*is listed"):
+        feed.look(WEEK)
+
+
+def test_something_other_than_a_file_fails_its_own_week_only(tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    (tmp_path / NEXT_NAME).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.available_weeks()) == [WEEK, NEXT_WEEK]
+    assert_refused(feed, BadFile, "not a regular file")
+
+
+@pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET], indirect=True)
+def test_a_file_that_vanishes_before_it_is_read_was_published(feed_of, monkeypatch):
+    feed = feed_of({NAME: CONTENTS, NEXT_NAME: CONTENTS})
+    before_reading(monkeypatch, lambda: fsspec.core.url_to_fs(feed.location)[0].rm(f"{feed.location}/{NAME}"))
+
+    assert_refused(feed, BadFile, "is listed, but")
+    monkeypatch.undo()
+    assert_refused(feed, NotPublished, "is not published")
+    assert fetch(feed, NEXT_WEEK) == CONTENTS
+
+
+def test_a_feed_that_vanishes_before_a_file_is_read_is_unavailable(tmp_path, monkeypatch):
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "feed" / NAME).write_bytes(CONTENTS)
+    before_reading(monkeypatch, lambda: shutil.rmtree(tmp_path / "feed"))
+
+    assert_refused(open_feed(str(tmp_path / "feed")), FeedUnavailable, "no such directory")
+
+
+def before_reading(monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]) -> None:
+    """Let something happen after a feed has found a file and before it reads the first byte."""
+
+    def receive_after_event(*arguments: Any) -> None:
+        event()
+        receive(*arguments)
+
+    monkeypatch.setattr(filesystem, "receive", receive_after_event)
 
 
 def test_a_directory_with_the_name_of_a_week_is_ignored(tmp_path):

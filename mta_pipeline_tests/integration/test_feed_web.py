@@ -98,8 +98,8 @@ def test_a_persistent_fault_makes_the_feed_unavailable_and_writes_nothing_to_the
         (Fault(status=403), FeedRefused, "answers 403"),
         (Fault(status=418), FeedRefused, "answers 418"),
         (Fault(status=204), FeedRefused, "answers 204"),
-        (Fault(status=404), NotPublished, "not published"),
-        (Fault(status=410), NotPublished, "not published"),
+        (Fault(status=404), BadFile, f"/turnstile/{NAME}: the index page .*turnstile.html links to this file, but"),
+        (Fault(status=410), BadFile, "says that it does not exist"),
         (Fault(body=b"<!DOCTYPE html><html>Sorry!</html>"), BadFile, "web page.*DOCTYPE"),
         (Fault(body=b""), BadFile, "empty"),
         (Fault(headers={"Content-Encoding": "br"}), BadFile, "Content-Encoding br"),
@@ -120,6 +120,18 @@ def test_a_permanent_error_is_not_retried(server, fault, outcome, expected):
     assert not raised.value.retryable
     assert sink.getvalue() == b""
     assert len(methods_of_requests(server, NAME)) == (http.MAX_REDIRECTS + 1 if expected == "redirects" else 1)
+
+
+def test_a_dead_link_is_not_a_week_that_was_not_published(server):
+    server.index_page = f'<a href="/bare/{NEXT_NAME}">Next</a>'.encode()
+    feed = open_feed(server.index_url)
+
+    assert list(feed.available_weeks()) == [NEXT_WEEK]
+    for request in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
+        with pytest.raises(BadFile, match=f"Week {NEXT_WEEK} at {server.bare_url}{NEXT_NAME}: .*does not exist"):
+            request()
+    for request in (lambda: feed.look("2024-01-20"), lambda: open_feed(server.bare_url).look(NEXT_WEEK)):
+        assert request() is None
 
 
 def test_retry_after_is_respected_up_to_a_limit(server):

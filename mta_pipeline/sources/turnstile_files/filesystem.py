@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from mta_pipeline.sources.errors import FeedRefused, FeedUnavailable
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
@@ -56,7 +56,7 @@ class FilesystemFeed:
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
         """Return the weeks that have a file in the directory, in order."""
-        return {week: self._published(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
+        return {week: self._offered(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
 
     def listing_unless(self, version: str | None) -> Listing:  # noqa: ARG002  # directories have no version
         """Return the weeks that have a file in the directory. File systems do not tell whether the list has changed."""
@@ -74,7 +74,7 @@ class FilesystemFeed:
             raise not_published(week, self.location)
         file = self._published(week, found)
         with spool() as stored:
-            receive(self._chunks(found["name"], subject_of(week, file.url)), file, stored)
+            receive(self._chunks(found["name"], file), file, stored)
             return deliver(stored, file, sink)
 
     @cached_property
@@ -102,13 +102,20 @@ class FilesystemFeed:
         # List the directory: a missing or unmounted directory, or a broken link, must not count as "not published".
         return self._list(f"Week {week}, feed {self.location}").get(week)
 
+    def _offered(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
+        """A listed week. If its file is not usable, it has no metadata: one file must not hide the others."""
+        try:
+            return self._published(week, entry)
+        except FeedError:
+            return PublishedFile(week, self._address(entry))
+
     def _published(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
-        url = f"{self.location}/{PurePosixPath(entry['name']).name}"
+        url = self._address(entry)
         if self._protocol in ("file", "local"):
-            with self._outcomes(subject_of(week, url)):  # stat, because fsspec describes a link and not its target
+            with self._file_outcomes(week, url):  # stat, because fsspec describes a link and not its target
                 status = Path(entry["name"]).stat()
             if not stat.S_ISREG(status.st_mode):
-                raise FeedRefused(
+                raise BadFile(
                     f"{subject_of(week, url)}: this is not a regular file. Remove it, or replace it with the file."
                 )
             return PublishedFile(week, url, None, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC), status.st_size)
@@ -120,16 +127,34 @@ class FilesystemFeed:
             size=entry.get("size"),
         )
 
-    def _chunks(self, path: str, subject: str) -> Iterator[bytes]:
-        with self._outcomes(subject), self._directory[0].open(path, "rb") as stored:
+    def _address(self, entry: Mapping[str, Any]) -> str:
+        return f"{self.location}/{PurePosixPath(entry['name']).name}"
+
+    def _chunks(self, path: str, file: PublishedFile) -> Iterator[bytes]:
+        with self._file_outcomes(file.week, file.url), self._directory[0].open(path, "rb") as stored:
             while chunk := stored.read(CHUNK_BYTES):
                 yield chunk
+
+    @contextlib.contextmanager
+    def _file_outcomes(self, week: str, url: str) -> Iterator[None]:
+        """As `_outcomes`, for a listed file. If only this file is missing, its week fails and no other."""
+        with self._outcomes(subject := subject_of(week, url)):
+            try:
+                yield
+            except FileNotFoundError:
+                self._list(subject)  # raises if the whole directory is missing
+                raise BadFile(
+                    f"{subject}: the file is listed, but it cannot be opened: it was removed, or it is a broken link. "
+                    "Put the file there, or remove the link."
+                ) from None
 
     @contextlib.contextmanager
     def _outcomes(self, subject: str) -> Iterator[None]:
         """Convert the different errors of file systems to the errors of feeds."""
         try:
             yield
+        except FeedError:
+            raise
         except FileNotFoundError:
             raise FeedUnavailable(f"{subject}: there is no such directory or file. {_ADVICE}.") from None
         except ImportError as error:

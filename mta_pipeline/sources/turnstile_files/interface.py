@@ -74,13 +74,18 @@ class Feed(Protocol):
         """Return the current list, or None if it still has this version."""
 
     def look(self, week: str) -> PublishedFile | None:
-        """Return the metadata of one week without a download; None if the week is not published."""
+        """Return the metadata of one week without a download; None if the feed does not offer the week.
+
+        Raises:
+            BadFile: the feed offers the week, but its file is not there.
+        """
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
         """Write a week's unpacked file to the sink. The sink gets nothing unless the file is complete and valid.
 
         Raises:
-            NotPublished: the feed does not have this week.
+            NotPublished: the feed does not offer this week.
+            BadFile: the feed offers the week, but its file is not there or cannot be used.
         """
 
 

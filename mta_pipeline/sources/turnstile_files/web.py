@@ -87,6 +87,7 @@ class WebFeed:
             file = self._site.with_retries(self._describe, week, url)
             if file is not None:
                 return file
+        self._raise_if_listed(week)
         return None
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
@@ -96,6 +97,7 @@ class WebFeed:
                 file = self._site.with_retries(self._download, week, url, stored)
                 if file is not None:
                     return deliver(stored, file, sink)
+        self._raise_if_listed(week)
         raise not_published(week, self.location)
 
     def _addresses(self, week: str) -> list[str]:
@@ -107,6 +109,14 @@ class WebFeed:
         if self._links and week in self._links:
             return [self._links[week]]
         return [urljoin(self._page, name) for name in copies(week)]
+
+    def _raise_if_listed(self, week: str) -> None:
+        """Fail if the index names the week: a dead link is not a week that was not published."""
+        if self._links and week in self._links:
+            raise BadFile(
+                f"{subject_of(week, self._links[week])}: the index page {self._page} links to this file, but the "
+                "server says that it does not exist (404 or 410). Have the link or the file corrected at the feed."
+            )
 
     def _read_index(self, subject: str, unless: str | None = None) -> _Index | None:
         index = self._site.with_retries(self._request_index, subject, unless)
