@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
-from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking
+from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking, unused_files
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.support.feed_server import serve_feed
@@ -159,6 +159,31 @@ def test_available_weeks_are_the_regular_weekly_files_in_order(feed_of):
     assert list(available) == [WEEK, NEXT_WEEK]
     assert [file.url.rpartition("/")[2] for file in available.values()] == [NAME, NEXT_NAME + ".gz"]
     assert all(isinstance(file, PublishedFile) and file.week == week for week, file in available.items())
+
+
+@pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET, "index page", "listing"], indirect=True)
+def test_files_that_look_like_data_and_are_not_used_are_named_by_reason(feed_of):
+    no_weekly_names = ["turnstile_240113.csv", "turnstile_240114.txt", "2015.zip", "Turnstile_240113.TXT", "240113.txt"]
+    no_data = [".DS_Store", "._" + NAME, "readme.txt", "turnstile.html"]
+    feed = feed_of(dict.fromkeys([NAME, NAME + ".zip", *no_weekly_names, *no_data], b"x"))
+
+    listing = feed.listing_unless(None)
+
+    assert list(listing.weeks) == [WEEK]
+    other_copies, other_names = sorted(listing.notes, key=len)
+    assert re.search(rf"^1 file is not used .* another copy of its week is preferred: {NAME}.zip$", other_copies)
+    assert "5 files are not used" in other_names
+    assert "is not turnstile_YYMMDD.txt, .txt.gz or .txt.zip with the date of a Saturday" in other_names
+    assert [name for name in no_weekly_names if name not in other_names] == []
+    assert [name for name in no_data if name in other_names.rpartition(": ")[2]] == []
+
+
+def test_a_feed_without_a_list_has_no_unused_files(tmp_path):
+    (tmp_path / "turnstile_240113.csv").write_bytes(b"x")
+    with serve_feed(tmp_path) as server:
+        assert list(unused_files(open_feed(server.bare_url))) == []
+    assert list(unused_files(open_feed(str(tmp_path / "missing")))) == []
+    assert len(unused_files(open_feed(str(tmp_path)))) == 1
 
 
 def test_plain_files_are_preferred_over_gz_over_zip(feed_of):

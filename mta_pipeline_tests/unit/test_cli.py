@@ -159,6 +159,20 @@ def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
 
 
+def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "[x] 240113.csv").write_bytes(b"data")
+    result = run_command("run", MTA_FEED="mirror")
+    assert result.exit_code == 1
+    assert "No weekly files at" in result.output.splitlines()[-1]
+    assert result.output.count("[x] 240113.csv") == 1
+    (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    for words in (["run"], ["run", "--weeks", WEEK]):
+        result = run_command(*words, MTA_FEED="mirror")
+        assert result.exit_code == 0
+        assert result.output.count("[x] 240113.csv") == 1
+
+
 def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
     for folder in ("[raw] feed", "[/lake]"):
         (work_dir / folder).mkdir(parents=True)

@@ -23,8 +23,10 @@ from mta_pipeline.sources.turnstile_files.interface import (
     by_week,
     copies,
     not_published,
+    notes_on,
     shown,
     subject_of,
+    why_not_used,
 )
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spool
 
@@ -56,11 +58,15 @@ class FilesystemFeed:
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
         """Return the weeks that have a file in the directory, in order."""
-        return {week: self._offered(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
+        return self.listing_unless(None).weeks
 
     def listing_unless(self, version: str | None) -> Listing:  # noqa: ARG002  # directories have no version
         """Return the weeks that have a file in the directory. File systems do not tell whether the list has changed."""
-        return Listing(self.available_weeks(), None)
+        files = self._list(f"Feed {self.location}")
+        weeks = {week: self._offered(week, entry) for week, entry in by_week(files.items()).items()}
+        used = {PurePosixPath(file.url).name for file in weeks.values()}
+        reasons = [(name, why_not_used(name)) for name in files.keys() - used]
+        return Listing(weeks, None, notes_on(self.location, reasons))
 
     def look(self, week: str) -> PublishedFile | None:
         """Return the metadata of a week's file without reading it; None if the week is not published."""
@@ -85,12 +91,13 @@ class FilesystemFeed:
         return filesystem, root
 
     def _list(self, subject: str) -> dict[str, Mapping[str, Any]]:
+        """The files in the directory, by name."""
         filesystem, root = self._directory
         with self._outcomes(subject):
             entries = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] != "directory"]
         if [entry["name"] for entry in entries] == [root]:
             raise FeedUnavailable(f"{subject}: this is a file, but a feed must be a directory. {_ADVICE}.")
-        return by_week((PurePosixPath(entry["name"]).name, entry) for entry in entries)
+        return {PurePosixPath(entry["name"]).name: entry for entry in entries}
 
     def _find(self, week: str) -> Mapping[str, Any] | None:
         filesystem, root = self._directory
@@ -100,7 +107,7 @@ class FilesystemFeed:
                 if found["type"] != "directory":
                     return found
         # List the directory: a missing or unmounted directory, or a broken link, must not count as "not published".
-        return self._list(f"Week {week}, feed {self.location}").get(week)
+        return by_week(self._list(f"Week {week}, feed {self.location}").items()).get(week)
 
     def _offered(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
         """A listed week. If its file is not usable, it has no metadata: one file must not hide the others."""

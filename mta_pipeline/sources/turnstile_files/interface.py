@@ -1,6 +1,7 @@
 """The interface of feeds, and helpers that all kinds of feeds share."""
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar
@@ -13,6 +14,8 @@ T = TypeVar("T")
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".txt.zip")
 """The suffixes of weekly files, the preferred first."""
+
+_LOOKS_LIKE_DATA: Final = re.compile(r"turnstile.*\d|\d{6}.*\.txt$|\.(csv|tsv|zip|gz)$", re.IGNORECASE)
 
 MAX_NAMES: Final = 8
 """Maximum number of names in one message."""
@@ -58,6 +61,8 @@ class Listing(NamedTuple):
     weeks: Mapping[str, PublishedFile]
     version: str | None
     """Identifies this state of the list for conditional requests; None if the feed has no such version."""
+    notes: Sequence[str] = ()
+    """Sentences that name other files of the feed that look like data but are not used."""
 
 
 class Feed(Protocol):
@@ -106,6 +111,27 @@ def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
         if week not in best or rank < best[week][0]:
             best[week] = rank, thing
     return {week: best[week][1] for week in sorted(best)}
+
+
+def why_not_used(name: str) -> str | None:
+    """Return why no week is read from a file with this name; None if its name does not look like data."""
+    if name.startswith((".", "~")) or not _LOOKS_LIKE_DATA.search(name):
+        return None
+    if week_of_file(name) is not None:
+        return "another copy of its week is preferred"
+    return f"the name is not turnstile_YYMMDD{SUFFIXES[0]}, {SUFFIXES[1]} or {SUFFIXES[2]} with the date of a Saturday"
+
+
+def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Return one sentence per reason, given the names of files and why each is not used, or None to leave it out."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in sorted({(name, reason) for name, reason in reasons if reason is not None}):
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"{'1 file is' if len(found) == 1 else f'{len(found):,} files are'} not used at {location}, because {reason}: "
+        f"{named(found)}"
+        for reason, found in by_reason.items()
+    ]
 
 
 def shown(location: str) -> str:
