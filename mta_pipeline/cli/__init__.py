@@ -78,7 +78,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from mta_pipeline.cli.run import RecordsError, bring_up_to_date  # noqa: PLC0415
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
     from mta_pipeline.sources.errors import FeedError  # noqa: PLC0415
-    from mta_pipeline.sources.turnstile_files import open_feed  # noqa: PLC0415
+    from mta_pipeline.sources.turnstile_files import open_feed, unused_files  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
@@ -89,9 +89,15 @@ def run(weeks: list[str] | None, again: bool) -> None:
         feed = open_feed(settings.feed)
     except ValueError as error:
         raise click.ClickException(f"MTA_FEED: {error}") from error
+
+    def print_unused_files() -> None:
+        for note in unused_files(open_feed(settings.feed, fail_fast=True)):
+            console.print(note, style="yellow", markup=False)
+
     try:
         weeks = weeks or list(feed.available_weeks())[-NEWEST:]
         if not weeks:
+            print_unused_files()
             raise click.ClickException(
                 f"No weekly files at {feed.location}: no file there is named turnstile_YYMMDD.txt."
             )
@@ -102,6 +108,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     except (FeedError, RecordsError) as error:
         raise click.ClickException(str(error)) from error
     show(console, settings, weeks)
+    print_unused_files()
     for week in outcome.out_of_date:
         console.print(f"[yellow]week {week} is outdated, the week before it has changed:[/yellow] run --weeks {week}")
     for week, reason in outcome.failed_weeks.items():

@@ -77,12 +77,11 @@ def _available(raw: RawFiles, feed: Feed, week: str) -> str | None:
     """The sha256 of the available contents if they have landed, _CHANGED if not, None if there is no such week."""
     try:
         version = raw.available_version(feed, week)
-        landed = version and raw.manifest(week)
+        if version and (landed := raw.manifest(week)):
+            return version if landed.sha256 == version else _CHANGED
+        return None if feed.look(week) is None else _CHANGED
     except (BadFile, DamagedRawFile):
         return _CHANGED
-    if landed:
-        return version if landed.sha256 == version else _CHANGED
-    return None if feed.look(week) is None else _CHANGED
 
 
 def _is_complete(lake_root: str, week: str, carried: str | None, readings: str | None) -> bool:

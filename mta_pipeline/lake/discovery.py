@@ -143,14 +143,12 @@ class _Probes:
         """Request weeks that have not landed. Return whether all of them were checked."""
         for week in weeks:
             file = offered.get(week)
-            if file is None or file.signature is None:
-                if self._limit_reached():
-                    return False
-                file = self._feed.look(week)
-            if file is None:
-                self._found.cursor.asked.pop(week, None)
+            if file is not None and file.signature is not None:
+                self._request(file, file.signature, landed_before=False)
+            elif self._limit_reached():
+                return False
             else:
-                self._request(file, landed_before=False)
+                self._probe(week, landed_before=False)
         return True
 
     def check_landed(self, weeks: Collection[str]) -> None:
@@ -161,8 +159,8 @@ class _Probes:
                 return
             if self._is_current(week):
                 self._found.cursor.asked.pop(week, None)
-            elif file := self._feed.look(week):
-                self._request(file, landed_before=True)
+            else:
+                self._probe(week, landed_before=True)
             self._found.cursor.looked_at = week
 
     def _limit_reached(self) -> bool:
@@ -172,15 +170,30 @@ class _Probes:
         self._found.probes += 1
         return False
 
+    def _probe(self, week: str, *, landed_before: bool) -> None:
+        """Request a week if the feed offers it. If its file is not there, the run reports that."""
+        try:
+            file = self._feed.look(week)
+        except BadFile as error:
+            self._request(PublishedFile(week, self._feed.location), str(error), landed_before=landed_before)
+            return
+        if file is None:
+            self._found.cursor.asked.pop(week, None)
+        else:
+            self._request(file, file.signature or "", landed_before=landed_before)
+
     def _is_current(self, week: str) -> bool:
         try:
             return self._raw.is_current(self._feed, week)
         except (BadFile, FeedSlow):  # a run has more time and reports what is wrong
             return False
 
-    def _request(self, file: PublishedFile, *, landed_before: bool) -> None:
-        """Request a week, unless the same version was requested before and may not be requested again yet."""
-        version, before = _version(file), self._found.cursor.asked.get(file.week)
+    def _request(self, file: PublishedFile, state: str, *, landed_before: bool) -> None:
+        """Request a week, unless the same version was requested before and may not be requested again yet.
+
+        `state` is a text that changes with the version.
+        """
+        version, before = hashlib.sha256(state.encode()).hexdigest()[:12], self._found.cursor.asked.get(file.week)
         times = 1
         if before is not None and before.version == version:
             if not _may_request_again(before, self._attempts.get(file.week), self._now):
@@ -195,8 +208,3 @@ def _may_request_again(requested: RequestedVersion, attempt: Attempt | None, now
     if attempt is None:
         return True
     return attempt.refused is None and now - attempt.ended >= min(FIRST_WAIT * 2 ** (requested.times - 1), LONGEST_WAIT)
-
-
-def _version(file: PublishedFile) -> str:
-    """A short identifier of a week's version: a hash of the signature that the feed gives."""
-    return hashlib.sha256((file.signature or "").encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ class FeedError(Exception):
 
 
 class NotPublished(FeedError):  # an expected outcome, so its name does not end in Error
-    """The feed answers, but does not have this week."""
+    """The feed answers, and does not offer this week."""
 
 
 class FeedUnavailable(FeedError):
@@ -34,4 +34,4 @@ class FeedRefused(FeedError):
 
 
 class BadFile(FeedError):
-    """The feed delivered something that is not a weekly file, or a file that is damaged at the source."""
+    """The feed offers a week, but its file is not there, is no weekly file, or is damaged at the source."""

@@ -10,8 +10,9 @@ from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.tables import RIDERSHIP, STAGED
-from mta_pipeline.weeks import contiguous_ranges, week_after
+from mta_pipeline.weeks import contiguous_ranges, file_name, week_after
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
+from mta_pipeline_tests.support.feed_server import serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
 FOURTH = week_after(THIRD)
@@ -84,6 +85,17 @@ def test_a_week_with_a_bad_file_stays_due(project):
     project.publish(SECOND, b"")
     project.run(FIRST, THIRD)
     assert SECOND in due(project)
+
+
+def test_a_complete_week_whose_file_is_no_longer_behind_its_link_is_due(project):
+    project.load_weeks_until(THIRD)
+    with serve_feed(project.feed) as server:
+        feed = open_feed(server.index_url)
+        assert list(feed.available_weeks()) == list(WEEKS)
+        assert weeks_due(WEEKS, str(project.lake), feed) == []
+        (project.feed / file_name(THIRD)).unlink()
+        assert weeks_due(WEEKS, str(project.lake), feed) == [THIRD]
+        assert weeks_due(WEEKS, str(project.lake), open_feed(server.index_url)) == []  # the link is gone, too
 
 
 def test_a_file_records_which_published_contents_it_was_made_from(project):

@@ -1,11 +1,12 @@
 """The standing checks list missing and failed weeks with a reason. Old weeks do not make the freshness check pass."""
 
 import datetime as dt
+import re
 
 import dagster as dg
 import pytest
 
-from mta_pipeline.orchestration.keys import FEED_KEY
+from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_after, week_start
 from mta_pipeline_tests.dagster.automation import evaluate_standing_checks
@@ -26,6 +27,16 @@ def test_all_checks_pass_if_all_weeks_are_in_the_lake(project):
     checks = evaluate_standing_checks(project)
     assert all(check.passed for check in checks.values())
     assert checks["no_week_left_out"].description == f"{FIRST} to {THIRD}: 3 weeks complete"
+
+
+def test_files_that_look_like_data_and_are_not_used_are_named_by_the_check_and_in_the_log_of_a_run(project):
+    (project.feed / "turnstile_240127.csv").write_bytes(b"data")
+    reachable = evaluate_standing_checks(project)["reachable"]
+    result = project.run(FIRST, assets=[RAW_KEY])
+    assert reachable.passed
+    messages = [entry.user_message for entry in project.instance.all_logs(result.run_id)]
+    for text in (reachable.description, "\n".join(messages)):
+        assert re.search("1 file is not used at .*: turnstile_240127.csv", text)
 
 
 def test_an_empty_lake_has_no_missing_weeks(project):

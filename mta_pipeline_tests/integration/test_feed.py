@@ -1,13 +1,19 @@
 """Behaviour of every kind of feed: the same files and the same errors, whatever the location."""
 
+import errno
 import gzip
 import hashlib
 import io
+import os
 import re
+import shutil
+import struct
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -17,7 +23,7 @@ from hypothesis import strategies as st
 
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
-from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, open_feed, unpacking
+from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking, unused_files
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.support.feed_server import serve_feed
@@ -155,6 +161,31 @@ def test_available_weeks_are_the_regular_weekly_files_in_order(feed_of):
     assert all(isinstance(file, PublishedFile) and file.week == week for week, file in available.items())
 
 
+@pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET, "index page", "listing"], indirect=True)
+def test_files_that_look_like_data_and_are_not_used_are_named_by_reason(feed_of):
+    no_weekly_names = ["turnstile_240113.csv", "turnstile_240114.txt", "2015.zip", "Turnstile_240113.TXT", "240113.txt"]
+    no_data = [".DS_Store", "._" + NAME, "readme.txt", "turnstile.html"]
+    feed = feed_of(dict.fromkeys([NAME, NAME + ".zip", *no_weekly_names, *no_data], b"x"))
+
+    listing = feed.listing_unless(None)
+
+    assert list(listing.weeks) == [WEEK]
+    other_copies, other_names = sorted(listing.notes, key=len)
+    assert re.search(rf"^1 file is not used .* another copy of its week is preferred: {NAME}.zip$", other_copies)
+    assert "5 files are not used" in other_names
+    assert "is not turnstile_YYMMDD.txt, .txt.gz or .txt.zip with the date of a Saturday" in other_names
+    assert [name for name in no_weekly_names if name not in other_names] == []
+    assert [name for name in no_data if name in other_names.rpartition(": ")[2]] == []
+
+
+def test_a_feed_without_a_list_has_no_unused_files(tmp_path):
+    (tmp_path / "turnstile_240113.csv").write_bytes(b"x")
+    with serve_feed(tmp_path) as server:
+        assert list(unused_files(open_feed(server.bare_url))) == []
+    assert list(unused_files(open_feed(str(tmp_path / "missing")))) == []
+    assert len(unused_files(open_feed(str(tmp_path)))) == 1
+
+
 def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
     feed = feed_of({NAME + ".zip": zipped(b"zip"), NAME + ".gz": gzip.compress(b"gz")})
     assert fetch(feed) == b"gz"
@@ -182,6 +213,8 @@ def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
         (".zip", zipped(CONTENTS) + b"garbage", "damaged"),
         (".zip", altered(zipped(), 60), "damaged"),
         (".zip", encrypted(zipped()), "encrypted"),
+        (".zip", b"PK", "nor an archive"),
+        (".zip", altered(zipped(HEADER, method=zipfile.ZIP_STORED), 0), "nor an archive"),
         (".zip", zipped(CONTENTS, NAME, NEXT_NAME), "2 members"),
         (".zip", b"PK\x05\x06" + bytes(18), "0 members"),
         (".zip", zipped(CONTENTS, "../../etc/" + NAME), "top level"),
@@ -201,18 +234,98 @@ def test_a_bad_file_is_refused_with_its_reason_and_nothing_is_delivered(
     assert_refused(open_feed(str(tmp_path)), BadFile, expected)
 
 
-@given(st.sampled_from([gzip.compress(CONTENTS), zipped()]), st.data())
-def test_a_damaged_archive_gives_the_original_bytes_or_is_refused(archive, data):
-    at = data.draw(st.integers(4, len(archive) - 1))
-    damaged = data.draw(st.sampled_from([archive[:at], altered(archive, at, data.draw(st.integers(1, 255)))]))
+ARCHIVES = {
+    ".gz": [gzip.compress(CONTENTS), gzip.compress(HEADER, mtime=0)],
+    ".zip": [zipped(), zipped(HEADER, method=zipfile.ZIP_STORED), zipped(HEADER, "__MACOSX/._" + NAME, NAME)],
+}
+
+
+@st.composite
+def damaged_archives(draw: st.DrawFn) -> tuple[str, int, bytes]:
+    """Suffix and number of an archive, and its bytes after some of them were altered or cut off."""
+    suffix = draw(st.sampled_from(sorted(ARCHIVES)))
+    number = draw(st.integers(0, len(ARCHIVES[suffix]) - 1))
+    archive = ARCHIVES[suffix][number]
+    # Most fields that can mislead a reader are near the ends, and many faults need two wrong fields.
+    place = st.one_of(
+        st.integers(0, len(archive) - 1),
+        st.integers(0, min(60, len(archive) - 1)),
+        st.integers(max(0, len(archive) - 120), len(archive) - 1),
+    )
+    damaged = bytearray(archive)
+    for at, by in draw(st.dictionaries(place, st.integers(1, 255), max_size=4)).items():
+        damaged[at] ^= by
+    return suffix, number, bytes(damaged[: draw(st.one_of(st.just(len(archive)), place))])
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["small", "large"])
+@given(archive=damaged_archives())
+def test_a_damaged_archive_gives_the_original_bytes_or_is_refused(in_memory, archive):
+    suffix, number, damaged = archive
+    file = PublishedFile(WEEK, "somewhere/" + NAME + suffix)
     sink = io.BytesIO()
 
-    try:
-        deliver(io.BytesIO(damaged), PublishedFile(WEEK, "somewhere/" + NAME), sink)
-    except BadFile:
-        assert sink.getvalue() == b""
-    else:
-        assert sink.getvalue() == CONTENTS
+    with tempfile.SpooledTemporaryFile(max_size=len(damaged) + 1 if in_memory else 1) as stored:
+        stored.write(damaged)
+        try:
+            deliver(stored, file, sink)
+        except BadFile:
+            assert sink.getvalue() == b""
+        else:
+            assert sink.getvalue() == (HEADER if number else CONTENTS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ValueError("negative seek value -9"), OSError(errno.EINVAL, "Invalid argument"), struct.error("unpack requires")],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_whatever_a_damaged_archive_raises_is_a_bad_file(monkeypatch, fault):
+    archive = io.BytesIO(zipped())
+    monkeypatch.setattr(zipfile.ZipFile, "open", raises(fault))
+
+    with pytest.raises(BadFile, match=f"the archive is damaged .*{fault.args[-1]}"):
+        deliver(archive, PublishedFile(WEEK, NAME + ".zip"), io.BytesIO())
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=["disk", "memory"])
+def test_a_fault_of_this_machine_is_not_reported_as_a_damaged_archive(monkeypatch, fault):
+    archive = io.BytesIO(zipped())
+    monkeypatch.setattr(zipfile.ZipFile, "open", raises(fault))
+
+    with pytest.raises(type(fault)):
+        deliver(archive, PublishedFile(WEEK, NAME + ".zip"), io.BytesIO())
+
+
+def raises(error: Exception) -> Callable[..., None]:
+    def function(*_: object, **__: object) -> None:
+        raise error
+
+    return function
+
+
+JUNK = ["__MACOSX/", "__MACOSX/._" + NAME, ".DS_Store", "._" + NAME, "Thumbs.db", "desktop.ini"]
+
+
+def test_files_that_an_operating_system_adds_to_a_zip_are_ignored(tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in [*JUNK[:3], NAME, *JUNK[3:]]:
+            file.writestr(name, CONTENTS if name == NAME else b"\0\5\x16\7")
+    (tmp_path / (NAME + ".zip")).write_bytes(archive.getvalue())
+
+    assert fetch(open_feed(str(tmp_path))) == CONTENTS
+
+
+def test_a_zip_of_several_files_names_them(tmp_path):
+    others = [f"extra_{number}.txt" for number in range(20)]
+    (tmp_path / (NAME + ".zip")).write_bytes(zipped(b"", NAME, NEXT_NAME, *JUNK, *others))
+
+    message = assert_refused(open_feed(str(tmp_path)), BadFile, f"22 members .*: {NAME}, {NEXT_NAME}, extra_0")
+
+    assert message.count("extra_") < len(others)
+    assert "and 14 more" in message
+    assert "DS_Store" not in message
 
 
 def test_gzip_of_several_members_is_one_file(tmp_path):
@@ -297,8 +410,57 @@ def test_symbolic_links_are_followed_and_the_signature_is_that_of_their_target(t
     elsewhere.write_bytes(CONTENTS + LINE)
     assert feed.look(WEEK).signature != before.signature
 
-    elsewhere.unlink()
-    assert_refused(feed, FeedUnavailable, "no such")
+
+def test_a_broken_link_fails_its_own_week_only(tmp_path):
+    (tmp_path / NAME).symlink_to(tmp_path / "nowhere.txt")
+    (tmp_path / NEXT_NAME).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.available_weeks()) == [WEEK, NEXT_WEEK]
+    assert feed.look(NEXT_WEEK) is not None
+    assert fetch(feed, NEXT_WEEK) == CONTENTS
+    assert_refused(feed, BadFile, "is listed, but .*cannot be opened")
+    with pytest.raises(BadFile, match=f"Week {WEEK} at .*{NAME}: .*is listed"):
+        feed.look(WEEK)
+
+
+def test_something_other_than_a_file_fails_its_own_week_only(tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    (tmp_path / NEXT_NAME).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.available_weeks()) == [WEEK, NEXT_WEEK]
+    assert_refused(feed, BadFile, "not a regular file")
+
+
+@pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET], indirect=True)
+def test_a_file_that_vanishes_before_it_is_read_was_published(feed_of, monkeypatch):
+    feed = feed_of({NAME: CONTENTS, NEXT_NAME: CONTENTS})
+    before_reading(monkeypatch, lambda: fsspec.core.url_to_fs(feed.location)[0].rm(f"{feed.location}/{NAME}"))
+
+    assert_refused(feed, BadFile, "is listed, but")
+    assert_refused(feed, NotPublished, "is not published")
+    assert fetch(feed, NEXT_WEEK) == CONTENTS
+
+
+def test_a_feed_that_vanishes_before_a_file_is_read_is_unavailable(tmp_path, monkeypatch):
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "feed" / NAME).write_bytes(CONTENTS)
+    before_reading(monkeypatch, lambda: shutil.rmtree(tmp_path / "feed"))
+
+    assert_refused(open_feed(str(tmp_path / "feed")), FeedUnavailable, "no such directory")
+
+
+def before_reading(monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]) -> None:
+    """Let something happen once, after a feed has found a file and before it reads the first byte."""
+    events = [event]
+
+    def receive_after_event(*arguments: Any) -> None:
+        if events:
+            events.pop()()
+        receive(*arguments)
+
+    monkeypatch.setattr(filesystem, "receive", receive_after_event)
 
 
 def test_a_directory_with_the_name_of_a_week_is_ignored(tmp_path):

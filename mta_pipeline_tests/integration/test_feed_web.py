@@ -98,8 +98,8 @@ def test_a_persistent_fault_makes_the_feed_unavailable_and_writes_nothing_to_the
         (Fault(status=403), FeedRefused, "answers 403"),
         (Fault(status=418), FeedRefused, "answers 418"),
         (Fault(status=204), FeedRefused, "answers 204"),
-        (Fault(status=404), NotPublished, "not published"),
-        (Fault(status=410), NotPublished, "not published"),
+        (Fault(status=404), BadFile, f"/turnstile/{NAME}: the index page .*turnstile.html links to this file, but"),
+        (Fault(status=410), BadFile, "says that it does not exist"),
         (Fault(body=b"<!DOCTYPE html><html>Sorry!</html>"), BadFile, "web page.*DOCTYPE"),
         (Fault(body=b""), BadFile, "empty"),
         (Fault(headers={"Content-Encoding": "br"}), BadFile, "Content-Encoding br"),
@@ -120,6 +120,18 @@ def test_a_permanent_error_is_not_retried(server, fault, outcome, expected):
     assert not raised.value.retryable
     assert sink.getvalue() == b""
     assert len(methods_of_requests(server, NAME)) == (http.MAX_REDIRECTS + 1 if expected == "redirects" else 1)
+
+
+def test_a_dead_link_is_not_a_week_that_was_not_published(server):
+    server.index_page = f'<a href="/bare/{NEXT_NAME}">Next</a>'.encode()
+    feed = open_feed(server.index_url)
+
+    assert list(feed.available_weeks()) == [NEXT_WEEK]
+    for request in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
+        with pytest.raises(BadFile, match=f"Week {NEXT_WEEK} at {server.bare_url}{NEXT_NAME}: .*does not exist"):
+            request()
+    for request in (lambda: feed.look("2024-01-20"), lambda: open_feed(server.bare_url).look(NEXT_WEEK)):
+        assert request() is None
 
 
 def test_retry_after_is_respected_up_to_a_limit(server):
@@ -173,6 +185,59 @@ def test_a_page_without_links_to_weekly_files_is_refused_as_index(server):
         open_feed(server.index_url).available_weeks()
 
 
+def test_an_index_page_that_a_browser_saved_is_refused_with_the_number_of_links_by_reason(server):
+    old_site = "http://reader:s3cret@mta.example"
+    links = [f"{old_site}/data/{NAME}", f"{old_site}/data/{NEXT_NAME}?key=s3cret", f"file:///C:/{NAME}", f"../{NAME}"]
+    others = ["#top", "faq.html", "mailto:info@mta.example", "http://[", "//other.example/"]
+    server.index_page = "".join(f'<a href="{link}">link</a>' for link in [*links, *others]).encode()
+
+    with pytest.raises(BadFile, match="links to no weekly file") as raised:
+        open_feed(server.index_url).available_weeks()
+
+    message = str(raised.value)
+    assert "9 links are not followed" in message
+    for reason in (
+        "2 to another host (http://mta.example)",
+        "1 to another host (http://other.example)",
+        "1 to a parent folder (..)",
+        "2 to no weekly file",
+        "3 to no web address",
+    ):
+        assert reason in message
+    assert "s3cret" not in message
+
+
+def test_an_index_page_without_any_link_says_so(server):
+    server.index_page = b"<script>loadLinks()</script>"
+
+    with pytest.raises(BadFile, match=r"links to no weekly file .* has no links at all"):
+        open_feed(server.index_url).available_weeks()
+
+
+@pytest.mark.parametrize("base", ["/bare/", "http://{host}/bare/", "/bare/page.html", "../bare/", "//{host}/bare/"])
+def test_a_base_within_the_site_is_honoured(server, base):
+    base = base.format(host=server.host)
+    server.index_page = f'<head><base target="_top"><BASE HREF="{base}"></head><a href="{NAME}">This</a>'.encode()
+    feed = open_feed(server.index_url)
+
+    assert [file.url for file in feed.available_weeks().values()] == [server.bare_url + NAME]
+    assert feed.look(WEEK).size == len(CONTENTS)
+
+
+@pytest.mark.parametrize("base", ["http://elsewhere.example/", "//elsewhere.example", "https://{host}/bare/"])
+def test_links_below_a_base_on_another_site_are_not_followed(server, base):
+    server.index_page = f'<base href="{base.format(host=server.host)}"><a href="{NEXT_NAME}">Next</a>'.encode()
+
+    with pytest.raises(BadFile, match="1 link is not followed: 1 to another host"):
+        open_feed(server.index_url).available_weeks()
+
+
+def test_a_base_that_is_no_address_is_ignored(server):
+    server.index_page = f'<base href="http://["><a href="data/nyct/turnstile/{NAME}">This</a>'.encode()
+
+    assert list(open_feed(server.index_url).available_weeks()) == [WEEK]
+
+
 def test_an_oversized_index_page_is_refused(server, monkeypatch):
     monkeypatch.setattr(web, "MAX_INDEX_BYTES", 100)
 
@@ -197,19 +262,43 @@ def test_the_index_is_cached_until_the_available_weeks_are_requested(server):
         "http://elsewhere.example/{name}",
         "//elsewhere.example/{name}",
         "https://{host}/{name}",
-        "http://{host}:1/{name}",
+        "http://127.0.0.1:1/{name}",
         "file:///etc/{name}",
-        "javascript:alert('/{name}')",
-        "http://[/{name}",
         "../../{name}",
         "%2e%2e/{name}",
         "a/..%2f..%5c/{name}",
+    ],
+)
+def test_a_link_outside_of_the_feed_is_not_followed_and_its_week_is_not_unpublished(server, href):
+    link = href.format(name=NEXT_NAME, host=server.host)
+    server.index_page = f'<a href="{link}">Next</a><a href="data/nyct/turnstile/{NAME}">This</a>'.encode()
+    feed = open_feed(server.index_url)
+
+    listing = feed.listing_unless(None)
+    assert list(listing.weeks) == [WEEK]
+    assert len(listing.notes) == 1
+    assert NEXT_NAME in listing.notes[0]
+    for request in (lambda: feed.look(NEXT_WEEK), lambda: feed.fetch(NEXT_WEEK, io.BytesIO())):
+        with pytest.raises(BadFile, match=f"Week {NEXT_WEEK} at .*{NEXT_NAME}: .*not followed, because it leads to "):
+            request()
+    assert all(request.path.startswith("/developers/turnstile") for request in server.requests)
+
+    (server.directory / NEXT_NAME).write_bytes(CONTENTS)
+    assert open_feed(server.listing_url).look(NEXT_WEEK) is not None  # found by name, beside the page
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "javascript:alert('/{name}')",
+        "http://[/{name}",
+        "http://{host}:1/{name}",
         "{name}/../passwd",
         "{name}/passwd",
         "x%2f{name}",
     ],
 )
-def test_a_link_outside_of_the_feed_is_ignored(server, href):
+def test_a_link_that_names_no_week_is_ignored(server, href):
     link = href.format(name=NEXT_NAME, host=server.host)
     server.index_page = f'<a href="{link}">Next</a><a href="data/nyct/turnstile/{NAME}">This</a>'.encode()
     feed = open_feed(server.index_url)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
+from mta_pipeline_tests.support.feed_server import serve_feed
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 from mta_pipeline_tests.support.webhook import serve_webhook
 
@@ -142,6 +143,34 @@ def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(work_dir):
     assert "2 weeks, 2024-01-06 to 2024-01-13, from the feed at" in result.output
     assert "Not in the lake: 2024-01-13" in result.output
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
+
+
+def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land(work_dir):
+    (work_dir / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    with serve_feed(work_dir) as server:
+        links = ("data/nyct/turnstile/turnstile_240113.txt", "/bare/turnstile_240120.txt")
+        server.index_page = "".join(f'<a href="{link}">a week</a>' for link in links).encode()
+        result = run_command("run", "--weeks", "2024-01-06...2024-01-27", MTA_FEED=server.index_url)
+        dead = f"{server.bare_url}turnstile_240120.txt"
+    assert result.exit_code == 1
+    assert re.findall("week ([0-9-]*) failed", result.output) == ["2024-01-13"]
+    assert f"week 2024-01-13 failed: Week 2024-01-13 at {dead}: the index page " in result.output.splitlines()[-1]
+    assert "skipped: Week 2024-01-20 is not published" in result.output
+    assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
+
+
+def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "[x] 240113.csv").write_bytes(b"data")
+    result = run_command("run", MTA_FEED="mirror")
+    assert result.exit_code == 1
+    assert "No weekly files at" in result.output.splitlines()[-1]
+    assert result.output.count("[x] 240113.csv") == 1
+    (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    for words in (["run"], ["run", "--weeks", WEEK]):
+        result = run_command(*words, MTA_FEED="mirror")
+        assert result.exit_code == 0
+        assert result.output.count("[x] 240113.csv") == 1
 
 
 def test_paths_with_markup_characters_are_printed_unchanged(work_dir):

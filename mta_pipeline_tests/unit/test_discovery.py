@@ -29,6 +29,8 @@ class StubFeed:
     lists_signatures: bool = False
     fault: FeedError | None = None
     bad: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+    """Weeks that are listed, but whose file is not there."""
     probed: list[str] = field(default_factory=list)
     fetches: list[str] = field(default_factory=list)
 
@@ -48,11 +50,13 @@ class StubFeed:
         if self.fault:
             raise self.fault
         self.probed.append(week)
+        if week in self.dead:
+            raise BadFile(f"{week} is listed, but its file is not there")
         return self._file(week) if week in self.contents else None
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
         self.fetches.append(week)
-        if week in self.bad:
+        if week in self.bad | self.dead:
             raise BadFile(f"{week} is a web page")
         data = self.contents[week].encode()
         sink.write(data)
@@ -211,6 +215,22 @@ def test_a_landed_week_whose_new_file_is_bad_is_due_once(ticker):
     assert list(ticker.tick().due) == [SECOND]
     ticker.attempts = {SECOND: Attempt(NOON, "a web page")}
     assert not ticker.tick().due
+
+
+@pytest.mark.parametrize("landed_before", [False, True])
+def test_a_dead_link_is_due_once_and_again_when_the_file_is_there(ticker, landed_before):
+    ticker.land(FIRST, THIRD, *([SECOND] if landed_before else []))
+    ticker.feed.dead = {SECOND}
+    ticker.feed.contents[THIRD] = "new"
+    assert list(ticker.tick().due) == [SECOND, THIRD]
+    ticker.land(THIRD)
+    ticker.attempts = {SECOND: Attempt(NOON, "not there")}
+    ticker.now += dt.timedelta(days=30)
+    for _ in range(2):  # the list is unchanged in the second tick
+        found = ticker.tick()
+        assert (found.error, list(found.due)) == (None, [])
+    ticker.feed.dead, ticker.feed.contents[SECOND] = set(), "new"
+    assert list(ticker.tick().due) == [SECOND]
 
 
 def test_a_run_that_failed_for_another_reason_is_due_again_after_increasing_waits(ticker):

@@ -13,6 +13,7 @@ from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import OWNERS
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
 from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
+from mta_pipeline.sources.turnstile_files import unused_files
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import span
 
@@ -50,6 +51,8 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.Output[None]]:
         source, files, skips_complete = feed.open(), raw_layer.files(), skips_complete_weeks(context)
+        for note in unused_files(feed.open(fail_fast=True)):
+            context.log.info(note)
 
         def land(week: str) -> Landing:
             manifest = files.manifest_if_unchanged(source, week) if skips_complete else None

@@ -56,12 +56,12 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.AssetCheckResult]:
         source, lake_root = feed.open(fail_fast=True), raw_layer.lake_root
-        available, fault = _available_weeks(source)
+        available, state = _available_weeks(source)
         complete, landed = weeks_complete(lake_root), raw_layer.files().weeks()
         yield dg.AssetCheckResult(
             check_name=REACHABLE,
             passed=available is not None,
-            description=fault if available is None else f"{len(available):,} weeks available at {source.location}",
+            description=state,
         )
         yield _no_week_left_out(context.instance, available, landed, complete)
         yield _newest_week_landed(context.instance, available, complete, last_week)
@@ -71,9 +71,12 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
 
 def _available_weeks(feed: Feed) -> tuple[Mapping[str, PublishedFile] | None, str]:
     try:
-        return feed.available_weeks(), ""
+        listing = feed.listing_unless(None)
     except FeedError as error:
         return None, str(error)
+    available = {} if listing is None else listing.weeks
+    notes = () if listing is None else listing.notes
+    return available, "\n".join((f"{len(available):,} weeks available at {feed.location}", *notes))
 
 
 def _no_week_left_out(

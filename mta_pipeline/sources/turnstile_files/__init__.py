@@ -4,8 +4,10 @@ A feed lists the available weeks. It delivers the published bytes, unpacked and 
 why not. It does not interpret or store the bytes, and does not depend on Dagster.
 """
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from mta_pipeline.sources.errors import FeedError
 from mta_pipeline.sources.turnstile_files.filesystem import FilesystemFeed
 from mta_pipeline.sources.turnstile_files.interface import Feed, Fetched, Listing, PublishedFile
 
@@ -16,6 +18,7 @@ __all__ = [
     "Listing",
     "PublishedFile",
     "open_feed",
+    "unused_files",
 ]
 
 
@@ -32,3 +35,12 @@ def open_feed(location: str, *, fail_fast: bool = False) -> Feed:
 
         return WebFeed(location, fail_fast=fail_fast)
     return FilesystemFeed(location)
+
+
+def unused_files(feed: Feed) -> Sequence[str]:
+    """Return sentences that name files of the feed that look like data but are not used. Empty if it gives no list."""
+    try:
+        listing = feed.listing_unless(None)
+    except FeedError:  # whoever fetches a week reports it
+        return ()
+    return () if listing is None else listing.notes

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from mta_pipeline.sources.errors import FeedRefused, FeedUnavailable
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
@@ -23,8 +23,10 @@ from mta_pipeline.sources.turnstile_files.interface import (
     by_week,
     copies,
     not_published,
+    notes_on,
     shown,
     subject_of,
+    why_not_used,
 )
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spool
 
@@ -56,11 +58,15 @@ class FilesystemFeed:
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
         """Return the weeks that have a file in the directory, in order."""
-        return {week: self._published(week, entry) for week, entry in self._list(f"Feed {self.location}").items()}
+        return self.listing_unless(None).weeks
 
     def listing_unless(self, version: str | None) -> Listing:  # noqa: ARG002  # directories have no version
         """Return the weeks that have a file in the directory. File systems do not tell whether the list has changed."""
-        return Listing(self.available_weeks(), None)
+        files = self._list(f"Feed {self.location}")
+        weeks = {week: self._offered(week, entry) for week, entry in by_week(files.items()).items()}
+        used = {PurePosixPath(file.url).name for file in weeks.values()}
+        reasons = [(name, why_not_used(name)) for name in files.keys() - used]
+        return Listing(weeks, None, notes_on(self.location, reasons))
 
     def look(self, week: str) -> PublishedFile | None:
         """Return the metadata of a week's file without reading it; None if the week is not published."""
@@ -74,7 +80,7 @@ class FilesystemFeed:
             raise not_published(week, self.location)
         file = self._published(week, found)
         with spool() as stored:
-            receive(self._chunks(found["name"], subject_of(week, file.url)), file, stored)
+            receive(self._chunks(found["name"], file), file, stored)
             return deliver(stored, file, sink)
 
     @cached_property
@@ -85,12 +91,13 @@ class FilesystemFeed:
         return filesystem, root
 
     def _list(self, subject: str) -> dict[str, Mapping[str, Any]]:
+        """The files in the directory, by name."""
         filesystem, root = self._directory
         with self._outcomes(subject):
             entries = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] != "directory"]
         if [entry["name"] for entry in entries] == [root]:
             raise FeedUnavailable(f"{subject}: this is a file, but a feed must be a directory. {_ADVICE}.")
-        return by_week((PurePosixPath(entry["name"]).name, entry) for entry in entries)
+        return {PurePosixPath(entry["name"]).name: entry for entry in entries}
 
     def _find(self, week: str) -> Mapping[str, Any] | None:
         filesystem, root = self._directory
@@ -100,15 +107,22 @@ class FilesystemFeed:
                 if found["type"] != "directory":
                     return found
         # List the directory: a missing or unmounted directory, or a broken link, must not count as "not published".
-        return self._list(f"Week {week}, feed {self.location}").get(week)
+        return by_week(self._list(f"Week {week}, feed {self.location}").items()).get(week)
+
+    def _offered(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
+        """A listed week. If its file is not usable, it has no metadata: one file must not hide the others."""
+        try:
+            return self._published(week, entry)
+        except FeedError:
+            return PublishedFile(week, self._address(entry))
 
     def _published(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
-        url = f"{self.location}/{PurePosixPath(entry['name']).name}"
+        url = self._address(entry)
         if self._protocol in ("file", "local"):
-            with self._outcomes(subject_of(week, url)):  # stat, because fsspec describes a link and not its target
+            with self._file_outcomes(week, url):  # stat, because fsspec describes a link and not its target
                 status = Path(entry["name"]).stat()
             if not stat.S_ISREG(status.st_mode):
-                raise FeedRefused(
+                raise BadFile(
                     f"{subject_of(week, url)}: this is not a regular file. Remove it, or replace it with the file."
                 )
             return PublishedFile(week, url, None, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC), status.st_size)
@@ -120,16 +134,34 @@ class FilesystemFeed:
             size=entry.get("size"),
         )
 
-    def _chunks(self, path: str, subject: str) -> Iterator[bytes]:
-        with self._outcomes(subject), self._directory[0].open(path, "rb") as stored:
+    def _address(self, entry: Mapping[str, Any]) -> str:
+        return f"{self.location}/{PurePosixPath(entry['name']).name}"
+
+    def _chunks(self, path: str, file: PublishedFile) -> Iterator[bytes]:
+        with self._file_outcomes(file.week, file.url), self._directory[0].open(path, "rb") as stored:
             while chunk := stored.read(CHUNK_BYTES):
                 yield chunk
+
+    @contextlib.contextmanager
+    def _file_outcomes(self, week: str, url: str) -> Iterator[None]:
+        """As `_outcomes`, for a listed file. If only this file is missing, its week fails and no other."""
+        with self._outcomes(subject := subject_of(week, url)):
+            try:
+                yield
+            except FileNotFoundError:
+                self._list(subject)  # raises if the whole directory is missing
+                raise BadFile(
+                    f"{subject}: the file is listed, but it cannot be opened: it was removed, or it is a broken link. "
+                    "Put the file there, or remove the link."
+                ) from None
 
     @contextlib.contextmanager
     def _outcomes(self, subject: str) -> Iterator[None]:
         """Convert the different errors of file systems to the errors of feeds."""
         try:
             yield
+        except FeedError:
+            raise
         except FileNotFoundError:
             raise FeedUnavailable(f"{subject}: there is no such directory or file. {_ADVICE}.") from None
         except ImportError as error:

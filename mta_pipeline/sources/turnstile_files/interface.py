@@ -1,7 +1,8 @@
 """The interface of feeds, and helpers that all kinds of feeds share."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +14,11 @@ T = TypeVar("T")
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".txt.zip")
 """The suffixes of weekly files, the preferred first."""
+
+_LOOKS_LIKE_DATA: Final = re.compile(r"turnstile.*\d|\d{6}.*\.txt$|\.(csv|tsv|zip|gz)$", re.IGNORECASE)
+
+MAX_NAMES: Final = 8
+"""Maximum number of names in one message."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Listing(NamedTuple):
     weeks: Mapping[str, PublishedFile]
     version: str | None
     """Identifies this state of the list for conditional requests; None if the feed has no such version."""
+    notes: Sequence[str] = ()
+    """Sentences that name other files of the feed that look like data but are not used."""
 
 
 class Feed(Protocol):
@@ -71,13 +79,18 @@ class Feed(Protocol):
         """Return the current list, or None if it still has this version."""
 
     def look(self, week: str) -> PublishedFile | None:
-        """Return the metadata of one week without a download; None if the week is not published."""
+        """Return the metadata of one week without a download; None if the feed does not offer the week.
+
+        Raises:
+            BadFile: the feed offers the week, but its file is not there.
+        """
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
         """Write a week's unpacked file to the sink. The sink gets nothing unless the file is complete and valid.
 
         Raises:
-            NotPublished: the feed does not have this week.
+            NotPublished: the feed does not offer this week.
+            BadFile: the feed offers the week, but its file is not there or cannot be used.
         """
 
 
@@ -100,12 +113,39 @@ def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
     return {week: best[week][1] for week in sorted(best)}
 
 
+def why_not_used(name: str) -> str | None:
+    """Return why no week is read from a file with this name; None if its name does not look like data."""
+    if name.startswith((".", "~")) or not _LOOKS_LIKE_DATA.search(name):
+        return None
+    if week_of_file(name) is not None:
+        return "another copy of its week is preferred"
+    return f"the name is not turnstile_YYMMDD{SUFFIXES[0]}, {SUFFIXES[1]} or {SUFFIXES[2]} with the date of a Saturday"
+
+
+def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Return one sentence per reason, given the names of files and why each is not used, or None to leave it out."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in sorted({(name, reason) for name, reason in reasons if reason is not None}):
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"{'1 file is' if len(found) == 1 else f'{len(found):,} files are'} not used at {location}, because {reason}: "
+        f"{named(found)}"
+        for reason, found in by_reason.items()
+    ]
+
+
 def shown(location: str) -> str:
     """Return a location without user, password and query, for messages."""
     if "://" not in location:
         return location
     parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names for a message, the first ones of many."""
+    first = [name if name.isprintable() else repr(name) for name in names[:MAX_NAMES]]
+    return ", ".join(first) + (f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else "")
 
 
 def subject_of(week: str, url: str) -> str:

@@ -6,18 +6,18 @@ receives complete files.
 
 import contextlib
 import datetime as dt
+import errno
 import gzip
 import hashlib
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, BinaryIO, Final
 
-from mta_pipeline.sources.errors import BadFile, FeedUnavailable
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
-from mta_pipeline.sources.turnstile_files.interface import Fetched, PublishedFile, subject_of
+from mta_pipeline.sources.turnstile_files.interface import Fetched, PublishedFile, named, subject_of
 from mta_pipeline.weeks import week_of_file
 
 MAX_PUBLISHED_BYTES: Final = 512 * 2**20
@@ -33,10 +33,15 @@ SPOOL_BYTES: Final = 2**20
 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_BOM: Final = b"\xef\xbb\xbf"
 _MARKUP: Final = (b"<", b"{")
 _ZIP_END: Final = b"PK\x05\x06"
 _ZIP_END_BYTES: Final = 22
 _ENCRYPTED: Final = 0x1
+_JUNK_FOLDER: Final = "__MACOSX"
+_JUNK: Final = (".DS_Store", "Thumbs.db", "desktop.ini")
+_BEGINNING_BYTES: Final = 200
+_TEXT: Final = bytes([*b"\t\n\f\r", *range(32, 127)])
 _REPUBLISH: Final = "The copy at the feed must be replaced"
 
 
@@ -85,7 +90,7 @@ def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
     digest = hashlib.sha256()
     size = 0
     with spool() as plain:
-        for chunk in _unpacked(stored, file.week, subject):
+        for chunk in _unpacked(stored, file, subject):
             if size == 0:
                 _check_beginning(chunk, file, subject)
             size += len(chunk)
@@ -100,28 +105,51 @@ def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
     return Fetched(file, digest.hexdigest(), size, dt.datetime.now(dt.UTC))
 
 
-def _unpacked(stored: IO[bytes], week: str, subject: str) -> Iterator[bytes]:
+def _unpacked(stored: IO[bytes], file: PublishedFile, subject: str) -> Iterator[bytes]:
     stored.seek(0)
-    magic = stored.read(4)
+    beginning = stored.read(_BEGINNING_BYTES)
     stored.seek(0)
+    if not beginning.startswith((_GZIP, *_ZIP)):
+        if beginning and not file.url.endswith(".txt") and _is_part_of_archive(beginning):
+            raise _not_an_archive(subject)
+        while chunk := stored.read(CHUNK_BYTES):
+            yield chunk
+        return
+    with damage_reported(subject), contextlib.ExitStack() as open_files:
+        if beginning.startswith(_GZIP):
+            contents: IO[bytes] | gzip.GzipFile = open_files.enter_context(gzip.GzipFile(fileobj=stored, mode="rb"))
+        else:
+            archive = open_files.enter_context(zipfile.ZipFile(stored))
+            contents = open_files.enter_context(archive.open(_only_member(archive, stored, file.week, subject)))
+        while chunk := contents.read(CHUNK_BYTES):
+            yield chunk
+
+
+@contextlib.contextmanager
+def damage_reported(subject: str) -> Iterator[None]:
+    """Convert every error that reading a damaged archive can raise to BadFile. Faults of this machine stay as they are.
+
+    The standard library lists no such errors. A damaged header can give a ValueError, struct.error, OSError or others.
+    """
     try:
-        with contextlib.ExitStack() as open_files:
-            contents: IO[bytes] | gzip.GzipFile = stored
-            if magic.startswith(_GZIP):
-                contents = open_files.enter_context(gzip.GzipFile(fileobj=stored, mode="rb"))
-            elif magic.startswith(_ZIP):
-                archive = open_files.enter_context(zipfile.ZipFile(stored))
-                contents = open_files.enter_context(archive.open(_only_member(archive, stored, week, subject)))
-            while chunk := contents.read(CHUNK_BYTES):
-                yield chunk
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
+        yield
+    except (FeedError, MemoryError):
+        raise
+    except Exception as error:
+        # A damaged header sends the reader to a negative position: EINVAL. gzip raises OSErrors without a number.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise BadFile(f"{subject}: the archive is damaged ({error}). {_REPUBLISH}.") from error
 
 
 def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], week: str, subject: str) -> zipfile.ZipInfo:
-    members = archive.infolist()
+    members = [member for member in archive.infolist() if not (member.is_dir() or _is_junk(member.orig_filename))]
     if len(members) != 1:
-        raise BadFile(f"{subject}: the zip holds {len(members)} members instead of one text file. {_REPUBLISH}.")
+        names = named([member.orig_filename for member in members])
+        raise BadFile(
+            f"{subject}: the zip holds {len(members)} members instead of one text file{names and f': {names}'}. "
+            f"{_REPUBLISH}."
+        )
     (member,) = members
     if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.endswith(".txt"):
         raise BadFile(
@@ -140,8 +168,14 @@ def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], week: str, subject
     return member
 
 
+def _is_junk(member: str) -> bool:
+    """Whether an operating system added this member, such as the folder `__MACOSX`."""
+    folder, _, name = member.replace("\\", "/").rpartition("/")
+    return folder.split("/")[0] == _JUNK_FOLDER or name in _JUNK or name.startswith("._")
+
+
 def _check_beginning(chunk: bytes, file: PublishedFile, subject: str) -> None:
-    beginning = chunk[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
+    beginning = chunk[:_BEGINNING_BYTES].removeprefix(_BOM).lstrip()
     if beginning.startswith(_MARKUP):
         raise BadFile(
             f"{subject}: this is a web page or an error message, not a weekly file. It begins with "
@@ -150,7 +184,16 @@ def _check_beginning(chunk: bytes, file: PublishedFile, subject: str) -> None:
     if beginning.startswith((_GZIP, *_ZIP)):
         raise BadFile(f"{subject}: the file is packed twice. {_REPUBLISH}.")
     if not file.url.endswith(".txt") and not beginning.isascii():
-        raise BadFile(f"{subject}: this is neither a text file nor an archive of the kind in its name. {_REPUBLISH}.")
+        raise _not_an_archive(subject)
+
+
+def _is_part_of_archive(beginning: bytes) -> bool:
+    """Whether this is an archive whose first bytes are damaged or cut off: every archive header has control bytes."""
+    return bool(beginning.removeprefix(_BOM).translate(None, _TEXT)) or _ZIP[0].startswith(beginning)
+
+
+def _not_an_archive(subject: str) -> BadFile:
+    return BadFile(f"{subject}: this is neither a text file nor an archive of the kind in its name. {_REPUBLISH}.")
 
 
 def _too_large(subject: str, what: str) -> BadFile:

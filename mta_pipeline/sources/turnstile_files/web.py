@@ -3,7 +3,9 @@
 `unpacking` processes the bytes.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from typing import IO, BinaryIO, Final, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -18,13 +20,24 @@ from mta_pipeline.sources.turnstile_files.interface import (
     PublishedFile,
     by_week,
     copies,
+    named,
     not_published,
+    notes_on,
     shown,
     subject_of,
+    why_not_used,
 )
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spool
+from mta_pipeline.weeks import week_of_file
 
 MAX_INDEX_BYTES: Final = 8 * 2**20
+
+
+class _NotFollowed(NamedTuple):
+    """A link that is not followed: its address for messages, and to what it leads."""
+
+    url: str
+    leads_to: str
 
 
 class _Index(NamedTuple):
@@ -32,6 +45,11 @@ class _Index(NamedTuple):
 
     links: Mapping[str, str] | None
     version: str | None
+    not_followed: Sequence[_NotFollowed] = ()
+    notes: Sequence[str] = ()
+
+
+_NO_INDEX: Final = _Index({}, None)
 
 
 class WebFeed:
@@ -52,7 +70,7 @@ class WebFeed:
         path = parts.path if parts.path.endswith((".html", ".htm")) else parts.path.rstrip("/") + "/"
         self._page = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self._site = Site("MTA_FEED", "the user and password in ~/.netrc", fail_fast=fail_fast)
-        self._links: Mapping[str, str] | None = None
+        self._index: _Index | None = None
 
     def __repr__(self) -> str:
         return f"WebFeed({self._page!r})"
@@ -76,10 +94,11 @@ class WebFeed:
             raise BadFile(
                 f"Index page {self._page}: "
                 + ("it does not exist" if index is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
-                + f", so the available weeks are not known. Single weeks can still be requested by name. "
-                f"{self._site.check_address}."
+                + f", so the available weeks are not known. {'' if index is None else _summary(index.not_followed)}"
+                f"Single weeks can still be requested by name. {self._site.check_address}."
             )
-        return Listing({week: PublishedFile(week, shown(url)) for week, url in index.links.items()}, index.version)
+        weeks = {week: PublishedFile(week, shown(url)) for week, url in index.links.items()}
+        return Listing(weeks, index.version, index.notes)
 
     def look(self, week: str) -> PublishedFile | None:
         """Return the server's metadata of a week's file without a download; None if the week is not published."""
@@ -87,6 +106,7 @@ class WebFeed:
             file = self._site.with_retries(self._describe, week, url)
             if file is not None:
                 return file
+        self._raise_if_listed(week)
         return None
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
@@ -96,22 +116,42 @@ class WebFeed:
                 file = self._site.with_retries(self._download, week, url, stored)
                 if file is not None:
                     return deliver(stored, file, sink)
+        self._raise_if_listed(week)
         raise not_published(week, self.location)
 
     def _addresses(self, week: str) -> list[str]:
-        if self._links is None:
+        linked = self._index_for(week).links or {}
+        return [linked[week]] if week in linked else [urljoin(self._page, name) for name in copies(week)]
+
+    def _raise_if_listed(self, week: str) -> None:
+        """Fail if the index names the week: a dead link is not a week that was not published."""
+        index = self._index_for(week)
+        if index.links and week in index.links:
+            raise BadFile(
+                f"{subject_of(week, index.links[week])}: the index page {self._page} links to this file, but the "
+                "server says that it does not exist (404 or 410). Have the link or the file corrected at the feed."
+            )
+        for link in index.not_followed:
+            if week_of_file(_name(link.url)) == week:
+                raise BadFile(
+                    f"{subject_of(week, link.url)}: the index page {self._page} links to this file. The link is not "
+                    f"followed, because it leads to {link.leads_to}. Set MTA_FEED to the address of the "
+                    "page or directory that has the files."
+                )
+
+    def _index_for(self, week: str) -> _Index:
+        """The index as it was read last. It has no links if there is no index or the server refuses it."""
+        if self._index is None:
             try:
                 self._read_index(f"Week {week}, index page {self._page}")
             except FeedRefused:  # many servers refuse to list a directory but serve its files
-                self._links = {}
-        if self._links and week in self._links:
-            return [self._links[week]]
-        return [urljoin(self._page, name) for name in copies(week)]
+                self._index = _NO_INDEX
+        return self._index or _NO_INDEX
 
     def _read_index(self, subject: str, unless: str | None = None) -> _Index | None:
         index = self._site.with_retries(self._request_index, subject, unless)
         if index is None or index.links is not None:  # for an unchanged index, this feed may not have the links
-            self._links = {} if index is None else index.links
+            self._index = index or _NO_INDEX
         return index
 
     def _request_index(self, subject: str, unless: str | None) -> _Index | None:
@@ -130,11 +170,7 @@ class WebFeed:
                         f"{subject}: it has more than {MAX_INDEX_BYTES:,} bytes, too many for an index page. "
                         f"{self._site.check_address}."
                     )
-        links = _Links()
-        links.feed(page.decode(errors="replace"))
-        addresses = (_address(response.url, href) for href in links.hrefs)
-        named = by_week((urlsplit(url).path.rpartition("/")[2], url) for url in addresses if url is not None)
-        return _Index(named, response.headers.get("ETag") or response.headers.get("Last-Modified"))
+        return _parsed(page.decode(errors="replace"), response)
 
     def _describe(self, week: str, url: str) -> PublishedFile | None:
         response = self._site.request("HEAD", url, subject_of(week, url))
@@ -161,27 +197,72 @@ class WebFeed:
 
 
 class _Links(HTMLParser):
-    """Collects the targets of the links of a page."""
+    """Collects the targets of the links of a page, and the base that it declares for them."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.base: str | None = None
         self.hrefs: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.hrefs.extend(value for name, value in attrs if name == "href" and value)
+        href = dict(reversed(attrs)).get("href")
+        if tag == "a" and href:
+            self.hrefs.append(href)
+        elif tag == "base" and href and self.base is None:
+            self.base = href.strip()
 
 
-def _address(page: str, href: str) -> str | None:
-    """The absolute address of a link, or None if it leads to another site or contains `..`."""
-    if ".." in unquote(href).replace("\\", "/").split("/"):
-        return None
+def _parsed(text: str, response: requests.Response) -> _Index:
+    page = _Links()
+    page.feed(text)
+    base = response.url
+    with contextlib.suppress(ValueError):  # not a URL
+        base = urljoin(response.url, page.base or "")
+    targets = [_target(response.url, base, href) for href in page.hrefs]
+    addresses = [target for target in targets if isinstance(target, str)]
+    not_followed = [target for target in targets if not isinstance(target, str)]
+    links = by_week((_name(url), url) for url in addresses)
+    unused = {_name(url) for url in addresses} - {_name(url) for url in links.values()}
+    reasons = [(name, why_not_used(name)) for name in unused]
+    for link in not_followed:
+        name = _name(link.url)
+        reasons.append((name, why_not_used(name) and f"the link leads to {link.leads_to}"))
+    notes = notes_on(shown(response.url), reasons)
+    not_followed += [_NotFollowed(url, "no weekly file") for url in addresses if week_of_file(_name(url)) is None]
+    return _Index(links, response.headers.get("ETag") or response.headers.get("Last-Modified"), not_followed, notes)
+
+
+def _target(page: str, base: str, href: str) -> str | _NotFollowed:
+    """The absolute address of a link, or why it is not followed: it leads to another host, or contains `..`."""
     try:
-        source, target = urlsplit(page), urlsplit(urljoin(page, href.strip()))
+        source, target = urlsplit(page), urlsplit(urljoin(base, href.strip()))
         same_site = origin(source) == origin(target)
-    except ValueError:  # not a URL
-        return None
-    return urlunsplit((source.scheme, source.netloc, target.path, target.query, "")) if same_site else None
+    except ValueError:
+        return _NotFollowed("", "no web address")
+    url = shown(urlunsplit(target))
+    if target.scheme not in ("http", "https"):
+        return _NotFollowed(url, "no web address")
+    if not same_site:
+        return _NotFollowed(url, f"another host ({target.scheme}://{target.netloc.rpartition('@')[2]})")
+    if ".." in unquote(href).replace("\\", "/").split("/"):
+        return _NotFollowed(url, "a parent folder (..)")
+    return urlunsplit((source.scheme, source.netloc, target.path, target.query, ""))
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]
+
+
+def _summary(not_followed: Sequence[_NotFollowed]) -> str:
+    """How many links of a page are not followed, and why."""
+    if not not_followed:
+        return "The page has no links at all. "
+    reasons = Counter(link.leads_to for link in not_followed).most_common()
+    number = len(not_followed)
+    return (
+        f"{f'{number:,} links are' if number > 1 else '1 link is'} not followed: "
+        f"{named([f'{times:,} to {leads_to}' for leads_to, times in reasons])}. "
+    )
 
 
 def _published(week: str, url: str, response: requests.Response) -> PublishedFile:
