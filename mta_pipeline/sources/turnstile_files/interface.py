@@ -102,7 +102,7 @@ def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 def shown(location: str) -> str:
     """Return a location without user, password and query, for messages."""
-    if "://" not in location:
+    if "://" not in location or location.startswith("file://"):
         return location
     parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
