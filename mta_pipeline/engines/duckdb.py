@@ -3,6 +3,7 @@
 The file holds no data except dim_date. It is written in full and replaced atomically, so nobody waits for a lock.
 """
 
+import glob
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,9 +31,6 @@ _OLDEST_STORAGE: Final = "v1.0.0"
 """Storage version of the file, which older clients can open, too."""
 
 _MAX_OWN_BYTES: Final = 64 << 20
-
-_LITERALLY: Final = str.maketrans({mark: f"[{mark}]" for mark in "*?["})
-"""Makes DuckDB take a path literally. It reads every path as a pattern."""
 
 _WEEK_OF_FILE: Final = r"CAST(regexp_extract(filename, 'week=([^/]*)/[^/]*$', 1) AS DATE) AS week"
 """The week from the last folder of a path. DuckDB's own parser also finds `name=value` in folders above the lake."""
@@ -133,7 +131,7 @@ def _select(lake_root: str, table: Table) -> str:
 def _pattern(lake_root: str, table: Table) -> str:
     """The pattern that matches a table's file, or all files of a weekly table."""
     folder = location(lake_root) / table.layer / table.name
-    pattern = f"{str(folder).translate(_LITERALLY)}/{'week=*/' if table in WEEKLY else ''}"
+    pattern = f"{glob.escape(str(folder))}/{'week=*/' if table in WEEKLY else ''}"
     return pattern + part_path(lake_root, table.layer, table.name).name
 
 
