@@ -39,7 +39,7 @@ run: .venv/.base home ## Process weekly files into ridership; settings: MTA_FEED
 
 .PHONY: dev
 dev: .venv/.base home ## Open the Dagster UI on the same data
-	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg dev
+	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/dg dev
 
 # Tests of one file run in the same worker, so that they share fixtures.
 TEST := .venv/bin/pytest --dist loadfile --no-loadscope-reorder
@@ -133,8 +133,8 @@ deployment: ## Pack the files of a deployment on Google Cloud: dist/deployment.t
 
 .PHONY: check
 check: .venv/.dev home ## Check that the Dagster definitions load, with dg (20 s)
-	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
-	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg list defs --json | .venv/bin/python -c \
+	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/dg check defs
+	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/dg list defs --json | .venv/bin/python -c \
 		'import json, sys; print(len(json.load(sys.stdin)["assets"]), "assets")'
 
 .PHONY: dashboard
@@ -212,4 +212,4 @@ clean: ## Remove the virtual environment and the sample data
 # Dagster reads dagster.yaml from its home. This target is phony, because make cannot handle file names with spaces.
 .PHONY: home
 home:
-	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && ln -sf "$(CURDIR)/dagster.yaml" "$$DAGSTER_HOME/dagster.yaml"; }
+	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && ln -sf "$$PWD/dagster.yaml" "$$DAGSTER_HOME/dagster.yaml"; }

@@ -4,6 +4,7 @@ Both implement rules 2 to 6 of the data contract week by week, with the carry-in
 files in the modern layout. They are vectorized, but not specially optimized. They write the essential columns.
 """
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,11 +115,11 @@ def by_duckdb(feed: Path, out: Path, weeks: Sequence[str]) -> None:
         database.execute("SET enable_progress_bar = false")
         for nth, week in enumerate(weeks):
             create, deduplicate, _ = _READINGS.split(";")
-            database.execute(create, [str(path(feed, week))])
+            database.execute(create, [glob.escape(str(path(feed, week)))])
             database.execute(deduplicate)
             if nth == 0:
                 database.execute("CREATE TABLE carried AS FROM readings LIMIT 0")
             database.execute(_TRAFFIC)
             for table in ("readings", "traffic"):
-                file = out / table / f"{week}.parquet"
+                file = str(out / table / f"{week}.parquet").replace("'", "''")
                 database.execute(f"COPY {table} TO '{file}' (COMPRESSION zstd)")

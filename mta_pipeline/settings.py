@@ -54,7 +54,17 @@ def _is_sample(feed: str) -> bool:
 def _lake(location: str) -> str:
     if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
         raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {location}")
-    return location
+    if "\\" in location:
+        raise ValueError(
+            f"the lake's path must not contain a backslash, which separates folders for DuckDB: {location}"
+        )
+    return location.removeprefix("file://")
+
+
+def _records(home: Path | None) -> Path | None:
+    if home is not None and "?" in str(home):
+        raise ValueError(f"the path must not contain a question mark, because Dagster takes it for a URL: {home}")
+    return home
 
 
 def _warehouse(text: str | None) -> str | None:
@@ -132,7 +142,7 @@ class Settings(BaseSettings):
     ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
     """The address of the Dagster UI, for links in notifications."""
 
-    dagster_home: Path | None = Field(default=None, alias="DAGSTER_HOME")
+    dagster_home: Annotated[Path | None, AfterValidator(_records)] = Field(default=None, alias="DAGSTER_HOME")
     """The directory of Dagster's records. Without it, `mta-pipeline run` keeps no records."""
 
     marts_engine: Literal["duckdb", "spark"] = Field(default="duckdb", alias="MARTS_ENGINE")
@@ -170,6 +180,10 @@ class Settings(BaseSettings):
         if self.bigquery and not self.lake_root.startswith("gs://"):
             raise ValueError(
                 f"WAREHOUSE={self.warehouse}: BigQuery needs a lake in a bucket; set LAKE_ROOT=gs://bucket/prefix"
+            )
+        if self.bigquery and set(self.lake_root) & set("*{}"):
+            raise ValueError(
+                f"LAKE_ROOT={self.lake_root}: BigQuery takes *, {{ and }} in a URL for a pattern; choose another prefix"
             )
         return self
 

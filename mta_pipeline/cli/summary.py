@@ -145,7 +145,7 @@ def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> Non
 def known_truth(feed: str) -> pl.DataFrame | None:
     """The true figures per week of a sample feed, or None if the feed is not a sample."""
     path = Path(feed) / "truth" / "weeks.csv"
-    return pl.read_csv(path) if path.is_file() else None
+    return pl.read_csv(path, glob=False) if path.is_file() else None
 
 
 def _input(summary: LakeSummary) -> Grid:

@@ -3,6 +3,7 @@
 The file holds no data except dim_date. It is written in full and replaced atomically, so nobody waits for a lock.
 """
 
+import glob
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
 from mta_pipeline.engines import OpenLake
-from mta_pipeline.engines.lake_files import is_there, pattern, schema, weeks_in_lake
+from mta_pipeline.engines.lake_files import is_there, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
 from mta_pipeline.lake.storage import local_path, location, part_path, write_atomically
 from mta_pipeline.marts import VIEWS
@@ -30,6 +31,9 @@ _OLDEST_STORAGE: Final = "v1.0.0"
 """Storage version of the file, which older clients can open, too."""
 
 _MAX_OWN_BYTES: Final = 64 << 20
+
+_WEEK_OF_FILE: Final = r"CAST(regexp_extract(filename, 'week=([^/]*)/[^/]*$', 1) AS DATE) AS week"
+"""The week from the last folder of a path. DuckDB's own parser also finds `name=value` in folders above the lake."""
 
 
 class WarehouseFileError(OSError):
@@ -61,14 +65,14 @@ def write_warehouse(lake_root: str, path: Path) -> None:
         WarehouseFileError: the lake is in an object store, or the file at `path` was not written by this function.
         LakeIncompleteError: a reference table is not in the lake.
     """
-    if local_path(UPath(lake_root)) is None:
+    if local_path(location(lake_root)) is None:
         raise WarehouseFileError(
             f"A DuckDB warehouse needs a lake in a directory, but the lake is at {lake_root}. "
             "Set WAREHOUSE=bigquery://PROJECT for a lake in a bucket."
         )
     _refuse_foreign_file(path)
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
-        file = Path(folder) / path.name
+        file = Path(folder) / "mta.duckdb"
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {_quoted(str(file))} AS mta (STORAGE_VERSION '{_OLDEST_STORAGE}')")
             connection.execute("USE mta")
@@ -116,11 +120,19 @@ def _select(lake_root: str, table: Table) -> str:
     is_mart = table in MARTS
     there = part_path(lake_root, table.layer, table.name).exists() if is_mart else is_there(lake_root, table)
     if there:
-        week = ", hive_partitioning = true, hive_types = {'week': DATE}" if table in WEEKLY else ""
-        return f"SELECT {', '.join(columns)} FROM read_parquet({_quoted(pattern(lake_root, table))}{week})"  # noqa: S608
+        selected = ", ".join([_WEEK_OF_FILE, *table.schema] if table in WEEKLY else columns)
+        options = "hive_partitioning = false, filename = true"
+        return f"SELECT {selected} FROM read_parquet({_quoted(_pattern(lake_root, table))}, {options})"  # noqa: S608
     types = ibis.Schema.from_polars(columns)
     nulls = (f"CAST(NULL AS {DuckDBType.to_string(dtype)}) AS {name}" for name, dtype in types.items())
     return f"SELECT {', '.join(nulls)} WHERE false"
+
+
+def _pattern(lake_root: str, table: Table) -> str:
+    """The pattern that matches a table's file, or all files of a weekly table."""
+    folder = location(lake_root) / table.layer / table.name
+    pattern = f"{glob.escape(str(folder))}/{'week=*/' if table in WEEKLY else ''}"
+    return pattern + part_path(lake_root, table.layer, table.name).name
 
 
 def _refuse_foreign_file(path: Path) -> None:
@@ -138,7 +150,7 @@ def _refuse_foreign_file(path: Path) -> None:
             f"{path}: the file is too large to be the pipeline's own ({path.stat().st_size:,} bytes). {remedy}"
         )
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
-        copy = Path(folder) / path.name
+        copy = Path(folder) / "copy.duckdb"
         copy.write_bytes(path.read_bytes())
         try:
             with duckdb.connect(copy, read_only=True) as connection:

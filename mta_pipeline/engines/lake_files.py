@@ -1,4 +1,4 @@
-"""The lake's files for engines: which tables and weeks exist, and the path pattern of their files."""
+"""The lake's files for engines: which tables and weeks exist, and the columns of their files."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,11 +21,6 @@ class EngineMissingError(ImportError):
 def schema(table: Table) -> Mapping[str, pl.DataType]:
     """Return a table's columns as engines see them: `week` first for a weekly table, then the columns of its files."""
     return MappingProxyType({"week": pl.Date(), **table.schema} if table in WEEKLY else dict(table.schema))
-
-
-def pattern(lake_root: str, table: Table) -> str:
-    """Return the path of a table's file, or for a weekly table the pattern of its files."""
-    return str(part_path(lake_root, table.layer, table.name, "*" if table in WEEKLY else None))
 
 
 def is_there(lake_root: str, table: Table) -> bool:

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
-from upath import UPath
 
 from mta_pipeline.engines import OpenLake
 from mta_pipeline.engines.lake_files import EngineMissingError, is_there, schema, weeks_in_lake
-from mta_pipeline.lake.storage import local_path
+from mta_pipeline.lake.storage import local_path, location
 from mta_pipeline.marts import VIEWS, expression
 from mta_pipeline.marts.contract import DIM_DATE
 from mta_pipeline.marts.star import dim_date
@@ -35,6 +34,9 @@ _PROCESS: Final = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": 
 """Options of the driver. A Spark Connect server has its driver already."""
 
 _CONNECT: Final = "sc://"
+
+_LITERALLY: Final = {"__globPaths__": "false"}
+"""Makes Spark take a path literally. Escapes do not suffice: Spark cannot match a pattern against a folder like a:b."""
 
 
 @contextmanager
@@ -96,9 +98,10 @@ def _connected(builder: Any, server: str) -> "SparkSession":
 def _read(session: "SparkSession", lake_root: str, table: Table) -> "DataFrame":
     columns = schema(table)
     if is_there(lake_root, table):
-        folder = UPath(lake_root) / table.layer / table.name
-        local = local_path(folder)
-        return session.read.parquet(local.as_uri() if local else str(folder)).select(*columns)
+        folder = location(lake_root) / table.layer / table.name
+        # Not an encoded URI, because Spark does not decode it.
+        uri = f"file://{folder.path}" if local_path(folder) else str(folder)
+        return session.read.options(**_LITERALLY).parquet(uri).select(*columns)
     from ibis.backends.pyspark.datatypes import PySparkSchema  # noqa: PLC0415  # needs pyspark
 
     return session.createDataFrame([], PySparkSchema.from_ibis(ibis.Schema.from_polars(columns)))

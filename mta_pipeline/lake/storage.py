@@ -34,9 +34,12 @@ class Found(NamedTuple):
 
 
 def location(root: str) -> UPath:
-    """Return the path of a lake's root. Listings of a bucket are not cached, because other processes write to it."""
+    """Return the path of a lake's root, in which no character has a special meaning.
+
+    Listings of a bucket are not cached, because other processes write to it.
+    """
     is_bucket = root.startswith(tuple(f"{protocol}://" for protocol in gcs.PROTOCOLS))
-    return UPath(root, use_listings_cache=False) if is_bucket else UPath(root)
+    return UPath(root, use_listings_cache=False) if is_bucket else UPath(root.removeprefix("file://"))
 
 
 def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -> UPath:
@@ -48,7 +51,12 @@ def part_path(lake_root: str, layer: str, table: str, week: str | None = None) -
 def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> set[str]:
     """Return the weeks of a table that have the file `file`, with one listing."""
     folder = location(lake_root) / layer / table
-    return {path.parent.name.removeprefix(_WEEK) for path in folder.glob(f"{_WEEK}*/{file}")}
+    if local := local_path(folder):
+        weeks = {path.parent.name for path in local.glob(f"{_WEEK}*/{file}")}
+    else:  # Not a glob, which would read the prefix in the bucket as a pattern.
+        found = (path for path, _ in gcs.objects(folder) if path.name == file)
+        weeks = {path.parent.name for path in found if path.parent.parent == folder}
+    return {name.removeprefix(_WEEK) for name in weeks if name.startswith(_WEEK)}
 
 
 def report_path(lake_root: str) -> UPath:
@@ -115,7 +123,7 @@ def folder_lock(folder: UPath) -> Iterator[None]:
 
 def remove_stale_temp_files(root: str) -> None:
     """Remove temporary files of dead writers, anywhere below a lake's root."""
-    if local := local_path(UPath(root)):
+    if local := local_path(location(root)):
         _remove_leftovers(local.rglob(_TEMPORARY_FILES))
 
 

@@ -109,7 +109,7 @@ class _Ledger:
             )
         if note.exists() and note.read_text() == self._note:
             if self._csv.exists():
-                self.weeks = pl.read_csv(self._csv, schema=WEEKS_SCHEMA)
+                self.weeks = pl.read_csv(self._csv, schema=WEEKS_SCHEMA, glob=False)
             return
         self._csv.unlink(missing_ok=True)
         for old in (*files, *self._csv.parent.glob("week=*.parquet")):

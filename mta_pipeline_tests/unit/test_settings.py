@@ -77,6 +77,12 @@ def test_relative_paths_become_absolute(work_dir, monkeypatch):
     assert (read.feed, read.lake_root) == (str(work_dir / "home" / "mirror"), str(work_dir / "lake"))
 
 
+def test_a_file_url_is_the_path_that_follows_it(monkeypatch):
+    read = settings(monkeypatch, LAKE_ROOT="file:///data/100%20/a#b?c")
+    assert read.lake_root == "/data/100%20/a#b?c"
+    assert read.warehouse_file == Path("/data/100%20/a#b?c/warehouse/mta.duckdb")
+
+
 def test_the_last_week_of_the_calendar_is_a_saturday(monkeypatch):
     assert settings(monkeypatch, MTA_LAST_WEEK="2024-05-25").last_week == dt.date(2024, 5, 25)
 
@@ -134,9 +140,24 @@ def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_di
         ({"WAREHOUSE": "postgres://host"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
         ({"WAREHOUSE": "bigquery://my-project/a-b"}, r"WAREHOUSE: .*a DuckDB file or bigquery://PROJECT\[/PREFIX\]"),
         ({"WAREHOUSE": "bigquery://my-project"}, "BigQuery needs a lake in a bucket; set LAKE_ROOT=gs://"),
+        (
+            {"WAREHOUSE": "bigquery://my-project", "LAKE_ROOT": "gs://bucket/a*"},
+            r"LAKE_ROOT=gs://bucket/a\*: BigQuery takes .* for a pattern; choose another prefix",
+        ),
+        ({"LAKE_ROOT": "/data/a\\b"}, r"LAKE_ROOT: .* must not contain a backslash.*: /data/a\\b"),
+        ({"DAGSTER_HOME": "/data/a?b"}, r"DAGSTER_HOME: .* must not contain a question mark.*: /data/a\?b"),
         ({"BIGQUERY_MAX_GIB": "0"}, "BIGQUERY_MAX_GIB: .*greater than or equal to 1"),
     ],
-    ids=["lake", "warehouse", "prefix", "bigquery over a directory", "limit"],
+    ids=[
+        "lake",
+        "warehouse",
+        "prefix",
+        "bigquery over a directory",
+        "pattern of BigQuery",
+        "separator",
+        "query",
+        "limit",
+    ],
 )
 def test_invalid_locations_are_reported(monkeypatch, variables, expected):
     with pytest.raises(SettingsError, match=expected):

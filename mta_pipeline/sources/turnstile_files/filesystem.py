@@ -87,6 +87,8 @@ class FilesystemFeed:
     def _directory(self) -> tuple[fsspec.AbstractFileSystem, str]:
         # A feed can change at any time, so do not cache listings.
         with self._outcomes(f"Feed {self.location}"):
+            if self._protocol == "file":  # Not by `url_to_fs`, which splits a path at "::".
+                return fsspec.filesystem("file"), str(Path(self._url.removeprefix("file://")).absolute())
             filesystem, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
         return filesystem, root
 

@@ -136,7 +136,7 @@ def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[s
 
 def shown(location: str) -> str:
     """Return a location without user, password and query, for messages."""
-    if "://" not in location:
+    if "://" not in location or location.startswith("file://"):
         return location
     parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
