@@ -238,7 +238,7 @@ def test_a_run_killed_between_upload_load_and_record_is_completed_by_the_next_ru
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(BigQueryWarehouse, "_write_down", die)
+        patched.setattr(BigQueryWarehouse, "_record_loads", die)
         with pytest.raises(Killed):
             cloud.warehouse.publish(quiet)
     loaded = [job["jobReference"]["jobId"] for job in cloud.session.loads()]
@@ -301,7 +301,7 @@ def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, mo
         "autodetect": True,
     }
     assert cloud.session.loads() == []
-    assert cloud.lake(storage="external")._as(MARTS[0], "VIEW").startswith("CREATE OR REPLACE VIEW ")
+    assert cloud.lake(storage="external")._create_statement(MARTS[0], "VIEW").startswith("CREATE OR REPLACE VIEW ")
 
 
 @pytest.mark.slow

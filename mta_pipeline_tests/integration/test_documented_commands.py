@@ -19,7 +19,7 @@ RUN = ("README.md", "docs/operations.md", "docs/sample-feed.md", "docs/hourly-ri
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 WAIT_FOR_PORTAL = """
-python - <<'END'
+.venv/bin/python - <<'END'
 import socket, time
 for _ in range(600):
     with socket.socket() as probe:
@@ -77,7 +77,8 @@ def test_commands_in_the_documents_work_as_written(checkout, processes):
             script += [f"cat <<'END'\n{document}$ {real}\nEND", expected]
             if command.endswith("&"):
                 script.append(WAIT_FOR_PORTAL)
-        script += [f"python - <<'END'\n{example}END" for example in PYTHON.findall((REPOSITORY / document).read_text())]
+        examples = PYTHON.findall((REPOSITORY / document).read_text())
+        script += [f".venv/bin/python - <<'END'\n{example}END" for example in examples]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MTA_", "DAGSTER_"))}
         done = subprocess.run(
             ["bash", "-c", "\n".join(script)],

@@ -478,7 +478,7 @@ def test_a_bucket_that_denies_access_is_reported_as_refused(gcs_server, gcs_buck
     feed = open_feed(gcs_bucket)
     monkeypatch.setattr(type(fsspec.filesystem("gs")), "info", forbid)
 
-    assert_refused(feed, FeedRefused, "rights and credentials")
+    assert_refused(feed, FeedRefused, "permissions and credentials")
 
 
 def forbid(*_: object, **__: object) -> None:
