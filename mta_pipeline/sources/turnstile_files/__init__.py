@@ -41,6 +41,6 @@ def unused_files(feed: Feed) -> Sequence[str]:
     """Return sentences that name files of the feed that look like data but are not used. Empty if it gives no list."""
     try:
         listing = feed.listing_unless(None)
-    except FeedError:  # whoever fetches a week reports it
+    except FeedError:  # The run that fetches weeks reports the error.
         return ()
     return () if listing is None else listing.notes
