@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, TypeVar
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
@@ -33,6 +34,37 @@ CODEC: Final = "zstd"
 
 class DamagedRawFile(ValueError):
     """Raw data do not match their manifest, or the manifest cannot be read. Landing the week again repairs it."""
+
+
+def packed(contents: bytes) -> memoryview:
+    """Compress the contents of an object."""
+    import pyarrow as pa  # noqa: PLC0415  # slow to import, and not needed to list landed weeks
+
+    return memoryview(pa.compress(contents, codec=CODEC))
+
+
+def unpacked_object(path: UPath, size: int | None = None) -> bytes:
+    """Return the unpacked contents of an object, at most one byte more than `size`, which limits memory.
+
+    Raises:
+        OSError: the object is missing, or cannot be unpacked.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    stream = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC)
+    return bytes(stream.read() if size is None else stream.read(size + 1))
+
+
+def line_bytes(lines: pl.Series) -> bytes:
+    """Encode line numbers as little-endian 32-bit integers."""
+    return lines.to_numpy().astype("<i4").tobytes()
+
+
+def line_numbers(contents: bytes) -> pl.Series:
+    """Decode line numbers, Int32. Raises ValueError if the contents are no line numbers."""
+    import numpy as np  # noqa: PLC0415
+
+    return pl.Series("line", np.frombuffer(contents, "<i4"), pl.Int32)
 
 
 class Manifest(BaseModel):

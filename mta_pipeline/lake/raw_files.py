@@ -11,9 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
+import polars as pl
+
 from mta_pipeline.lake.gcs import ConcurrentWriteError
-from mta_pipeline.lake.raw import CODEC, RAW, DamagedRawFile, Manifest, RawFolders
-from mta_pipeline.lake.storage import folder_lock, read_bytes
+
+from mta_pipeline.lake.raw import (
+    CODEC,
+    RAW,
+    DamagedRawFile,
+    Manifest,
+    RawFolders,
+    line_bytes,
+    line_numbers,
+    packed,
+    unpacked_object,
+)
+from mta_pipeline.lake.storage import folder_lock
+from mta_pipeline.sources.turnstile_files import ExportRows
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.weeks import file_name
 
@@ -38,6 +52,10 @@ class FileManifest(Manifest):
     fetched_at: dt.datetime
     etag: str | None = None
     last_modified: dt.datetime | None = None
+    lines: str | None = None
+    """The name of the compressed line numbers beside the manifest, for rows of exports."""
+    exports: tuple[ExportRows, ...] = ()
+    """The exports that the rows come from. Without any, the file itself was published."""
 
     @property
     def signature(self) -> tuple[str | None, dt.datetime | None]:
@@ -54,6 +72,8 @@ class Landed(NamedTuple):
 
     published: bytes
     sha256: str
+    lines: pl.Series | None = None
+    """The number of each line in its export; None if the file itself was published."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +100,14 @@ class RawFiles(RawFolders[FileManifest]):
         Raises:
             DamagedRawFile: the object is missing, cannot be unpacked, or does not match the manifest.
         """
-        import pyarrow as pa  # noqa: PLC0415  # slow to import, and not needed to list landed weeks
-
         manifest = self.manifest(week)
         if manifest is None:
             return None
         path = self.path(week) / manifest.object
         try:
-            # Limits memory: unpacks at most one byte more than the manifest says.
-            published = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC).read(manifest.size + 1)
-        except OSError as error:
+            published = unpacked_object(path, manifest.size)
+            lines = self._lines(week, manifest)
+        except (OSError, ValueError) as error:
             if self.manifest(week) != manifest:  # another version has landed in the meantime
                 return self.load(week)
             raise DamagedRawFile(f"{path}: {error}; {self._remedy(week)}.") from error
@@ -98,7 +116,16 @@ class RawFiles(RawFolders[FileManifest]):
                 f"{path}: its contents ({len(published):,} bytes) do not match the sha256 in the manifest "
                 f"({manifest.size:,} bytes); {self._remedy(week)}."
             )
-        return Landed(published, manifest.sha256)
+        return Landed(published, manifest.sha256, lines)
+
+    def _lines(self, week: str, manifest: FileManifest) -> pl.Series | None:
+        """The line numbers of rows of exports. Their sha256 is in the name of the object."""
+        if manifest.lines is None:
+            return None
+        contents = unpacked_object(self.path(week) / manifest.lines)
+        if hashlib.sha256(contents).hexdigest()[:12] not in manifest.lines:
+            raise ValueError(f"{manifest.lines} does not match the sha256 in its name")
+        return line_numbers(contents)
 
     def land(self, feed: "Feed", week: str) -> tuple[FileManifest, bool]:
         """Fetch a week and store it. Return its manifest and whether its contents are new.
@@ -111,27 +138,35 @@ class RawFiles(RawFolders[FileManifest]):
         import pyarrow as pa  # noqa: PLC0415
 
         before = self._before(week)
-        packed = pa.BufferOutputStream()
-        with span("fetch") as traced, pa.CompressedOutputStream(packed, CODEC) as sink:
+        text = pa.BufferOutputStream()
+        with span("fetch") as traced, pa.CompressedOutputStream(text, CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
             traced.add(bytes_in=fetched.size)
         name = file_name(week)
+        stem = f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}"
+        numbers = None if fetched.lines is None else line_bytes(fetched.lines)
         landed = FileManifest(
             file=name,
-            object=f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}.txt.zst",
+            object=f"{stem}.txt.zst",
             source=fetched.file.url,
             sha256=fetched.sha256,
             size=fetched.size,
             fetched_at=fetched.fetched_at,
             etag=fetched.file.etag,
             last_modified=fetched.file.last_modified,
+            lines=None if numbers is None else f"{stem}.{hashlib.sha256(numbers).hexdigest()[:12]}.lines.zst",
+            exports=fetched.exports,
         )
         is_new = before.manifest is None or before.manifest.sha256 != landed.sha256
+        # The same rows in another order have other line numbers. Those that readings have been staged with remain.
         manifest = landed if before.manifest is None or is_new else before.manifest.with_signature_of(fetched.file)
+        objects: dict[str, memoryview | None] = {manifest.object: memoryview(text.getvalue())}
+        if manifest.lines is not None:
+            objects[manifest.lines] = packed(numbers) if numbers and manifest.lines == landed.lines else None
         try:
             with span("write") as traced:
-                traced.add(bytes=len(packed.getvalue()))
-                self._keep(week, manifest, {manifest.object: memoryview(packed.getvalue())}, before)
+                traced.add(bytes=len(text.getvalue()))
+                self._keep(week, manifest, objects, before)
         except ConcurrentWriteError:
             return self.land(feed, week)
         return manifest, is_new

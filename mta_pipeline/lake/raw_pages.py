@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import polars as pl
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 from upath import UPath
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
-from mta_pipeline.lake.raw import CODEC, DamagedRawFile, Manifest, RawFolders
-from mta_pipeline.lake.storage import files_in, read_bytes, remove, write_atomically
+from mta_pipeline.lake.raw import DamagedRawFile, Manifest, RawFolders, packed, unpacked_object
+from mta_pipeline.lake.storage import files_in, remove, write_atomically
 from mta_pipeline.sources.errors import FeedUnavailable, NotPublished
 from mta_pipeline.sources.socrata.client import Snapshot, SodaApi
 from mta_pipeline.sources.socrata.dataset import ROW_ID, SodaDataSet
@@ -191,7 +190,7 @@ class SodaRaw(RawFolders[PagesManifest]):
                 digest = hashlib.sha256(contents).hexdigest()
                 name = f"{stem}{digest[:12]}.csv.zst"
                 if landed is None:
-                    write_atomically(folder / name, memoryview(pa.compress(contents, codec=CODEC)))
+                    write_atomically(folder / name, packed(contents))
                 ids.append(rows[ROW_ID])
                 pages.append(Page(object=name, data_set=part.data_set, rows=rows.height, sha256=digest))
                 size += len(contents)
@@ -218,7 +217,7 @@ class SodaRaw(RawFolders[PagesManifest]):
     def _unpacked(self, path: UPath, sha256: str) -> bytes | None:
         """Return the unpacked bytes of a page, or None unless their sha256 starts with `sha256`."""
         try:
-            contents = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC).read()
+            contents = unpacked_object(path)
         except OSError:
             return None
         return contents if hashlib.sha256(contents).hexdigest().startswith(sha256) else None

@@ -9,13 +9,24 @@ from urllib.parse import urlsplit
 
 from mta_pipeline.sources.errors import FeedError
 from mta_pipeline.sources.turnstile_files.filesystem import FilesystemFeed
-from mta_pipeline.sources.turnstile_files.interface import Feed, Fetched, Listing, PublishedFile
+from mta_pipeline.sources.turnstile_files.interface import (
+    ExportFiles,
+    ExportRows,
+    Feed,
+    Fetched,
+    Listing,
+    PublishedExport,
+    PublishedFile,
+)
 
 __all__ = [
+    "ExportFiles",
+    "ExportRows",
     "Feed",
     "Fetched",
     "FilesystemFeed",
     "Listing",
+    "PublishedExport",
     "PublishedFile",
     "open_feed",
     "unused_files",

@@ -6,10 +6,11 @@
 import contextlib
 import datetime as dt
 import stat
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import fsspec
@@ -19,9 +20,11 @@ from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
     Listing,
+    PublishedExport,
     PublishedFile,
     by_week,
     copies,
+    is_export,
     not_published,
     notes_on,
     shown,
@@ -29,14 +32,24 @@ from mta_pipeline.sources.turnstile_files.interface import (
     why_not_used,
 )
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spool
+from mta_pipeline.weeks import week_of_file
 
 _ADVICE: Final = "For real files, set MTA_FEED to their location; `make run` without MTA_FEED makes a sample"
+
+
+class _Directory(NamedTuple):
+    """A directory of a file system, and the name of the only file in it that counts, if the feed is a single file."""
+
+    filesystem: fsspec.AbstractFileSystem
+    root: str
+    only: str | None
 
 
 class FilesystemFeed:
     """Weekly files in one directory (a path) or under one prefix (an fsspec URL such as gs://bucket/prefix).
 
-    Of several copies of a week, .txt is preferred, then .txt.gz, then .txt.zip. Subdirectories are not searched.
+    Of several copies of a week, .txt is preferred, then .txt.gz, then .txt.zip. Subdirectories are not searched. The
+    location can also be that of a single file.
     """
 
     def __init__(self, location: str) -> None:
@@ -55,6 +68,27 @@ class FilesystemFeed:
     def location(self) -> str:
         """The directory or URL, without credentials."""
         return shown(self._url)
+
+    def exports(self) -> Sequence[PublishedExport]:
+        """Return the yearly exports in the directory. A single file counts as one whatever its name is."""
+        files = self._list(f"Feed {self.location}")
+        is_single = self._directory.only is not None
+        names = [name for name in files if is_export(name) or (is_single and week_of_file(name) is None)]
+        return [self._export(name, files[name]) for name in sorted(names)]
+
+    @contextlib.contextmanager
+    def open_export(self, export: PublishedExport) -> Iterator[IO[bytes]]:
+        """Open the stored bytes of an export. A local file is read in place, any other is copied first."""
+        path = f"{self._directory.root}/{export.name}"
+        with contextlib.ExitStack() as open_files:
+            with self._outcomes(export.subject):
+                if self._is_local:
+                    stored: IO[bytes] = open_files.enter_context(Path(path).open("rb"))
+                else:
+                    stored = open_files.enter_context(tempfile.TemporaryFile())
+                    source = open_files.enter_context(self._directory.filesystem.open(path, "rb"))
+                    receive(iter(partial(source.read, CHUNK_BYTES), b""), export, stored)
+            yield stored
 
     def available_weeks(self) -> Mapping[str, PublishedFile]:
         """Return the weeks that have a file in the directory, in order."""
@@ -83,27 +117,35 @@ class FilesystemFeed:
             receive(self._chunks(found["name"], file), file, stored)
             return deliver(stored, file, sink)
 
+    @property
+    def _is_local(self) -> bool:
+        return self._protocol in ("file", "local")
+
     @cached_property
-    def _directory(self) -> tuple[fsspec.AbstractFileSystem, str]:
+    def _directory(self) -> _Directory:
         # A feed can change at any time, so do not cache listings.
         with self._outcomes(f"Feed {self.location}"):
             if self._protocol == "file":  # Not by `url_to_fs`, which splits a path at "::".
-                return fsspec.filesystem("file"), str(Path(self._url.removeprefix("file://")).absolute())
-            filesystem, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
-        return filesystem, root
+                filesystem, path = fsspec.filesystem("file"), str(Path(self._url.removeprefix("file://")).absolute())
+            else:
+                filesystem, path = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
+            is_file = filesystem.isfile(path)
+        root, _, name = path.rpartition("/")
+        return _Directory(filesystem, root, name) if is_file else _Directory(filesystem, path, None)
 
     def _list(self, subject: str) -> dict[str, Mapping[str, Any]]:
-        """The files in the directory, by name."""
-        filesystem, root = self._directory
+        """The files in the directory, by name. If the location is a single file, only that file."""
+        filesystem, root, only = self._directory
         with self._outcomes(subject):
             entries = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] != "directory"]
-        if [entry["name"] for entry in entries] == [root]:
-            raise FeedUnavailable(f"{subject}: this is a file, but a feed must be a directory. {_ADVICE}.")
-        return {PurePosixPath(entry["name"]).name: entry for entry in entries}
+        names = {PurePosixPath(entry["name"]).name: entry for entry in entries}
+        return names if only is None else {name: entry for name, entry in names.items() if name == only}
 
     def _find(self, week: str) -> Mapping[str, Any] | None:
-        filesystem, root = self._directory
+        filesystem, root, only = self._directory
         for name in copies(week):
+            if only not in (None, name):
+                continue
             with self._outcomes(subject_of(week, f"{self.location}/{name}")), contextlib.suppress(FileNotFoundError):
                 found: Mapping[str, Any] = filesystem.info(f"{root}/{name}")
                 if found["type"] != "directory":
@@ -120,34 +162,39 @@ class FilesystemFeed:
 
     def _published(self, week: str, entry: Mapping[str, Any]) -> PublishedFile:
         url = self._address(entry)
-        if self._protocol in ("file", "local"):
-            with self._file_outcomes(week, url):  # stat, because fsspec describes a link and not its target
+        return PublishedFile(week, url, **self._metadata(subject_of(week, url), entry))
+
+    def _export(self, name: str, entry: Mapping[str, Any]) -> PublishedExport:
+        url = self._address(entry)
+        return PublishedExport(name, url, **self._metadata(f"Export {url}", entry))
+
+    def _metadata(self, subject: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Etag, last_modified and size of a listed file."""
+        if self._is_local:
+            with self._file_outcomes(subject):  # stat, because fsspec describes a link and not its target
                 status = Path(entry["name"]).stat()
             if not stat.S_ISREG(status.st_mode):
-                raise BadFile(
-                    f"{subject_of(week, url)}: this is not a regular file. Remove it, or replace it with the file."
-                )
-            return PublishedFile(week, url, None, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC), status.st_size)
-        return PublishedFile(
-            week,
-            url,
-            etag=entry.get("etag") or entry.get("ETag"),
-            last_modified=_moment(entry.get("mtime") or entry.get("LastModified") or entry.get("created")),
-            size=entry.get("size"),
-        )
+                raise BadFile(f"{subject}: this is not a regular file. Remove it, or replace it with the file.")
+            return {"last_modified": dt.datetime.fromtimestamp(status.st_mtime, dt.UTC), "size": status.st_size}
+        return {
+            "etag": entry.get("etag") or entry.get("ETag"),
+            "last_modified": _moment(entry.get("mtime") or entry.get("LastModified") or entry.get("created")),
+            "size": entry.get("size"),
+        }
 
     def _address(self, entry: Mapping[str, Any]) -> str:
-        return f"{self.location}/{PurePosixPath(entry['name']).name}"
+        name = PurePosixPath(entry["name"]).name
+        return self.location if self._directory.only == name else f"{self.location}/{name}"
 
     def _chunks(self, path: str, file: PublishedFile) -> Iterator[bytes]:
-        with self._file_outcomes(file.week, file.url), self._directory[0].open(path, "rb") as stored:
+        with self._file_outcomes(file.subject), self._directory.filesystem.open(path, "rb") as stored:
             while chunk := stored.read(CHUNK_BYTES):
                 yield chunk
 
     @contextlib.contextmanager
-    def _file_outcomes(self, week: str, url: str) -> Iterator[None]:
+    def _file_outcomes(self, subject: str) -> Iterator[None]:
         """As `_outcomes`, for a listed file. If only this file is missing, its week fails and no other."""
-        with self._outcomes(subject := subject_of(week, url)):
+        with self._outcomes(subject):
             try:
                 yield
             except FileNotFoundError:

@@ -3,9 +3,12 @@
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar
+from typing import IO, BinaryIO, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+
+import polars as pl
 
 from mta_pipeline.sources.errors import NotPublished
 from mta_pipeline.weeks import file_name, week_of_file
@@ -14,6 +17,10 @@ T = TypeVar("T")
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".txt.zip")
 """The suffixes of weekly files, the preferred first."""
+
+_EXPORT: Final = re.compile(r".*\.(?:csv|tsv)(?:\.gz|\.zip)?|.*\.zip", re.IGNORECASE)
+_NAMED_LIKE_A_WEEK: Final = re.compile(r"turnstile_\d{6}\b.*", re.IGNORECASE)
+_YEAR: Final = re.compile(r"(?<!\d)(20\d\d)(?!\d)")
 
 _LOOKS_LIKE_DATA: Final = re.compile(r"turnstile.*\d|\d{6}.*\.txt$|\.(csv|tsv|zip|gz)$", re.IGNORECASE)
 
@@ -33,6 +40,11 @@ class PublishedFile:
     size: int | None = None
 
     @property
+    def subject(self) -> str:
+        """The beginning of messages about the file."""
+        return subject_of(self.week, self.url)
+
+    @property
     def signature(self) -> str | None:
         """A text that changes with the file, as far as the metadata shows; None without such metadata."""
         if self.etag is not None:
@@ -40,6 +52,44 @@ class PublishedFile:
         if self.last_modified is not None:
             return f"modified {self.last_modified.isoformat()} size {self.size}"
         return None
+
+
+@dataclass(frozen=True)
+class PublishedExport:
+    """A file with the readings of a year. Etag, last_modified and size as in PublishedFile."""
+
+    name: str
+    url: str
+    etag: str | None = None
+    last_modified: dt.datetime | None = None
+    size: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """The beginning of messages about the file."""
+        return f"Export {self.url}"
+
+    @property
+    def signature(self) -> str | None:
+        """As in PublishedFile."""
+        return PublishedFile("", self.url, self.etag, self.last_modified, self.size).signature
+
+    @property
+    def years(self) -> tuple[int, int] | None:
+        """The first and the last year in the name; None if there is none."""
+        years = [int(year) for year in _YEAR.findall(self.name)]
+        return (min(years), max(years)) if years else None
+
+
+@dataclass(frozen=True)
+class ExportRows:
+    """The rows of a week that come from one export."""
+
+    export: str
+    """The name of the export."""
+    sha256: str
+    """Hexadecimal digest of the whole export, unpacked."""
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +103,10 @@ class Fetched:
     """Number of unpacked bytes."""
     fetched_at: dt.datetime
     """In UTC."""
+    lines: pl.Series | None = None
+    """The number of each line in its export, from 1; None if the file itself is published."""
+    exports: tuple[ExportRows, ...] = ()
+    """The exports that the rows come from."""
 
 
 class Listing(NamedTuple):
@@ -63,6 +117,16 @@ class Listing(NamedTuple):
     """Identifies this state of the list for conditional requests; None if the feed has no such version."""
     notes: Sequence[str] = ()
     """Sentences that name other files of the feed that look like data but are not used."""
+
+
+class ExportFiles(Protocol):
+    """A place that can hold yearly exports. Every method can raise FeedUnavailable, FeedRefused or BadFile."""
+
+    def exports(self) -> Sequence[PublishedExport]:
+        """Return the exports there, by name in order, with their metadata."""
+
+    def open_export(self, export: PublishedExport) -> AbstractContextManager[IO[bytes]]:
+        """Open the stored bytes of an export, complete and seekable."""
 
 
 class Feed(Protocol):
@@ -113,13 +177,25 @@ def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
     return {week: best[week][1] for week in sorted(best)}
 
 
+def is_export(name: str, *, alone: bool = False) -> bool:
+    """Whether a file has the name of a yearly export, such as Turnstile_Usage_Data__2019.csv.
+
+    Among other files, the name must contain `turnstile`. With `alone`, the location names this one file.
+    """
+    named = _EXPORT.fullmatch(name) and not _NAMED_LIKE_A_WEEK.fullmatch(name)
+    return bool(named) and (alone or "turnstile" in name.lower())
+
+
 def why_not_used(name: str) -> str | None:
     """Return why no week is read from a file with this name; None if its name does not look like data."""
-    if name.startswith((".", "~")) or not _LOOKS_LIKE_DATA.search(name):
+    if name.startswith((".", "~")) or is_export(name) or not _LOOKS_LIKE_DATA.search(name):
         return None
     if week_of_file(name) is not None:
         return "another copy of its week is preferred"
-    return f"the name is not turnstile_YYMMDD{SUFFIXES[0]}, {SUFFIXES[1]} or {SUFFIXES[2]} with the date of a Saturday"
+    return (
+        f"the name is not turnstile_YYMMDD{SUFFIXES[0]}, {SUFFIXES[1]} or {SUFFIXES[2]} with the date of a Saturday, "
+        "nor that of a yearly export, such as Turnstile_Usage_Data__2019.csv"
+    )
 
 
 def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[str]:

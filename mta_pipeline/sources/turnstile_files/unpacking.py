@@ -1,4 +1,4 @@
-"""Receives the stored bytes of a weekly file, unpacks, validates and hashes them.
+"""Receives the stored bytes of a weekly file or of a yearly export, unpacks and validates them.
 
 All kinds of feeds use this module. Both steps use temporary files, so that memory use stays small and the sink only
 receives complete files.
@@ -17,11 +17,14 @@ from typing import IO, BinaryIO, Final
 
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
-from mta_pipeline.sources.turnstile_files.interface import Fetched, PublishedFile, named, subject_of
+from mta_pipeline.sources.turnstile_files.interface import Fetched, PublishedExport, PublishedFile, named
 from mta_pipeline.weeks import week_of_file
 
 MAX_PUBLISHED_BYTES: Final = 512 * 2**20
 """Maximum size of a week, both stored and unpacked. Real ones have 33 MB."""
+
+MAX_EXPORT_BYTES: Final = 4 * 2**30
+"""Maximum size of a yearly export, both stored and unpacked. Real ones have 1 GB."""
 
 MAX_RATIO: Final = 200
 """Maximum ratio of unpacked to stored size. Real files have about 15, zip bombs about 1,000."""
@@ -42,6 +45,8 @@ _JUNK_FOLDER: Final = "__MACOSX"
 _JUNK: Final = (".DS_Store", "Thumbs.db", "desktop.ini")
 _BEGINNING_BYTES: Final = 200
 _TEXT: Final = bytes([*b"\t\n\f\r", *range(32, 127)])
+_PLAIN: Final = (".txt", ".csv", ".tsv")
+"""The suffixes of files that are not packed. Weekly files have the first."""
 _REPUBLISH: Final = "The copy at the feed must be replaced"
 
 
@@ -50,23 +55,23 @@ def spool() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
 
-def receive(chunks: Iterable[bytes], file: PublishedFile, into: IO[bytes]) -> None:
+def receive(chunks: Iterable[bytes], file: PublishedFile | PublishedExport, into: IO[bytes]) -> None:
     """Write the stored bytes to a file. Overwrites what an earlier attempt left there.
 
     Raises:
-        BadFile: there are more bytes than a week can have.
+        BadFile: there are more bytes than such a file can have.
         FeedUnavailable: the number of bytes differs from the announced size.
     """
-    subject = subject_of(file.week, file.url)
-    if file.size is not None and file.size > MAX_PUBLISHED_BYTES:
-        raise _too_large(subject, f"the feed announces {file.size:,} bytes")
+    subject, limit = file.subject, _limit(file)
+    if file.size is not None and file.size > limit:
+        raise _too_large(subject, f"the feed announces {file.size:,} bytes", limit)
     into.seek(0)
     into.truncate()
     received = 0
     for chunk in chunks:
         received += len(chunk)
-        if received > MAX_PUBLISHED_BYTES:
-            raise _too_large(subject, "the transfer exceeds the limit")
+        if received > limit:
+            raise _too_large(subject, "the transfer exceeds the limit", limit)
         into.write(chunk)
     if file.size is not None and received != file.size:
         raise FeedUnavailable(
@@ -84,33 +89,45 @@ def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
         BadFile: the file is empty, a web page, or an archive that is damaged, unsafe or does not hold exactly one text
             file.
     """
-    subject = subject_of(file.week, file.url)
-    stored_size = stored.seek(0, 2)
-    limit = min(MAX_PUBLISHED_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * stored_size))
     digest = hashlib.sha256()
     size = 0
     with spool() as plain:
-        for chunk in _unpacked(stored, file, subject):
-            if size == 0:
-                _check_beginning(chunk, file, subject)
+        for chunk in unpacked(stored, file):
             size += len(chunk)
-            if size > limit:
-                raise _too_large(subject, f"{stored_size:,} stored bytes unpack to more than {limit:,}")
             digest.update(chunk)
             plain.write(chunk)
-        if size == 0:
-            raise BadFile(f"{subject}: the file is empty. {_REPUBLISH}.")
         plain.seek(0)
         shutil.copyfileobj(plain, sink, CHUNK_BYTES)
     return Fetched(file, digest.hexdigest(), size, dt.datetime.now(dt.UTC))
 
 
-def _unpacked(stored: IO[bytes], file: PublishedFile, subject: str) -> Iterator[bytes]:
+def unpacked(stored: IO[bytes], file: PublishedFile | PublishedExport) -> Iterator[bytes]:
+    """Yield the unpacked bytes of a stored file. An error can follow after some of them. Raises the same as `deliver`."""
+    subject, limit = file.subject, _limit(file)
+    stored_size = stored.seek(0, 2)
+    most = min(limit, max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * stored_size))
+    size = 0
+    for chunk in _contents(stored, file, subject):
+        if size == 0:
+            _check_beginning(chunk, file.url, subject)
+        size += len(chunk)
+        if size > most:
+            raise _too_large(subject, f"{stored_size:,} stored bytes unpack to more than {most:,}", limit)
+        yield chunk
+    if size == 0:
+        raise BadFile(f"{subject}: the file is empty. {_REPUBLISH}.")
+
+
+def _limit(file: PublishedFile | PublishedExport) -> int:
+    return MAX_EXPORT_BYTES if isinstance(file, PublishedExport) else MAX_PUBLISHED_BYTES
+
+
+def _contents(stored: IO[bytes], file: PublishedFile | PublishedExport, subject: str) -> Iterator[bytes]:
     stored.seek(0)
     beginning = stored.read(_BEGINNING_BYTES)
     stored.seek(0)
     if not beginning.startswith((_GZIP, *_ZIP)):
-        if beginning and not file.url.endswith(".txt") and _is_part_of_archive(beginning):
+        if beginning and not file.url.endswith(_PLAIN) and _is_part_of_archive(beginning):
             raise _not_an_archive(subject)
         while chunk := stored.read(CHUNK_BYTES):
             yield chunk
@@ -120,7 +137,7 @@ def _unpacked(stored: IO[bytes], file: PublishedFile, subject: str) -> Iterator[
             contents: IO[bytes] | gzip.GzipFile = open_files.enter_context(gzip.GzipFile(fileobj=stored, mode="rb"))
         else:
             archive = open_files.enter_context(zipfile.ZipFile(stored))
-            contents = open_files.enter_context(archive.open(_only_member(archive, stored, file.week, subject)))
+            contents = open_files.enter_context(archive.open(_only_member(archive, stored, file)))
         while chunk := contents.read(CHUNK_BYTES):
             yield chunk
 
@@ -142,7 +159,11 @@ def damage_reported(subject: str) -> Iterator[None]:
         raise BadFile(f"{subject}: the archive is damaged ({error}). {_REPUBLISH}.") from error
 
 
-def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], week: str, subject: str) -> zipfile.ZipInfo:
+def _only_member(
+    archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFile | PublishedExport
+) -> zipfile.ZipInfo:
+    subject, is_export = file.subject, isinstance(file, PublishedExport)
+    suffixes = _PLAIN if is_export else _PLAIN[:1]
     members = [member for member in archive.infolist() if not (member.is_dir() or _is_junk(member.orig_filename))]
     if len(members) != 1:
         names = named([member.orig_filename for member in members])
@@ -151,11 +172,12 @@ def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], week: str, subject
             f"{_REPUBLISH}."
         )
     (member,) = members
-    if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.endswith(".txt"):
+    if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.endswith(suffixes):
         raise BadFile(
-            f"{subject}: the zip holds {member.orig_filename!r} instead of a .txt file at its top level. {_REPUBLISH}."
+            f"{subject}: the zip holds {member.orig_filename!r} instead of a {' or '.join(suffixes)} file at its top "
+            f"level. {_REPUBLISH}."
         )
-    if week_of_file(member.filename) not in (None, week):
+    if not is_export and week_of_file(member.filename) not in (None, file.week):
         raise BadFile(f"{subject}: the zip holds the file of another week, {member.filename}. {_REPUBLISH}.")
     if member.flag_bits & _ENCRYPTED:
         raise BadFile(f"{subject}: the zip is encrypted. {_REPUBLISH}.")
@@ -174,16 +196,16 @@ def _is_junk(member: str) -> bool:
     return folder.split("/")[0] == _JUNK_FOLDER or name in _JUNK or name.startswith("._")
 
 
-def _check_beginning(chunk: bytes, file: PublishedFile, subject: str) -> None:
+def _check_beginning(chunk: bytes, url: str, subject: str) -> None:
     beginning = chunk[:_BEGINNING_BYTES].removeprefix(_BOM).lstrip()
     if beginning.startswith(_MARKUP):
         raise BadFile(
-            f"{subject}: this is a web page or an error message, not a weekly file. It begins with "
+            f"{subject}: this is a web page or an error message, not turnstile data. It begins with "
             f"{beginning[:40].decode('latin-1')!r}. Open the address in a browser, and check MTA_FEED."
         )
     if beginning.startswith((_GZIP, *_ZIP)):
         raise BadFile(f"{subject}: the file is packed twice. {_REPUBLISH}.")
-    if not file.url.endswith(".txt") and not beginning.isascii():
+    if not url.endswith(_PLAIN) and not beginning.isascii():
         raise _not_an_archive(subject)
 
 
@@ -196,8 +218,8 @@ def _not_an_archive(subject: str) -> BadFile:
     return BadFile(f"{subject}: this is neither a text file nor an archive of the kind in its name. {_REPUBLISH}.")
 
 
-def _too_large(subject: str, what: str) -> BadFile:
+def _too_large(subject: str, what: str, limit: int) -> BadFile:
     return BadFile(
-        f"{subject}: too large for a weekly file: {what}. The limits are {MAX_PUBLISHED_BYTES:,} bytes and "
+        f"{subject}: too large for such a file: {what}. The limits are {limit:,} bytes and "
         f"{MAX_RATIO} times the stored size. {_REPUBLISH}."
     )

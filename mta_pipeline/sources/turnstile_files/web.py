@@ -4,10 +4,13 @@
 """
 
 import contextlib
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
-from typing import IO, BinaryIO, Final, NamedTuple
+from types import MappingProxyType
+from typing import IO, Any, BinaryIO, Final, NamedTuple, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import requests
@@ -17,9 +20,11 @@ from mta_pipeline.sources.http import NOT_MODIFIED, Site, moment, origin
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
     Listing,
+    PublishedExport,
     PublishedFile,
     by_week,
     copies,
+    is_export,
     named,
     not_published,
     notes_on,
@@ -31,6 +36,8 @@ from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spo
 from mta_pipeline.weeks import week_of_file
 
 MAX_INDEX_BYTES: Final = 8 * 2**20
+
+Published = TypeVar("Published", PublishedFile, PublishedExport)
 
 
 class _NotFollowed(NamedTuple):
@@ -45,6 +52,8 @@ class _Index(NamedTuple):
 
     links: Mapping[str, str] | None
     version: str | None
+    exports: Mapping[str, str] = MappingProxyType({})
+    """The links to yearly exports, by name."""
     not_followed: Sequence[_NotFollowed] = ()
     notes: Sequence[str] = ()
 
@@ -67,9 +76,13 @@ class WebFeed:
                 f"{shown(location)} cannot be a feed: its URL must have a host and a path, and no query, fragment, "
                 "user or password. Put user and password into ~/.netrc"
             )
-        path = parts.path if parts.path.endswith((".html", ".htm")) else parts.path.rstrip("/") + "/"
+        name = unquote(parts.path.rpartition("/")[2])
+        is_file = is_export(name, alone=True) or name.endswith((".html", ".htm"))
+        path = parts.path if is_file else parts.path.rstrip("/") + "/"
         self._page = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self._site = Site("MTA_FEED", "the user and password in ~/.netrc", fail_fast=fail_fast)
+        # The address of a single export takes the place of an index page.
+        self._single = _Index({}, None, {name: self._page}) if is_export(name, alone=True) else None
         self._index: _Index | None = None
 
     def __repr__(self) -> str:
@@ -90,7 +103,7 @@ class WebFeed:
         index = self._read_index(f"Index page {self._page}", version)
         if index is not None and index.links is None:
             return None
-        if index is None or not index.links:
+        if index is None or not (index.links or index.exports):
             raise BadFile(
                 f"Index page {self._page}: "
                 + ("it does not exist" if index is None else "it links to no weekly file (turnstile_YYMMDD.txt)")
@@ -113,19 +126,40 @@ class WebFeed:
         """Write a week's unpacked file to the sink. The sink gets nothing unless the file is complete and valid."""
         with spool() as stored:
             for url in self._addresses(week):
-                file = self._site.with_retries(self._download, week, url, stored)
+                file = self._site.with_retries(self._download, PublishedFile(week, shown(url)), url, stored)
                 if file is not None:
                     return deliver(stored, file, sink)
         self._raise_if_listed(week)
         raise not_published(week, self.location)
 
+    def exports(self) -> Sequence[PublishedExport]:
+        """Return the yearly exports that the index page links to, with the server's metadata."""
+        index = self._index_for(f"Index page {self._page}")
+        found = (self._site.with_retries(self._describe_export, name, url) for name, url in index.exports.items())
+        return [export for export in found if export is not None]
+
+    @contextlib.contextmanager
+    def open_export(self, export: PublishedExport) -> Iterator[IO[bytes]]:
+        """Download an export to a temporary file, and open it."""
+        url = self._index_for(export.subject).exports[export.name]
+        with tempfile.TemporaryFile() as stored:
+            if self._site.with_retries(self._download, export, url, stored) is None:
+                raise BadFile(
+                    f"{export.subject}: the server says that it does not exist (404 or 410). Have the link or the file "
+                    "corrected at the feed."
+                )
+            yield stored
+
     def _addresses(self, week: str) -> list[str]:
-        linked = self._index_for(week).links or {}
-        return [linked[week]] if week in linked else [urljoin(self._page, name) for name in copies(week)]
+        index = self._index_for(f"Week {week}, index page {self._page}")
+        if index.links and week in index.links:
+            return [index.links[week]]
+        # A place that lists exports only has no weekly files.
+        return [] if index.exports and not index.links else [urljoin(self._page, name) for name in copies(week)]
 
     def _raise_if_listed(self, week: str) -> None:
         """Fail if the index names the week: a dead link is not a week that was not published."""
-        index = self._index_for(week)
+        index = self._index_for(f"Week {week}, index page {self._page}")
         if index.links and week in index.links:
             raise BadFile(
                 f"{subject_of(week, index.links[week])}: the index page {self._page} links to this file, but the "
@@ -139,17 +173,17 @@ class WebFeed:
                     "page or directory that has the files."
                 )
 
-    def _index_for(self, week: str) -> _Index:
+    def _index_for(self, subject: str) -> _Index:
         """The index as it was read last. It has no links if there is no index or the server refuses it."""
         if self._index is None:
             try:
-                self._read_index(f"Week {week}, index page {self._page}")
+                self._read_index(subject)
             except FeedRefused:  # many servers refuse to list a directory but serve its files
                 self._index = _NO_INDEX
         return self._index or _NO_INDEX
 
     def _read_index(self, subject: str, unless: str | None = None) -> _Index | None:
-        index = self._site.with_retries(self._request_index, subject, unless)
+        index = self._single or self._site.with_retries(self._request_index, subject, unless)
         if index is None or index.links is not None:  # for an unchanged index, this feed may not have the links
             self._index = index or _NO_INDEX
         return index
@@ -177,23 +211,30 @@ class WebFeed:
         if response is None:
             return None
         with response:
-            return _published(week, url, response)
+            return PublishedFile(week, shown(url), **_metadata(response))
 
-    def _download(self, week: str, url: str, stored: IO[bytes]) -> PublishedFile | None:
-        subject = subject_of(week, url)
-        response = self._site.request("GET", url, subject)
+    def _describe_export(self, name: str, url: str) -> PublishedExport | None:
+        response = self._site.request("HEAD", url, f"Export {shown(url)}")
+        if response is None:
+            return None
+        with response:
+            return PublishedExport(name, shown(url), **_metadata(response))
+
+    def _download(self, file: Published, url: str, stored: IO[bytes]) -> Published | None:
+        """Download a file, and return it with the metadata of the response; None if it does not exist."""
+        response = self._site.request("GET", url, file.subject)
         if response is None:
             return None
         with response:
             encoding = response.headers.get("Content-Encoding", "identity").lower()
             if encoding not in ("identity", "gzip", "x-gzip"):
                 raise BadFile(
-                    f"{subject}: the server sent Content-Encoding {encoding}, which was not requested. "
+                    f"{file.subject}: the server sent Content-Encoding {encoding}, which was not requested. "
                     "The server must be corrected."
                 )
-            file = _published(week, url, response)
-            receive(self._site.body(response, subject, decode=False), file, stored)
-            return file
+            received = replace(file, **_metadata(response))
+            receive(self._site.body(response, file.subject, decode=False), received, stored)
+            return received
 
 
 class _Links(HTMLParser):
@@ -222,14 +263,17 @@ def _parsed(text: str, response: requests.Response) -> _Index:
     addresses = [target for target in targets if isinstance(target, str)]
     not_followed = [target for target in targets if not isinstance(target, str)]
     links = by_week((_name(url), url) for url in addresses)
+    exports = {name: url for url in addresses if is_export(name := unquote(_name(url)))}
     unused = {_name(url) for url in addresses} - {_name(url) for url in links.values()}
     reasons = [(name, why_not_used(name)) for name in unused]
     for link in not_followed:
         name = _name(link.url)
         reasons.append((name, why_not_used(name) and f"the link leads to {link.leads_to}"))
     notes = notes_on(shown(response.url), reasons)
-    not_followed += [_NotFollowed(url, "no weekly file") for url in addresses if week_of_file(_name(url)) is None]
-    return _Index(links, response.headers.get("ETag") or response.headers.get("Last-Modified"), not_followed, notes)
+    no_data = (url for url in addresses if week_of_file(_name(url)) is None and not is_export(unquote(_name(url))))
+    not_followed += [_NotFollowed(url, "no weekly file") for url in no_data]
+    version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    return _Index(links, version, exports, not_followed, notes)
 
 
 def _target(page: str, base: str, href: str) -> str | _NotFollowed:
@@ -265,15 +309,14 @@ def _summary(not_followed: Sequence[_NotFollowed]) -> str:
     )
 
 
-def _published(week: str, url: str, response: requests.Response) -> PublishedFile:
+def _metadata(response: requests.Response) -> dict[str, Any]:
+    """Etag, last_modified and size, as far as the server gives them."""
     length = response.headers.get("Content-Length", "")
-    return PublishedFile(
-        week,
-        shown(url),
-        etag=response.headers.get("ETag"),
-        last_modified=moment(response.headers.get("Last-Modified")),
-        size=int(length) if length.isdecimal() else None,
-    )
+    return {
+        "etag": response.headers.get("ETag"),
+        "last_modified": moment(response.headers.get("Last-Modified")),
+        "size": int(length) if length.isdecimal() else None,
+    }
 
 
 def _condition(version: str) -> str:

@@ -1,0 +1,236 @@
+"""Splits yearly exports into weeks, and joins the parts of a week that several exports hold.
+
+An export is the CSV or TSV file of a year's data set: a header and the readings of the year, in any order. The lines of
+a week are sorted by their text, so that the same rows give the same text, in whatever order they were published.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from mta_pipeline.turnstile.header import COLUMNS, BadHeader, Columns, columns_of, split_fields
+from mta_pipeline.turnstile.parsing import UnreadableFile, excerpt
+from mta_pipeline.weeks import ONE_WEEK, week_start
+
+PIECE_BYTES: Final = 32 * 2**20
+"""An export is read in pieces of about this size, so that memory use does not depend on its size."""
+
+_SATURDAY: Final = 6
+# TEMP
+from mta_pipeline.turnstile.header import split_fields as _sf
+def separator_of(h): return "\t" if "\t" in h else ","
+def split_fields(l, sep=","): return _sf(l.str.replace_all("\t", ",", literal=True) if sep=="\t" else l)
+def columns_of(h):
+    from mta_pipeline.turnstile.header import columns_of as c
+    return c(h.replace("\t", ","))
+def as_utf8(t):
+    if t.isascii(): return t
+    try: t.decode(); return t
+    except UnicodeDecodeError: return t.decode("latin-1").encode()
+def dates(name):
+    t=pl.col(name)
+    return pl.coalesce(t.str.to_date("%m/%d/%Y",strict=False), t.str.to_date("%Y-%m-%dT00:00:00.000",strict=False), t.str.to_date("%Y-%m-%d",strict=False))
+_UNDATED: Final = "undated"
+_TEXT, _LINES = ".txt", ".lines"
+_LINE_TYPE: Final = np.dtype("<i4")
+
+
+@dataclass(frozen=True)
+class WeekOfExport:
+    """The lines of an export whose date is in one week, below the header of the export.
+
+    If the last line of the export has no line end, it stays the last of its week and has none here either: it may be
+    cut off.
+    """
+
+    week: str | None
+    """None: the lines without a readable date."""
+    text: bytes
+    lines: pl.Series
+    """Int32: the number of each line of `text` in the export, from 1."""
+    days: tuple[dt.date, ...]
+    """The dates that occur, in order."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the text."""
+        return hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def rows(self) -> int:
+        """Number of lines below the header."""
+        return len(self.lines) - 1
+
+
+class _Header(NamedTuple):
+    text: str
+    number: int
+    columns: Columns
+    separator: str
+
+
+def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[WeekOfExport]:
+    """Split an export into its weeks, in order. The lines without a readable date come last, if there are any.
+
+    Args:
+        chunks: the bytes of the export, unpacked: UTF-8, or else Latin-1.
+        name: its name, for messages.
+        folder: an empty folder for temporary files. They have about the size of the export.
+
+    Raises:
+        UnreadableFile: the export is empty, or its first line is not the header of an export.
+    """
+    header: _Header | None = None
+    days: dict[str, set[dt.date]] = {}
+    number, unterminated = 0, False
+    for piece in _pieces(chunks):
+        lines = pl.read_lines(as_utf8(piece))["line"].str.strip_chars_end()
+        rows = lines.alias("text").to_frame().with_row_index("line", number + 1).filter(pl.col("text") != "")
+        number, unterminated = number + len(lines), not piece.endswith(b"\n")
+        if header is None and len(rows):
+            header, rows = _header(rows["text"][0], rows["line"][0], name), rows.slice(1)
+        if header is not None:
+            for week, day in _append(rows, header, folder):
+                days.setdefault(week, set()).update(day)
+    if header is None:
+        raise UnreadableFile(f"{name}: the file is empty.")
+    for week in sorted(days):
+        yield _read(folder / week, header, number if unterminated else None, sorted(days[week]))
+
+
+def join_weeks(parts: Sequence[WeekOfExport]) -> WeekOfExport:
+    """Join the parts of one week from several exports. A line that several of them hold counts once.
+
+    If the exports have different columns, the joined text has the columns of all of them, as CSV with the published
+    names. The fields that an export lacks are empty.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    split = [_split(part) for part in parts]
+    headers = [header for header, _ in split]
+    text = headers[0].text
+    if len({(header.columns, header.separator) for header in headers}) > 1:
+        columns = [column for column in COLUMNS if any(column in header.columns for header in headers)]
+        text = ",".join(COLUMNS[column] for column in columns)
+        split = [(header, _rewritten(rows, header, columns)) for header, rows in split]
+    _, joined = split[0]
+    for _, rows in split[1:]:
+        joined = pl.concat([joined, rows.join(joined, on="text", how="anti", maintain_order="left")])
+    days = sorted({day for part in parts for day in part.days})
+    return _week(parts[0].week, text, headers[0].number, joined.sort("text", maintain_order=True), days)
+
+
+def days_missing(week: str, days: Iterable[dt.date]) -> list[dt.date]:
+    """Return the dates of a week that are not among `days`, in order."""
+    start = week_start(week)
+    return sorted({start + dt.timedelta(n) for n in range(ONE_WEEK.days)} - set(days))
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Join chunks to pieces that end with a whole line. Line ends become newlines."""
+    rest, newline = bytearray(), b""
+    for chunk in chunks:
+        rest += chunk
+        if len(rest) < PIECE_BYTES:
+            continue
+        newline = newline or _newline(rest)
+        end = rest.rfind(newline) + 1
+        if end:
+            yield bytes(rest[:end]).replace(b"\r", b"\n") if newline == b"\r" else bytes(rest[:end])
+            del rest[:end]
+    if rest:
+        yield bytes(rest).replace(b"\r", b"\n") if (newline or _newline(rest)) == b"\r" else bytes(rest)
+
+
+def _newline(text: bytearray) -> bytes:
+    return b"\r" if b"\n" not in text else b"\n"
+
+
+def _header(text: str, number: int, name: str) -> _Header:
+    try:
+        columns = columns_of(text)
+    except BadHeader as error:
+        raise UnreadableFile(f"{name}: line {number} is a header with wrong columns: {error}.") from None
+    if columns is None:
+        raise UnreadableFile(
+            f"{name}: line {number} is not the header of an export of turnstile data: {excerpt(text)}. Expected: "
+            f"{', '.join(COLUMNS.values())} in any order."
+        )
+    return _Header(text, number, columns, separator_of(text))
+
+
+def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple[str, Sequence[dt.date]]]:
+    """Append rows to the files of their weeks. Yields each week with its dates."""
+    written = _field(rows["text"], header.columns.index("date"), header.separator)
+    known = pl.DataFrame({"written": written.unique()}).with_columns(day=dates("written"))
+    back = (pl.col("day").dt.weekday() - _SATURDAY) % 7
+    week = (pl.col("day") - pl.duration(days=back)).dt.to_string("%Y-%m-%d")
+    known = known.with_columns(week=week.fill_null(_UNDATED))
+    rows = rows.with_columns(written).join(known, on="written", how="left", maintain_order="left")
+    for (name,), of_week in rows.group_by("week", maintain_order=True):
+        with (folder / f"{name}{_TEXT}").open("ab") as text, (folder / f"{name}{_LINES}").open("ab") as lines:
+            text.write(_joined(of_week["text"]))
+            lines.write(of_week["line"].to_numpy().astype(_LINE_TYPE).tobytes())
+        yield str(name), of_week["day"].drop_nulls().unique().to_list()
+
+
+def _field(texts: pl.Series, position: int, separator: str) -> pl.Series:
+    """One field of each line."""
+    if texts.str.contains('"', literal=True).any():
+        return split_fields(texts, separator).list.get(position, null_on_oob=True).alias("written")
+    parts = pl.col("text").str.splitn(separator, position + 2)
+    return texts.to_frame("text").select(written=parts.struct.field(f"field_{position}")).to_series()
+
+
+def _read(stem: Path, header: _Header, unterminated: int | None, days: Sequence[dt.date]) -> WeekOfExport:
+    texts = pl.read_lines(stem.with_name(stem.name + _TEXT), glob=False)["line"]
+    lines = np.fromfile(stem.with_name(stem.name + _LINES), _LINE_TYPE)
+    rows = pl.DataFrame({"line": lines, "text": texts}).sort("text", maintain_order=True)
+    if unterminated in lines:
+        rows = rows.sort(pl.col("line") == unterminated, maintain_order=True)
+    week = _week(None if stem.name == _UNDATED else stem.name, header.text, header.number, rows, days)
+    return replace(week, text=week.text[:-1]) if unterminated in lines else week
+
+
+def _split(part: WeekOfExport) -> tuple[_Header, pl.DataFrame]:
+    """The header of a week's text, and its other lines with their numbers."""
+    text, _, rest = part.text.partition(b"\n")
+    frame = pl.DataFrame({"line": part.lines[1:], "text": pl.read_lines(rest)["line"]})
+    return _header(text.decode(), int(part.lines[0]), str(part.week)), frame
+
+
+def _rewritten(rows: pl.DataFrame, header: _Header, columns: Sequence[str]) -> pl.DataFrame:
+    """The rows as CSV with these columns. A row with too many or too few fields stays as it is and will be rejected."""
+    fields = pl.col("fields")
+    values = [
+        fields.list.get(header.columns.index(column), null_on_oob=True) if column in header.columns else pl.lit("")
+        for column in columns
+    ]
+    quoted = [
+        pl.when(value.str.contains('[",]'))
+        .then(pl.concat_str(pl.lit('"'), value.str.replace_all('"', '""', literal=True), pl.lit('"')))
+        .otherwise(value)
+        for value in values
+    ]
+    whole = fields.list.len() == len(header.columns)
+    return rows.with_columns(fields=split_fields(rows["text"], header.separator)).select(
+        "line", text=pl.when(whole).then(pl.concat_str(quoted, separator=",")).otherwise("text")
+    )
+
+
+def _week(
+    week: str | None, header: str, number: int, rows: pl.DataFrame, days: Iterable[dt.date]
+) -> WeekOfExport:
+    lines = pl.concat([pl.Series("line", [number], pl.Int32), rows["line"].cast(pl.Int32)])
+    return WeekOfExport(week, header.encode() + b"\n" + _joined(rows["text"]), lines, tuple(days))
+
+
+def _joined(lines: pl.Series) -> bytes:
+    return (lines.str.join("\n").item() + "\n").encode()
