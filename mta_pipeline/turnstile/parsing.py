@@ -25,6 +25,7 @@ from mta_pipeline.turnstile.header import (
 Layout = Literal["modern", "legacy"]
 
 REGISTER_DIGITS: Final[dict[Layout, int]] = {"modern": 10, "legacy": 9}
+_NUMBERS: Final = ("text_line", "source_line")
 _IDENTITY: Final = ("control_area", "unit", "scp")
 _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
 _LEGACY: Final[Columns] = (*_IDENTITY, *_GROUP_FIELDS)
@@ -42,9 +43,10 @@ class UnreadableFile(ValueError):
 class Candidates:
     """The candidates of a file: `frame` has one row per data line or group, in file order, with all fields as text.
 
-    Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven fields
-    (null if absent), `complete` (the number of fields is right), `dated` (the row has a date where data has one) and
-    `header` (the row is a repeated header).
+    Columns of `frame`: text_line (number of the line in `text`, from 1), source_line (its number in the source),
+    source_group (null in the modern layout and for whole lines), the eleven fields (null if absent), `complete` (the
+    number of fields is right), `dated` (the row has a date where data has one) and `header` (the row is a repeated
+    header).
     """
 
     layout: Layout
@@ -55,24 +57,25 @@ class Candidates:
     """The file in UTF-8, with newlines between lines."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
-        """Return the text of the lines with these numbers, counted from 1, without trailing spaces."""
+        """Return the text of the lines with these numbers (text_line), without trailing spaces."""
         lines = pl.read_lines(self.text, name="text")["text"]
         return lines.gather(numbers.cast(pl.UInt32) - 1).str.strip_chars_end()
 
 
-def parse(published: bytes, name: str) -> Candidates:
+def parse(published: bytes, name: str, lines: pl.Series | None = None) -> Candidates:
     """Split a published file into candidates.
 
     Args:
         published: the published bytes, unpacked: UTF-8, or else Latin-1.
         name: the name of the file, for messages.
+        lines: the number of each line in its source, if the text is a part of it. By default, lines count from 1.
 
     Raises:
         UnreadableFile: nothing in the file looks like a turnstile reading, or the header is not that of a turnstile
             file.
     """
     text = _as_text(published)
-    return _as_csv(text) or _line_by_line(text, name)
+    return _as_csv(text, lines) or _line_by_line(text, name, lines)
 
 
 def excerpt(line: str) -> str:
@@ -80,7 +83,13 @@ def excerpt(line: str) -> str:
     return repr(line[:120])
 
 
-def _as_csv(text: bytes) -> Candidates | None:
+def _source_lines(lines: pl.Series | None) -> pl.Expr:
+    """The number in the source of each line of the text."""
+    numbers = pl.col("text_line") if lines is None else pl.lit(lines).gather(pl.col("text_line") - 1)
+    return numbers.cast(pl.Int32).alias("source_line")
+
+
+def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
     """Parse a regular modern file, with the header on top, as CSV (fast). Returns None if the file may be irregular.
 
     The result equals that of splitting the lines as long as every line has a last field: the CSV reader pads short
@@ -99,7 +108,7 @@ def _as_csv(text: bytes) -> Candidates | None:
             schema=dict.fromkeys(names, pl.String()),
             quote_char=None,
             empty_string_is_null=False,
-            row_index_name="source_line",
+            row_index_name="text_line",
             row_index_offset=2,
         )
     except pl.exceptions.PolarsError:  # a line is too long, or there is nothing below the header
@@ -108,7 +117,8 @@ def _as_csv(text: bytes) -> Candidates | None:
     if frame.is_empty() or frame.select((pl.col(names[-1]).is_null() | (pl.col(names[-1]) == "")).any()).item():
         return None
     frame = frame.select(
-        pl.col("source_line").cast(pl.Int32),
+        pl.col("text_line").cast(pl.Int32),
+        _source_lines(lines),
         pl.lit(None, pl.Int32).alias("source_group"),
         *(pl.col(column) if column in names else pl.lit(None, pl.String).alias(column) for column in COLUMNS),
         complete=pl.lit(value=True),
@@ -125,10 +135,10 @@ def _columns_or_none(line: str) -> Columns | None:
         return None
 
 
-def _line_by_line(text: bytes, name: str) -> Candidates:
-    lines = pl.Series("text", [text.decode()]).str.split("\n").explode().str.strip_chars_end()
-    numbered = lines.to_frame().with_row_index("source_line", 1).cast({"source_line": pl.Int32})
-    data = numbered.filter(pl.col("text") != "")
+def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates:
+    texts = pl.Series("text", [text.decode()]).str.split("\n").explode().str.strip_chars_end()
+    numbered = texts.to_frame().with_row_index("text_line", 1).cast({"text_line": pl.Int32})
+    data = numbered.filter(pl.col("text") != "").with_columns(_source_lines(lines))
     if data.is_empty():
         raise UnreadableFile(f"{name}: the file is empty.")
     if data.select(pl.col("text").first().str.contains(_HTML)).item():
@@ -219,7 +229,7 @@ def _modern(data: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     return (
         data.with_columns(split_fields(data["text"]).alias("fields"))
         .select(
-            "source_line",
+            *_NUMBERS,
             pl.lit(None, pl.Int32).alias("source_group"),
             *(
                 (
@@ -236,14 +246,14 @@ def _modern(data: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 
 def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     width, start = len(_GROUP_FIELDS), len(_IDENTITY)
-    split = data.select("source_line", "header", "text", fields=pl.col("text").str.split(","))
+    split = data.select(*_NUMBERS, "header", "text", fields=pl.col("text").str.split(","))
     number = _groups(pl.col("fields").list.len(), pl.col("text"))
     # A line without groups becomes one candidate, which will be a reject (rule 1).
-    split = split.select("source_line", "header", "fields", dated=number.is_not_null(), groups=number.fill_null(1))
+    split = split.select(*_NUMBERS, "header", "fields", dated=number.is_not_null(), groups=number.fill_null(1))
     blank = pl.lit(None, pl.String)
     groups = [
         split.filter(pl.col("groups") > n).select(
-            "source_line",
+            *_NUMBERS,
             pl.when("dated").then(pl.lit(n + 1, pl.Int32)).alias("source_group"),
             *(pl.col("fields").list.get(k, null_on_oob=True).alias(name) for k, name in enumerate(_IDENTITY)),
             *(blank.alias(name) for name in OPTIONAL),
@@ -257,7 +267,7 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
         )
         for n in range(split.select(pl.col("groups").max()).item())
     ]
-    return pl.concat(groups).sort("source_line", "source_group")
+    return pl.concat(groups).sort("text_line", "source_group")
 
 
 def _groups(fields: pl.Expr, text: pl.Expr) -> pl.Expr:
