@@ -17,8 +17,10 @@ from mta_pipeline.turnstile.header import (
     PUBLISHED,
     BadHeader,
     Columns,
+    Separator,
     columns_of,
     find_headers,
+    separator_of,
     split_fields,
 )
 
@@ -30,7 +32,7 @@ _IDENTITY: Final = ("control_area", "unit", "scp")
 _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
 _LEGACY: Final[Columns] = (*_IDENTITY, *_GROUP_FIELDS)
 # A legacy date looks like an SCP. The time after it tells the two apart.
-_DATE: Final[dict[Layout, str]] = {"modern": r',"?\d\d/\d\d/\d{4}"?,', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
+_DATE: Final[dict[Layout, str]] = {"modern": r'[,\t]"?\d\d/\d\d/\d{4}"?[,\t]', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
 _DATED: Final = pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False)
 _HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
 
@@ -53,6 +55,7 @@ class Candidates:
     columns: Columns
     """The column of each field of a line (legacy layout: of a line with one group)."""
     frame: pl.DataFrame
+    separator: Separator
     text: bytes
     """The file in UTF-8, with newlines between lines."""
 
@@ -95,7 +98,8 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
     The result equals that of splitting the lines as long as every line has a last field: the CSV reader pads short
     lines with empty fields and refuses long ones.
     """
-    columns = _columns_or_none(_first_line(text).decode())
+    header = _first_line(text).decode()
+    columns, separator = _columns_or_none(header), separator_of(header)
     if columns is None or b'"' in text:
         return None
     # An ignored field has a name of its own, which is no column.
@@ -106,6 +110,7 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
             has_header=False,
             skip_lines=1,
             schema=dict.fromkeys(names, pl.String()),
+            separator=separator,
             quote_char=None,
             empty_string_is_null=False,
             row_index_name="text_line",
@@ -125,7 +130,7 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
         dated=_DATED,
         header=pl.lit(value=False),
     )
-    return Candidates("modern", columns, frame, text) if frame["dated"].all() else None
+    return Candidates("modern", columns, frame, separator, text) if frame["dated"].all() else None
 
 
 def _columns_or_none(line: str) -> Columns | None:
@@ -136,8 +141,8 @@ def _columns_or_none(line: str) -> Columns | None:
 
 
 def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates:
-    texts = pl.Series("text", [text.decode()]).str.split("\n").explode().str.strip_chars_end()
-    numbered = texts.to_frame().with_row_index("text_line", 1).cast({"text_line": pl.Int32})
+    texts = pl.Series("text", [text.decode()]).str.split("\n").explode()
+    numbered = texts.str.strip_chars_end().to_frame().with_row_index("text_line", 1).cast({"text_line": pl.Int32})
     data = numbered.filter(pl.col("text") != "").with_columns(_source_lines(lines))
     if data.is_empty():
         raise UnreadableFile(f"{name}: the file is empty.")
@@ -146,6 +151,9 @@ def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates
             f"{name}: this is a web page, not a turnstile file. It begins with {data['text'][0][:80]!r}."
         )
     headers = find_headers(data["text"])
+    separator = separator_of(data["text"][headers[0]]) if headers else ","
+    if separator == "\t":  # a tab at the end of a line separates two fields
+        data = data.with_columns(texts.gather(data["text_line"] - 1).str.strip_chars_end(" \r"))
     if len(headers) == len(data):
         raise UnreadableFile(f"{name}: the file has a header but no readings.")
     layout = _layout_of(data["text"], headers)
@@ -159,11 +167,9 @@ def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates
     data = data.with_columns(header=pl.int_range(pl.len()).is_in(headers))
     if headers:  # the first one is not a data line
         data = data.filter(pl.int_range(pl.len()) != headers[0])
-    return (
-        Candidates("legacy", columns, _legacy(data), text)
-        if layout == "legacy"
-        else Candidates("modern", columns, _modern(data, columns), text)
-    )
+    if layout == "legacy":
+        return Candidates("legacy", columns, _legacy(data), ",", text)
+    return Candidates("modern", columns, _modern(data, columns, separator), separator, text)
 
 
 def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
@@ -224,10 +230,10 @@ def _has_date(lines: pl.Series) -> bool:
     return any(lines.str.contains(date).any() for date in _DATE.values())
 
 
-def _modern(data: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+def _modern(data: pl.DataFrame, columns: Columns, separator: Separator) -> pl.DataFrame:
     at = {column: n for n, column in enumerate(columns)}
     return (
-        data.with_columns(split_fields(data["text"]).alias("fields"))
+        data.with_columns(split_fields(data["text"], separator).alias("fields"))
         .select(
             *_NUMBERS,
             pl.lit(None, pl.Int32).alias("source_group"),

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
-from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL, Columns
+from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL
 from mta_pipeline.turnstile.parsing import REGISTER_DIGITS, Candidates, Layout, UnreadableFile, excerpt, parse
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
@@ -220,7 +220,7 @@ def _why_none(rejects: pl.DataFrame, candidates: Candidates, start: dt.date) -> 
 
 def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
     if reason == RejectReason.FIELD_COUNT:
-        fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates.columns)
+        fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates)
         return f"{fields}; C/A, UNIT and SCP not empty, without blanks and quotation marks"
     if reason == RejectReason.BAD_TIMESTAMP:
         return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(_TIMESTAMP[candidates.layout])}"
@@ -229,6 +229,7 @@ def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
     return f"a time from {start} 00:00 up to, but not including, {start + ONE_WEEK} 00:00"
 
 
-def _named(columns: Columns) -> str:
-    names = (COLUMNS[column] if column else "(ignored)" for column in columns)
-    return f"{len(columns)} fields separated by commas ({', '.join(names)})"
+def _named(candidates: Candidates) -> str:
+    names = [COLUMNS[column] if column else "(ignored)" for column in candidates.columns]
+    separators = "commas" if candidates.separator == "," else "tabs"
+    return f"{len(names)} fields separated by {separators} ({', '.join(names)})"
