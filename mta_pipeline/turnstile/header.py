@@ -1,7 +1,7 @@
 """The header of a modern file: how its columns may be spelled, and which field of a line holds which column."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -25,6 +25,9 @@ OPTIONAL: Final = ("station", "line_name", "division")
 
 Columns = tuple[str | None, ...]
 """The column of each field of a line. None is a field that is ignored."""
+
+Separator = Literal[",", "\t"]
+"""The character between two fields."""
 
 PUBLISHED: Final[Columns] = tuple(COLUMNS)
 
@@ -53,14 +56,20 @@ class BadHeader(ValueError):
     """A header that does not name the columns of a turnstile file. The message names the columns."""
 
 
-def split_fields(lines: pl.Series) -> pl.Series:
-    """Split lines into fields at commas, with CSV quoting. A quotation mark that is not closed in its line is text."""
+def separator_of(header: str) -> Separator:
+    """Return the character between the fields of a file with this header."""
+    return "\t" if header.count("\t") > header.count(",") else ","
+
+
+def split_fields(lines: pl.Series, separator: Separator) -> pl.Series:
+    """Split lines into fields, with CSV quoting. A quotation mark that is not closed in its line is text."""
     if not lines.str.contains('"', literal=True).any():
-        return lines.str.split(",")
-    # Each field is matched with the comma that ends it, so that no match is empty.
-    field = pl.element().str.strip_suffix(",")
-    quoted = field.str.extract(r'^"((?:[^"]|"")*)"\s*$').str.replace_all('""', '"', literal=True).str.strip_chars_end()
-    return (lines + ",").str.extract_all(r'"(?:[^"]|"")*"\s*,|[^,]*,').list.eval(pl.coalesce(quoted, field))
+        return lines.str.split(separator)
+    # Each field is matched with the separator that ends it, so that no match is empty.
+    field = pl.element().str.strip_suffix(separator)
+    quoted = field.str.extract(r'^"((?:[^"]|"")*)" *$').str.replace_all('""', '"', literal=True).str.strip_chars_end()
+    pattern = rf'"(?:[^"]|"")*" *{separator}|[^{separator}]*{separator}'
+    return (lines + separator).str.extract_all(pattern).list.eval(pl.coalesce(quoted, field))
 
 
 def find_headers(lines: pl.Series) -> list[int]:
@@ -92,7 +101,7 @@ def columns_of(header: str) -> Columns | None:
 
 
 def _names(header: str) -> list[str]:
-    return [name.strip(' "\t\r\n') for name in header.split(",")]
+    return [name.strip(' "\t\r\n') for name in header.split(separator_of(header))]
 
 
 def _is_header(names: list[str]) -> bool:

@@ -17,19 +17,22 @@ from mta_pipeline.turnstile.header import (
     PUBLISHED,
     BadHeader,
     Columns,
+    Separator,
     columns_of,
     find_headers,
+    separator_of,
     split_fields,
 )
 
 Layout = Literal["modern", "legacy"]
 
 REGISTER_DIGITS: Final[dict[Layout, int]] = {"modern": 10, "legacy": 9}
+_NUMBERS: Final = ("text_line", "source_line")
 _IDENTITY: Final = ("control_area", "unit", "scp")
 _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
 _LEGACY: Final[Columns] = (*_IDENTITY, *_GROUP_FIELDS)
 # A legacy date looks like an SCP. The time after it tells the two apart.
-_DATE: Final[dict[Layout, str]] = {"modern": r',"?\d\d/\d\d/\d{4}"?,', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
+_DATE: Final[dict[Layout, str]] = {"modern": r'[,\t]"?\d\d/\d\d/\d{4}"?[,\t]', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
 _DATED: Final = pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False)
 _HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
 
@@ -42,37 +45,40 @@ class UnreadableFile(ValueError):
 class Candidates:
     """The candidates of a file: `frame` has one row per data line or group, in file order, with all fields as text.
 
-    Columns of `frame`: source_line, source_group (null in the modern layout and for whole lines), the eleven fields
-    (null if absent), `complete` (the number of fields is right), `dated` (the row has a date where data has one) and
-    `header` (the row is a repeated header).
+    Columns of `frame`: text_line (number of the line in `text`, from 1), source_line (its number in the source),
+    source_group (null in the modern layout and for whole lines), the eleven fields (null if absent), `complete` (the
+    number of fields is right), `dated` (the row has a date where data has one) and `header` (the row is a repeated
+    header).
     """
 
     layout: Layout
     columns: Columns
     """The column of each field of a line (legacy layout: of a line with one group)."""
     frame: pl.DataFrame
+    separator: Separator
     text: bytes
     """The file in UTF-8, with newlines between lines."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
-        """Return the text of the lines with these numbers, counted from 1, without trailing spaces."""
+        """Return the text of the lines with these numbers (text_line), without trailing spaces."""
         lines = pl.read_lines(self.text, name="text")["text"]
         return lines.gather(numbers.cast(pl.UInt32) - 1).str.strip_chars_end()
 
 
-def parse(published: bytes, name: str) -> Candidates:
+def parse(published: bytes, name: str, lines: pl.Series | None = None) -> Candidates:
     """Split a published file into candidates.
 
     Args:
         published: the published bytes, unpacked: UTF-8, or else Latin-1.
         name: the name of the file, for messages.
+        lines: the number of each line in its source, if the text is a part of it. By default, lines count from 1.
 
     Raises:
         UnreadableFile: nothing in the file looks like a turnstile reading, or the header is not that of a turnstile
             file.
     """
     text = _as_text(published)
-    return _as_csv(text) or _line_by_line(text, name)
+    return _as_csv(text, lines) or _line_by_line(text, name, lines)
 
 
 def excerpt(line: str) -> str:
@@ -80,13 +86,20 @@ def excerpt(line: str) -> str:
     return repr(line[:120])
 
 
-def _as_csv(text: bytes) -> Candidates | None:
+def _source_lines(lines: pl.Series | None) -> pl.Expr:
+    """The number in the source of each line of the text."""
+    numbers = pl.col("text_line") if lines is None else pl.lit(lines).gather(pl.col("text_line") - 1)
+    return numbers.cast(pl.Int32).alias("source_line")
+
+
+def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
     """Parse a regular modern file, with the header on top, as CSV (fast). Returns None if the file may be irregular.
 
     The result equals that of splitting the lines as long as every line has a last field: the CSV reader pads short
     lines with empty fields and refuses long ones.
     """
-    columns = _columns_or_none(_first_line(text).decode())
+    header = _first_line(text).decode()
+    columns, separator = _columns_or_none(header), separator_of(header)
     if columns is None or b'"' in text:
         return None
     # An ignored field has a name of its own, which is no column.
@@ -97,9 +110,10 @@ def _as_csv(text: bytes) -> Candidates | None:
             has_header=False,
             skip_lines=1,
             schema=dict.fromkeys(names, pl.String()),
+            separator=separator,
             quote_char=None,
             empty_string_is_null=False,
-            row_index_name="source_line",
+            row_index_name="text_line",
             row_index_offset=2,
         )
     except pl.exceptions.PolarsError:  # a line is too long, or there is nothing below the header
@@ -108,14 +122,15 @@ def _as_csv(text: bytes) -> Candidates | None:
     if frame.is_empty() or frame.select((pl.col(names[-1]).is_null() | (pl.col(names[-1]) == "")).any()).item():
         return None
     frame = frame.select(
-        pl.col("source_line").cast(pl.Int32),
+        pl.col("text_line").cast(pl.Int32),
+        _source_lines(lines),
         pl.lit(None, pl.Int32).alias("source_group"),
         *(pl.col(column) if column in names else pl.lit(None, pl.String).alias(column) for column in COLUMNS),
         complete=pl.lit(value=True),
         dated=_DATED,
         header=pl.lit(value=False),
     )
-    return Candidates("modern", columns, frame, text) if frame["dated"].all() else None
+    return Candidates("modern", columns, frame, separator, text) if frame["dated"].all() else None
 
 
 def _columns_or_none(line: str) -> Columns | None:
@@ -125,10 +140,10 @@ def _columns_or_none(line: str) -> Columns | None:
         return None
 
 
-def _line_by_line(text: bytes, name: str) -> Candidates:
-    lines = pl.Series("text", [text.decode()]).str.split("\n").explode().str.strip_chars_end()
-    numbered = lines.to_frame().with_row_index("source_line", 1).cast({"source_line": pl.Int32})
-    data = numbered.filter(pl.col("text") != "")
+def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates:
+    texts = pl.Series("text", [text.decode()]).str.split("\n").explode()
+    numbered = texts.str.strip_chars_end().to_frame().with_row_index("text_line", 1).cast({"text_line": pl.Int32})
+    data = numbered.filter(pl.col("text") != "").with_columns(_source_lines(lines))
     if data.is_empty():
         raise UnreadableFile(f"{name}: the file is empty.")
     if data.select(pl.col("text").first().str.contains(_HTML)).item():
@@ -136,6 +151,9 @@ def _line_by_line(text: bytes, name: str) -> Candidates:
             f"{name}: this is a web page, not a turnstile file. It begins with {data['text'][0][:80]!r}."
         )
     headers = find_headers(data["text"])
+    separator = separator_of(data["text"][headers[0]]) if headers else ","
+    if separator == "\t":  # a tab at the end of a line separates two fields
+        data = data.with_columns(texts.gather(data["text_line"] - 1).str.strip_chars_end(" \r"))
     if len(headers) == len(data):
         raise UnreadableFile(f"{name}: the file has a header but no readings.")
     layout = _layout_of(data["text"], headers)
@@ -149,11 +167,9 @@ def _line_by_line(text: bytes, name: str) -> Candidates:
     data = data.with_columns(header=pl.int_range(pl.len()).is_in(headers))
     if headers:  # the first one is not a data line
         data = data.filter(pl.int_range(pl.len()) != headers[0])
-    return (
-        Candidates("legacy", columns, _legacy(data), text)
-        if layout == "legacy"
-        else Candidates("modern", columns, _modern(data, columns), text)
-    )
+    if layout == "legacy":
+        return Candidates("legacy", columns, _legacy(data), ",", text)
+    return Candidates("modern", columns, _modern(data, columns, separator), separator, text)
 
 
 def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
@@ -214,12 +230,12 @@ def _has_date(lines: pl.Series) -> bool:
     return any(lines.str.contains(date).any() for date in _DATE.values())
 
 
-def _modern(data: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+def _modern(data: pl.DataFrame, columns: Columns, separator: Separator) -> pl.DataFrame:
     at = {column: n for n, column in enumerate(columns)}
     return (
-        data.with_columns(split_fields(data["text"]).alias("fields"))
+        data.with_columns(split_fields(data["text"], separator).alias("fields"))
         .select(
-            "source_line",
+            *_NUMBERS,
             pl.lit(None, pl.Int32).alias("source_group"),
             *(
                 (
@@ -236,14 +252,14 @@ def _modern(data: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 
 def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     width, start = len(_GROUP_FIELDS), len(_IDENTITY)
-    split = data.select("source_line", "header", "text", fields=pl.col("text").str.split(","))
+    split = data.select(*_NUMBERS, "header", "text", fields=pl.col("text").str.split(","))
     number = _groups(pl.col("fields").list.len(), pl.col("text"))
     # A line without groups becomes one candidate, which will be a reject (rule 1).
-    split = split.select("source_line", "header", "fields", dated=number.is_not_null(), groups=number.fill_null(1))
+    split = split.select(*_NUMBERS, "header", "fields", dated=number.is_not_null(), groups=number.fill_null(1))
     blank = pl.lit(None, pl.String)
     groups = [
         split.filter(pl.col("groups") > n).select(
-            "source_line",
+            *_NUMBERS,
             pl.when("dated").then(pl.lit(n + 1, pl.Int32)).alias("source_group"),
             *(pl.col("fields").list.get(k, null_on_oob=True).alias(name) for k, name in enumerate(_IDENTITY)),
             *(blank.alias(name) for name in OPTIONAL),
@@ -257,7 +273,7 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
         )
         for n in range(split.select(pl.col("groups").max()).item())
     ]
-    return pl.concat(groups).sort("source_line", "source_group")
+    return pl.concat(groups).sort("text_line", "source_group")
 
 
 def _groups(fields: pl.Expr, text: pl.Expr) -> pl.Expr:

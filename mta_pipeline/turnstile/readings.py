@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
-from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL, Columns
+from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL
 from mta_pipeline.turnstile.parsing import REGISTER_DIGITS, Candidates, Layout, UnreadableFile, excerpt, parse
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
@@ -22,6 +22,7 @@ REGULAR: Final = "REGULAR"
 
 _TIMESTAMP: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
 _INTEGRAL_FLOAT: Final = r"^(\d+)\.0+$"
+_FILE_ORDER: Final = ("source_line", "text_line", "source_group")
 _BOOTH: Final = ("control_area", "unit")
 _ADVICE: Final[dict[str, str]] = {
     RejectReason.FIELD_COUNT: "Probably another program changed the columns or the separator. Replace the file at the "
@@ -53,7 +54,7 @@ class StagedWeek:
         return dict(self.rejects["reason"].value_counts(sort=True).rows())
 
 
-def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWeek:
+def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Series | None = None) -> StagedWeek:
     """Turn the published bytes of a week into readings and rejects (rules 1 and 2).
 
     Args:
@@ -61,12 +62,14 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame) -> StagedWee
         week: the key of the week: the Saturday on which it starts.
         control_areas: the table control_areas, which gives readings their station, lines and division where the file
             has no such column.
+        lines: the number of each line in its source, if the text is a part of it. `source_line`, the order of
+            duplicates and messages follow these numbers. By default, lines count from 1.
 
     Raises:
         UnreadableFile: the file holds no reading of this week. The message names the file and the reason.
     """
     name = file_name(week)
-    candidates = parse(published, name)
+    candidates = parse(published, name, lines)
     judged = _judge(candidates, week_start(week))
     readings, twins = _one_per_moment(judged.filter(pl.col("reason").is_null()))
     rejects = pl.concat([judged.filter(pl.col("reason").is_not_null()), twins], how="diagonal_relaxed")
@@ -106,8 +109,8 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
         .when(~in_window)
         .then(pl.lit(RejectReason.OUTSIDE_WINDOW))
     )
-    first_good = judged.select(pl.col("source_line").filter(pl.col("reason").is_null()).first()).item() or 0
-    on_top = ~pl.col("dated") & (pl.col("source_line") < first_good)
+    first_good = judged.select(pl.col("text_line").filter(pl.col("reason").is_null()).first()).item() or 0
+    on_top = ~pl.col("dated") & (pl.col("text_line") < first_good)
     return judged.with_columns(
         reason=pl.when(on_top | pl.col("header")).then(pl.lit(RejectReason.JUNK_HEADER)).otherwise("reason")
     )
@@ -156,7 +159,7 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     ranked = (
         moments.with_columns(moment=(~pl.col("repeats")).cum_sum(), regular=regular)
         .filter(pl.col("repeats") | pl.col("repeats").shift(-1))
-        .sort("moment", ~pl.col("regular"), "source_line", "source_group")
+        .sort("moment", ~pl.col("regular"), *_FILE_ORDER)
         .with_columns(first=pl.col("moment").is_first_distinct(), regular_kept=pl.col("regular").first().over("moment"))
     )
     others = ranked.filter(~pl.col("first")).with_columns(
@@ -183,19 +186,19 @@ def _in_order(sound: pl.DataFrame) -> pl.DataFrame:
     first_seen = heads.unique(maintain_order=True).with_row_index("turnstile")
     return (
         sound.join(first_seen, on=TURNSTILE, how="left", maintain_order="left")
-        .sort("turnstile", "read_at", "source_line", "source_group")
+        .sort("turnstile", "read_at", *_FILE_ORDER)
         .drop("turnstile")
     )
 
 
 def _with_text(rejects: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
     """Add raw_text: the line as published, or for a legacy group the line's identity fields and the group."""
-    line = candidates.lines(rejects["source_line"])
+    line = candidates.lines(rejects["text_line"])
     group = pl.concat_str(*TURNSTILE, "date", "time", "audit", "entries", "exits", separator=",", ignore_nulls=True)
     return (
         rejects.with_columns(raw_text=line)
         .with_columns(raw_text=pl.when(pl.col("source_group").is_null()).then("raw_text").otherwise(group))
-        .sort("source_line", "source_group")
+        .sort(*_FILE_ORDER)
     )
 
 
@@ -217,7 +220,7 @@ def _why_none(rejects: pl.DataFrame, candidates: Candidates, start: dt.date) -> 
 
 def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
     if reason == RejectReason.FIELD_COUNT:
-        fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates.columns)
+        fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates)
         return f"{fields}; C/A, UNIT and SCP not empty, without blanks and quotation marks"
     if reason == RejectReason.BAD_TIMESTAMP:
         return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(_TIMESTAMP[candidates.layout])}"
@@ -226,6 +229,7 @@ def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
     return f"a time from {start} 00:00 up to, but not including, {start + ONE_WEEK} 00:00"
 
 
-def _named(columns: Columns) -> str:
-    names = (COLUMNS[column] if column else "(ignored)" for column in columns)
-    return f"{len(columns)} fields separated by commas ({', '.join(names)})"
+def _named(candidates: Candidates) -> str:
+    names = [COLUMNS[column] if column else "(ignored)" for column in candidates.columns]
+    separators = "commas" if candidates.separator == "," else "tabs"
+    return f"{len(names)} fields separated by {separators} ({', '.join(names)})"

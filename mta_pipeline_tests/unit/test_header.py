@@ -29,10 +29,12 @@ def staged(published: bytes) -> StagedWeek:
 PUBLISHED = staged(modern_file(*LINES)).readings
 
 
-def rewritten(names: Sequence[str], lines: Sequence[str] = LINES, quoting: int = csv.QUOTE_MINIMAL) -> bytes:
+def rewritten(
+    names: Sequence[str], lines: Sequence[str] = LINES, quoting: int = csv.QUOTE_MINIMAL, separator: str = ","
+) -> bytes:
     """Return a file with these columns in this order. A column that the published file lacks holds numbers."""
     text = io.StringIO()
-    rows = csv.writer(text, quoting=quoting, lineterminator="\n")  # type: ignore[arg-type]
+    rows = csv.writer(text, quoting=quoting, delimiter=separator, lineterminator="\n")  # type: ignore[arg-type]
     rows.writerow(names)
     for number, line in enumerate(lines):
         fields = dict(zip(NAMES, line.split(","), strict=True))
@@ -50,9 +52,13 @@ def test_exits_before_entries_are_read_as_exits():
 
 
 @pytest.mark.parametrize("junk", [b"", b"USE\n"])
-@given(st.permutations([*NAMES, "", "Unnamed: 0", ":id", ":@computed_region_yamh_8v7k"]), st.booleans())
-def test_columns_are_read_by_name_in_any_order_with_or_without_quotes(junk, names, quoted):
-    published = rewritten(names, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+@given(
+    st.permutations([*NAMES, "", "Unnamed: 0", ":id", ":@computed_region_yamh_8v7k"]),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    st.sampled_from([",", "\t"]),
+)
+def test_columns_are_read_by_name_in_any_order_with_any_quoting_and_separator(junk, names, quoting, separator):
+    published = rewritten(names, quoting=quoting, separator=separator)
     week = staged(published + junk)
     assert week.readings.equals(PUBLISHED)
     assert week.rejects["raw_text"].to_list() == junk.decode().split()
@@ -163,3 +169,30 @@ def test_the_last_register_may_be_cut_whichever_it_is():
     swapped = rewritten([*NAMES[:9], "EXITS", "ENTRIES"])
     assert staged(swapped[:-3]).rejects["reason"].to_list() == ["bad_register"]
     assert staged(rewritten([*NAMES, ":id"])[:-1]).rejects.is_empty()
+
+
+def test_fields_may_be_separated_by_tabs():
+    tabs = rewritten(NAMES, separator="\t")
+    station = staged(tabs.replace(b"59 ST", b'"59 ST,\t""LEX"""', 1)).readings["station"]
+    assert station.to_list() == ['59 ST,\t"LEX"', "59 ST", "INWOOD-207 ST"]
+    assert staged(tabs.replace(b"59 ST", b'"59 ST"', 1).replace(b"\t", b"  \t", 1)).readings.equals(PUBLISHED)
+    with pytest.raises(UnreadableFile, match=re.escape("11 fields separated by tabs (C/A, UNIT,")):
+        staged(tabs.replace(b"\n", b"\t7\n").replace(b"EXITS\t7", b"EXITS"))
+
+
+def test_empty_fields_between_tabs_are_fields():
+    empty = rewritten(NAMES, [GOOD.replace("59 ST,NQR456W,BMT", ",,"), LATER], separator="\t")
+    assert staged(empty).readings["station"].to_list() == ["", "59 ST"]
+    assert staged(empty.replace(b"A002", b'"A002"')).readings.equals(staged(empty).readings)
+    last = staged(rewritten([*NAMES[:5], *NAMES[6:], "DIVISION"], separator="\t").replace(b"\tBMT", b"\t", 1))
+    assert last.readings["division"].to_list() == ["", "BMT", "IND"]
+    excel = rewritten(NAMES, separator="\t").replace(b"\n", b"\t\t\n")
+    assert staged(excel).readings.equals(PUBLISHED)
+
+
+def test_a_file_with_tabs_is_read_like_one_with_commas_above_and_below_its_header():
+    below = staged(b"EXPORTED BY HAND\n" + rewritten(NAMES, separator="\t") + b"USE\n").rejects
+    assert below["reason"].to_list() == ["junk_header", "field_count"]
+    swapped = SWAPPED.replace(",", "\t")
+    with pytest.raises(UnreadableFile, match="line 2 is a header with other columns, or another order"):
+        stage("\n".join([GOOD.replace(",", "\t"), swapped]).encode(), WEEK, BOOTHS)

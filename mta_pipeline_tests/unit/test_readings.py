@@ -267,6 +267,34 @@ def test_if_every_group_is_rejected_the_error_shows_the_first_group():
         stage(published, WEEK, BOOTHS)
 
 
+NUMBERS = pl.Series([1, 70, 60, 80, 50])
+
+
+@pytest.mark.parametrize("form", [lambda line: line, lambda line: f'"{line}"'.replace(",", '","')])
+def test_lines_of_a_part_of_a_file_keep_their_numbers_in_the_whole_file(form):
+    bad = LATER.replace("01/06/2024", "02/31/2024")
+    published = "\n".join(map(form, (HEADER, GOOD, GOOD, LATER, bad))).encode() + b"\n"
+    week = stage(published, WEEK, BOOTHS, lines=NUMBERS)
+    assert week.readings["source_line"].to_list() == [60, 80]
+    assert week.rejects.drop("source_group").rows() == [
+        (50, "bad_timestamp", form(bad)),
+        (70, "duplicate", form(GOOD)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("", "", HEADER.replace(",EXITS", ""), GOOD), "line 60 is a header with wrong columns"),
+        (("", "hello", "world"), "The first data line is line 70: 'hello'"),
+        ((HEADER, "", "", "", GOOD + ",7"), "The first field_count is in line 50"),
+    ],
+)
+def test_messages_about_a_part_of_a_file_name_lines_of_the_whole_file(lines, message):
+    with pytest.raises(UnreadableFile, match=re.escape(message)):
+        stage("\n".join(lines).encode(), WEEK, BOOTHS, lines=NUMBERS)
+
+
 LINES = st.lists(
     st.one_of(
         st.sampled_from([GOOD, LATER, HEADER, "", "USE", GOOD[:40], GOOD + ",", GOOD.replace("REGULAR", "RECOVR AUD")]),
