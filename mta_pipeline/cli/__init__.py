@@ -75,10 +75,11 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from mta_pipeline.cli.run import RecordsError, bring_up_to_date  # noqa: PLC0415
+    from mta_pipeline.cli.run import ReadingBar, RecordsError, bring_up_to_date  # noqa: PLC0415
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
+    from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
     from mta_pipeline.sources.errors import FeedError  # noqa: PLC0415
-    from mta_pipeline.sources.turnstile_files import open_feed, unused_files  # noqa: PLC0415
+    from mta_pipeline.sources.turnstile_files import unused_files  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
@@ -86,12 +87,12 @@ def run(weeks: list[str] | None, again: bool) -> None:
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
     try:
-        feed = open_feed(settings.feed)
+        feed = feed_at(settings.feed, settings.lake_root, progress=ReadingBar(console))
     except ValueError as error:
         raise click.ClickException(f"MTA_FEED: {error}") from error
 
     def print_unused_files() -> None:
-        for note in unused_files(open_feed(settings.feed, fail_fast=True)):
+        for note in unused_files(feed_at(settings.feed, settings.lake_root, fail_fast=True)):
             console.print(note, style="yellow", markup=False)
 
     try:
@@ -99,7 +100,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         if not weeks:
             print_unused_files()
             raise click.ClickException(
-                f"No weekly files at {feed.location}: no file there is named turnstile_YYMMDD.txt."
+                f"No turnstile data at {feed.location}: no file there is named turnstile_YYMMDD.txt, and no yearly export "
+                "there has a complete week."
             )
         kind = "sample feed" if settings.is_sample else "feed"
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"

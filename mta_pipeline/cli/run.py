@@ -12,7 +12,16 @@ from typing import Final
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
@@ -34,7 +43,7 @@ from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.tables import RIDERSHIP
-from mta_pipeline.telemetry.progress import read_progress
+from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
 from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
 from mta_pipeline.weeks import contiguous_ranges, week_after
@@ -202,6 +211,30 @@ def _shown(console: Console) -> Iterator[Callable[[dg.EventLogEntry], None]]:
     )
     with Progress(*columns, console=console) as bars:
         yield _Bars(bars).show
+
+
+class ReadingBar:
+    """Shows how much of a yearly export is read: as a bar in a terminal, as lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lines = FileProgress(lambda line: console.print(line, highlight=False, markup=False))
+        self._bar: Progress | None = None
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show that so many bytes of an export are read."""
+        if not self._console.is_terminal:
+            self._lines(name, done, total)
+            return
+        if self._bar is None:
+            columns = (TextColumn("  Reading {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self._console)
+            self._bar.add_task(name, total=total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done)
+        if done == total:
+            self._bar.stop()
+            self._bar = None
 
 
 def _print_line(console: Console, entry: dg.EventLogEntry) -> None:

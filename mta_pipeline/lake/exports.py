@@ -107,7 +107,7 @@ class SplitExport(RawFolders[ExportManifest]):
         is_current = manifest and manifest.source == self.export.url and manifest.signature == self.export.signature
         return manifest if is_current and self.export.signature else None
 
-    def split(self, files: ExportFiles, progress: Progress, *, again: bool = False) -> ExportManifest:
+    def split(self, files: ExportFiles, progress: Progress | None, *, again: bool = False) -> ExportManifest:
         """Return the manifest, after reading the export if this version is not split yet, or `again` is set.
 
         If another process reads an export for a lake in the same directory, wait for it.
@@ -131,7 +131,7 @@ class SplitExport(RawFolders[ExportManifest]):
             raise DamagedRawFile(f"{self.path(None) / stored.object}: it does not match the sha256 in the manifest.")
         return found
 
-    def _split(self, files: ExportFiles, progress: Progress) -> ExportManifest:
+    def _split(self, files: ExportFiles, progress: Progress | None) -> ExportManifest:
         export, before, digest, size = self.export, self._before(None), hashlib.sha256(), 0
 
         def chunks(stored: IO[bytes]) -> Iterator[bytes]:
@@ -141,7 +141,8 @@ class SplitExport(RawFolders[ExportManifest]):
                 for chunk in unpacked(stored, export):
                     digest.update(chunk)
                     size += len(chunk)
-                    progress(export.name, stored.tell(), total)
+                    if progress:
+                        progress(export.name, stored.tell(), total)
                     yield chunk
             except OSError as error:
                 raise FeedUnavailable(f"{export.subject}: reading failed ({error}). Try again later.") from error
@@ -205,7 +206,9 @@ class ExportsFeed:
     it, and fetching one of them raises FeedSlow.
     """
 
-    def __init__(self, files: FeedWithExports, lake_root: str, progress: Progress, *, fail_fast: bool = False) -> None:
+    def __init__(
+        self, files: FeedWithExports, lake_root: str, progress: Progress | None = None, *, fail_fast: bool = False
+    ) -> None:
         self._files = files
         self._lake_root = lake_root
         self._progress = progress

@@ -4,11 +4,7 @@ from mta_pipeline.lake.exports import ExportsFeed, Progress
 from mta_pipeline.sources.turnstile_files import Feed, open_feed
 
 
-def _silent(_name: str, _read: int, _total: int) -> None:
-    """Show no progress."""
-
-
-def feed_at(location: str, lake_root: str, *, fail_fast: bool = False, progress: Progress = _silent) -> Feed:
+def feed_at(location: str, lake_root: str, *, fail_fast: bool = False, progress: Progress | None = None) -> Feed:
     """Return the feed at a location, for one lake. Sends no request yet.
 
     Args:

@@ -1,10 +1,15 @@
-"""One line per finished week. It is written to a run's log, and read from there to show progress in the terminal."""
+"""Progress of long operations, as lines of a log: one per finished week, and one now and then while a file is read.
+
+The lines of weeks are also read from the log, to show progress in the terminal.
+"""
 
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+SECONDS_BETWEEN_LINES: Final = 10.0
 
 _LINE: Final = re.compile(r"(?P<table>\w+): week (?P<week>\d{4}-\d\d-\d\d) \((?P<done>\d+) of (?P<total>\d+)\)")
 
@@ -34,12 +39,36 @@ class Progress:
         self.log(f"{self.table}: week {week} ({self.done} of {self.total}) {outcome}{self._time_left()}")
 
     def _time_left(self) -> str:
-        if self.done < 3 or self.done == self.total:
+        if self.done < 3:
             return ""
-        seconds = (time.monotonic() - self._started) / self.done * (self.total - self.done)
-        if seconds < 2:
-            return ""
-        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+        return _time_left(time.monotonic() - self._started, self.done / self.total)
+
+
+@dataclass
+class FileProgress:
+    """Logs how much of a file is read, at the beginning, the end and every `SECONDS_BETWEEN_LINES`."""
+
+    log: Callable[[str], None]
+    _name: str = ""
+    _started: float = 0
+    _logged: float = 0
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Log a file's number of bytes read, if it is time to do so."""
+        now = time.monotonic()
+        if name != self._name:
+            self._name, self._started = name, now
+        elif done < total and now - self._logged < SECONDS_BETWEEN_LINES:
+            return
+        self._logged = now
+        self.log(f"{name}: {done / total:.0%} read{_time_left(now - self._started, done / total)}")
+
+
+def _time_left(seconds: float, share_done: float) -> str:
+    left = seconds / share_done * (1 - share_done)
+    if left < 2:
+        return ""
+    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
 
 
 def read_progress(message: str) -> WeekDone | None:

@@ -6,6 +6,7 @@ a week are sorted by their text, so that the same rows give the same text, in wh
 
 import datetime as dt
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,28 +16,22 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from mta_pipeline.turnstile.header import COLUMNS, BadHeader, Columns, columns_of, split_fields
-from mta_pipeline.turnstile.parsing import UnreadableFile, excerpt
+from mta_pipeline.turnstile.header import (
+    COLUMNS,
+    BadHeader,
+    Columns,
+    Separator,
+    columns_of,
+    separator_of,
+    split_fields,
+)
+from mta_pipeline.turnstile.parsing import UnreadableFile, as_utf8, excerpt, moments
 from mta_pipeline.weeks import ONE_WEEK, week_start
 
 PIECE_BYTES: Final = 32 * 2**20
 """An export is read in pieces of about this size, so that memory use does not depend on its size."""
 
 _SATURDAY: Final = 6
-# TEMP
-from mta_pipeline.turnstile.header import split_fields as _sf
-def separator_of(h): return "\t" if "\t" in h else ","
-def split_fields(l, sep=","): return _sf(l.str.replace_all("\t", ",", literal=True) if sep=="\t" else l)
-def columns_of(h):
-    from mta_pipeline.turnstile.header import columns_of as c
-    return c(h.replace("\t", ","))
-def as_utf8(t):
-    if t.isascii(): return t
-    try: t.decode(); return t
-    except UnicodeDecodeError: return t.decode("latin-1").encode()
-def dates(name):
-    t=pl.col(name)
-    return pl.coalesce(t.str.to_date("%m/%d/%Y",strict=False), t.str.to_date("%Y-%m-%dT00:00:00.000",strict=False), t.str.to_date("%Y-%m-%d",strict=False))
 _UNDATED: Final = "undated"
 _TEXT, _LINES = ".txt", ".lines"
 _LINE_TYPE: Final = np.dtype("<i4")
@@ -73,7 +68,7 @@ class _Header(NamedTuple):
     text: str
     number: int
     columns: Columns
-    separator: str
+    separator: Separator
 
 
 def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[WeekOfExport]:
@@ -91,14 +86,14 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
     days: dict[str, set[dt.date]] = {}
     number, unterminated = 0, False
     for piece in _pieces(chunks):
-        lines = pl.read_lines(as_utf8(piece))["line"].str.strip_chars_end()
+        lines = pl.read_lines(as_utf8(piece.removeprefix(BOM_UTF8)))["line"].str.strip_chars_end()
         rows = lines.alias("text").to_frame().with_row_index("line", number + 1).filter(pl.col("text") != "")
         number, unterminated = number + len(lines), not piece.endswith(b"\n")
         if header is None and len(rows):
             header, rows = _header(rows["text"][0], rows["line"][0], name), rows.slice(1)
-        if header is not None:
-            for week, day in _append(rows, header, folder):
-                days.setdefault(week, set()).update(day)
+        if header is not None and len(rows):
+            for week, of_week in _append(rows, header, folder):
+                days.setdefault(week, set()).update(of_week)
     if header is None:
         raise UnreadableFile(f"{name}: the file is empty.")
     for week in sorted(days):
@@ -169,7 +164,8 @@ def _header(text: str, number: int, name: str) -> _Header:
 def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple[str, Sequence[dt.date]]]:
     """Append rows to the files of their weeks. Yields each week with its dates."""
     written = _field(rows["text"], header.columns.index("date"), header.separator)
-    known = pl.DataFrame({"written": written.unique()}).with_columns(day=dates("written"))
+    midnights = pl.DataFrame({"date": written.unique(), "time": "00:00:00"})
+    known = pl.DataFrame({"written": midnights["date"], "day": moments(midnights, "modern").dt.date()})
     back = (pl.col("day").dt.weekday() - _SATURDAY) % 7
     week = (pl.col("day") - pl.duration(days=back)).dt.to_string("%Y-%m-%d")
     known = known.with_columns(week=week.fill_null(_UNDATED))
@@ -181,7 +177,7 @@ def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple
         yield str(name), of_week["day"].drop_nulls().unique().to_list()
 
 
-def _field(texts: pl.Series, position: int, separator: str) -> pl.Series:
+def _field(texts: pl.Series, position: int, separator: Separator) -> pl.Series:
     """One field of each line."""
     if texts.str.contains('"', literal=True).any():
         return split_fields(texts, separator).list.get(position, null_on_oob=True).alias("written")

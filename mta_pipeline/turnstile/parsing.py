@@ -200,14 +200,20 @@ def _as_text(published: bytes) -> bytes:
     Bytes that are not valid UTF-8 are read as Latin-1. If the first line ends with a carriage return alone, each
     carriage return ends a line.
     """
-    text = published.removeprefix(codecs.BOM_UTF8)
-    if not text.isascii():
-        try:
-            text.decode("utf-8")
-        except UnicodeDecodeError:
-            text = text.decode("latin-1").encode()
+    text = as_utf8(published.removeprefix(codecs.BOM_UTF8))
     if b"\r" in _first_line(text).rstrip(b"\r\n"):
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return text
+
+
+def as_utf8(text: bytes) -> bytes:
+    """Return the text in UTF-8. Bytes that are not valid UTF-8 are read as Latin-1."""
+    if text.isascii():
+        return text
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
     return text
 
 

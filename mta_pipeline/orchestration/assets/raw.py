@@ -50,8 +50,9 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.Output[None]]:
-        source, files, skips_complete = feed.open(), raw_layer.files(), skips_complete_weeks(context)
-        for note in unused_files(feed.open(fail_fast=True)):
+        source = feed.open(raw_layer.lake_root, log=context.log.info)
+        files, skips_complete = raw_layer.files(), skips_complete_weeks(context)
+        for note in unused_files(feed.open(raw_layer.lake_root, fail_fast=True)):
             context.log.info(note)
 
         def land(week: str) -> Landing:

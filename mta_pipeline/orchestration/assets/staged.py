@@ -112,7 +112,7 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 return None
             traced.add(bytes_in=len(landed.published))
             with span("parse"):
-                result = stage(landed.published, week, control_areas)
+                result = stage(landed.published, week, control_areas, landed.lines)
             facts = _facts(result, control_areas)
             return Staged(landed.sha256, result.readings, result.rejects, result.rejects_by_reason, facts)
 

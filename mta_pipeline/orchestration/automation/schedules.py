@@ -48,7 +48,7 @@ def weekly_turnstile_schedule(
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
         calendar = weeks.get_partition_keys(current_time=at)
-        newest, source = calendar[-1], feed.open(fail_fast=True)
+        newest, source = calendar[-1], feed.open(raw_layer.lake_root, fail_fast=True)
         try:
             available = _available(source, newest)
         except FeedError as error:

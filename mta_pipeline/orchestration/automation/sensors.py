@@ -58,7 +58,7 @@ def published_weeks_sensor(
         # Read runs before landed weeks: a run that ends in between counts as in progress until the next tick.
         busy = in_progress(instance, RAW_KEY, landing_jobs)
         found = find_due_weeks(
-            source := feed.open(fail_fast=True),
+            source := feed.open(raw_layer.lake_root, fail_fast=True),
             raw,
             cursor,
             landed=raw.weeks() & set(instance.get_materialized_partitions(RAW_KEY)),

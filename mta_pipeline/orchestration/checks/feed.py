@@ -55,7 +55,7 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
     def check_feed(
         context: dg.AssetCheckExecutionContext, feed: TurnstileFeed, raw_layer: Lake
     ) -> Iterator[dg.AssetCheckResult]:
-        source, lake_root = feed.open(fail_fast=True), raw_layer.lake_root
+        source, lake_root = feed.open(raw_layer.lake_root, fail_fast=True), raw_layer.lake_root
         available, state = _available_weeks(source)
         complete, landed = weeks_complete(lake_root), raw_layer.files().weeks()
         yield dg.AssetCheckResult(

@@ -1,9 +1,13 @@
-"""The feed as a Dagster resource. `mta_pipeline.sources.turnstile_files` implements it."""
+"""The feed as a Dagster resource. `mta_pipeline.lake.feeds` opens it."""
+
+from collections.abc import Callable
 
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from mta_pipeline.sources.turnstile_files import Feed, open_feed
+from mta_pipeline.lake.feeds import feed_at
+from mta_pipeline.sources.turnstile_files import Feed
+from mta_pipeline.telemetry.progress import FileProgress
 
 
 class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
@@ -13,6 +17,9 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
         description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
     )
 
-    def open(self, *, fail_fast: bool = False) -> Feed:
-        """Open the feed. It caches its index page: open one per step, and one with `fail_fast` per tick."""
-        return open_feed(self.location, fail_fast=fail_fast)
+    def open(self, lake_root: str, *, fail_fast: bool = False, log: Callable[[str], None] | None = None) -> Feed:
+        """Open the feed for one lake. It caches its list: open one per step, and one with `fail_fast` per tick.
+
+        `log` gets lines of progress while an export is read.
+        """
+        return feed_at(self.location, lake_root, fail_fast=fail_fast, progress=FileProgress(log) if log else None)
