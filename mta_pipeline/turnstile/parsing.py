@@ -33,7 +33,24 @@ _GROUP_FIELDS: Final = ("date", "time", "audit", "entries", "exits")
 _LEGACY: Final[Columns] = (*_IDENTITY, *_GROUP_FIELDS)
 # A legacy date looks like an SCP. The time after it tells the two apart.
 _DATE: Final[dict[Layout, str]] = {"modern": r'[,\t]"?\d\d/\d\d/\d{4}"?[,\t]', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
-_DATED: Final = pl.col("date").str.contains(r"^\d\d/\d\d/\d{4}$").fill_null(value=False)
+MOMENT: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
+"""The published form of date and time."""
+
+# Forms that spreadsheets and the portal write, in modern files. The month comes before the day.
+_DATES: Final = {
+    r"\d{1,2}/\d{1,2}/\d{4}": "%m/%d/%Y",
+    r"\d{1,2}/\d{1,2}/\d\d": "%m/%d/%y",
+    r"\d{4}-\d\d-\d\d": "%Y-%m-%d",
+}
+_TIMES: Final = {
+    r"\d{1,2}:\d\d:\d\d": "%H:%M:%S",
+    r"\d{1,2}:\d\d": "%H:%M",
+    r"\d{1,2}:\d\d:\d\d ?[AaPp][Mm]": "%I:%M:%S %p",
+    r"\d{1,2}:\d\d ?[AaPp][Mm]": "%I:%M %p",
+}
+_MIDNIGHT: Final = r"[T ](?:0?0:00(?::00(?:\.0+)?)?|12:00(?::00)? ?[Aa][Mm])$"
+_ANY_DATE: Final = "|".join(_DATES)
+_DATED: Final = pl.col("date").str.contains(f"^(?:{_ANY_DATE})(?:$|{_MIDNIGHT})").fill_null(value=False)
 _HTML: Final = r"(?i)^\s*<(?:!doctype|html|head|\?xml)"
 
 
@@ -79,6 +96,30 @@ def parse(published: bytes, name: str, lines: pl.Series | None = None) -> Candid
     """
     text = _as_text(published)
     return _as_csv(text, lines) or _line_by_line(text, name, lines)
+
+
+def moments(frame: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Return the moment that `date` and `time` of each row name, or null. Almost all rows have the published form."""
+    published = frame.select(
+        (pl.col("date") + " " + pl.col("time")).str.to_datetime(MOMENT[layout], time_unit="us", strict=False)
+    ).to_series()
+    # A year of two digits is read as one of the first century.
+    other = (published.is_null() | (published.dt.year() < 100)).arg_true() if layout == "modern" else None
+    if other is None or other.is_empty():
+        return published
+    date, time = pl.col("date").str.replace(_MIDNIGHT, ""), pl.col("time").str.replace(r"\.0+$", "")
+    day = pl.coalesce(_if_like(date, like).str.to_date(form, strict=False) for like, form in _DATES.items())
+    clock = pl.coalesce(_if_like(time, like).str.to_time(form, strict=False) for like, form in _TIMES.items())
+    others = frame[other].select("date", "time")
+    for column, value in (("date", day), ("time", clock)):  # the same texts occur many times
+        parsed = others.select(column).unique().with_columns(value.alias(f"{column}_parsed"))
+        others = others.join(parsed, on=column, how="left", maintain_order="left")
+    moment = pl.col("date_parsed").dt.combine(pl.col("time_parsed"), "us")
+    return published.scatter(other, others.select(moment).to_series())
+
+
+def _if_like(text: pl.Expr, pattern: str) -> pl.Expr:
+    return pl.when(text.str.contains(f"^(?:{pattern})$")).then(text)
 
 
 def excerpt(line: str) -> str:
@@ -233,7 +274,7 @@ def _layout_of(lines: pl.Series, headers: list[int]) -> Layout | None:
 
 
 def _has_date(lines: pl.Series) -> bool:
-    return any(lines.str.contains(date).any() for date in _DATE.values())
+    return any(lines.str.contains(date).any() for date in (rf'[,\t]"?(?:{_ANY_DATE})', _DATE["legacy"]))
 
 
 def _modern(data: pl.DataFrame, columns: Columns, separator: Separator) -> pl.DataFrame:

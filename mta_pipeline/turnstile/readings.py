@@ -11,7 +11,16 @@ import polars as pl
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
 from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL
-from mta_pipeline.turnstile.parsing import REGISTER_DIGITS, Candidates, Layout, UnreadableFile, excerpt, parse
+from mta_pipeline.turnstile.parsing import (
+    MOMENT,
+    REGISTER_DIGITS,
+    Candidates,
+    Layout,
+    UnreadableFile,
+    excerpt,
+    moments,
+    parse,
+)
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
 TURNSTILE: Final = ("control_area", "unit", "scp")
@@ -20,7 +29,6 @@ TURNSTILE: Final = ("control_area", "unit", "scp")
 REGULAR: Final = "REGULAR"
 """DESC of a scheduled audit. It takes precedence over any other DESC (rule 2)."""
 
-_TIMESTAMP: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
 _INTEGRAL_FLOAT: Final = r"^(\d+)\.0+$"
 _FILE_ORDER: Final = ("source_line", "text_line", "source_group")
 _BOOTH: Final = ("control_area", "unit")
@@ -89,9 +97,7 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Se
 def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
     """Type each candidate and add `reason`: why it cannot be a reading, or null."""
     typed = candidates.frame.with_columns(
-        read_at=(pl.col("date") + " " + pl.col("time")).str.to_datetime(
-            _TIMESTAMP[candidates.layout], time_unit="us", strict=False
-        ),
+        read_at=moments(candidates.frame, candidates.layout),
         entries_register=pl.col("entries").cast(pl.Int64, strict=False),
         exits_register=pl.col("exits").cast(pl.Int64, strict=False),
     )
@@ -223,7 +229,7 @@ def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
         fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates)
         return f"{fields}; C/A, UNIT and SCP not empty, without blanks and quotation marks"
     if reason == RejectReason.BAD_TIMESTAMP:
-        return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(_TIMESTAMP[candidates.layout])}"
+        return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(MOMENT[candidates.layout])}"
     if reason == RejectReason.BAD_REGISTER:
         return "integers of at least 0 as ENTRIES and EXITS"
     return f"a time from {start} 00:00 up to, but not including, {start + ONE_WEEK} 00:00"

@@ -119,7 +119,13 @@ SWAPPED = HEADER.replace("ENTRIES,EXITS", "EXITS,ENTRIES")
 
 @pytest.mark.parametrize(
     ("lines", "number"),
-    [((HEADER, GOOD, SWAPPED, LATER), 3), ((SWAPPED, GOOD, "", HEADER, LATER), 4), ((GOOD, SWAPPED, LATER), 2)],
+    [
+        ((HEADER, GOOD, SWAPPED, LATER), 3),
+        ((SWAPPED, GOOD, "", HEADER, LATER), 4),
+        ((GOOD, SWAPPED, LATER), 2),
+        ((GOOD.replace("01/06/2024", "2024-01-06"), SWAPPED, LATER), 2),
+        ((GOOD.replace("01/06/2024", "1/6/2024"), SWAPPED), 2),
+    ],
 )
 def test_columns_that_change_within_a_file_are_an_error_and_never_swapped(lines, number):
     with pytest.raises(UnreadableFile, match=f"line {number} is a header with other columns, or another order"):

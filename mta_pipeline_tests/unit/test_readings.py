@@ -108,6 +108,66 @@ def test_an_invalid_line_is_kept_with_its_reason_and_text(line, reason):
     assert week.readings.height == 2
 
 
+DATES = [
+    "01/06/2024", "1/6/2024", "01/6/2024", "1/6/24", "2024-01-06", "2024-01-06T00:00:00", "2024-01-06T00:00:00.000",
+    "2024-01-06 00:00:00", "1/6/2024 0:00", "01/06/2024 12:00:00 AM",
+]  # fmt: skip
+TIMES = ["15:00:00", "15:00", "3:00:00 PM", "3:00 PM", "03:00:00 pm", "3:00PM", "15:00:00.000"]
+
+
+@pytest.mark.parametrize("junk", ["", "USE", '"'])
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_file_may_hold_every_form_of_date_and_time(padded, junk):
+    lines = [
+        modern_line("2024-01-06 15", 1, 1, booth=f"A002,R051,00-00-{n:02}").replace("01/06/2024,15:00:00", form)
+        for n, form in enumerate(f"{date},{time}" for date in DATES for time in TIMES)
+    ]
+    for part in (lines, *([line] for line in lines)):
+        week = staged(modern_file(*part, junk, padded=padded))
+        assert week.readings["read_at"].to_list() == [moment("2024-01-06 15")] * len(part)
+        assert [text for *_, text in week.rejects.rows()] == ([junk] if junk else [])
+
+
+@pytest.mark.parametrize(
+    ("date", "week"),
+    [("10/8/2014", "2014-10-04"), ("6/20/2015", "2015-06-20"), ("12/25/15", "2015-12-19"), ("10/11/12", "2012-10-06")],
+)
+def test_the_form_of_a_date_is_valid_in_every_month(date, week):
+    published = modern_file(GOOD.replace("01/06/2024,03:00:00", f"{date},3:00:00"))
+    assert staged(published, week).readings.height == 1
+
+
+@pytest.mark.parametrize(
+    ("date", "time"),
+    [
+        ("2024-01-06T03:00:00", "03:00:00"),
+        ("2024-01-06T00:00:00Z", "03:00:00"),
+        ("24-01-06", "03:00:00"),
+        ("01-06-2024", "03:00:00"),
+        ("13/1/2024", "03:00:00"),
+        ("2024-02-30", "03:00:00"),
+        ("1/6/2024", "24:00"),
+        ("1/6/2024", "13:00 PM"),
+        ("1/6/2024", "3"),
+        ("1/6/2024", "45297.125"),
+        ("45297", "03:00:00"),
+    ],
+)
+def test_any_other_form_of_date_and_time_is_a_reject(date, time):
+    line = GOOD.replace("01/06/2024,03:00:00", f"{date},{time}")
+    assert reasons(modern_file(LATER, line)) == [(3, "bad_timestamp")]
+
+
+@given(st.datetimes(moment("2024-01-06"), moment("2024-01-12 23:59:59")), st.sampled_from([True, False]))
+def test_excel_and_iso_forms_name_the_same_moment_as_the_published_form(at, excel):
+    at = at.replace(microsecond=0)
+    date = f"{at.month}/{at.day}/{at.year}" if excel else at.date().isoformat()
+    time = f"{at.hour}:{at:%M:%S}" if excel else f"{(at.hour + 11) % 12 + 1}:{at:%M:%S} {'AP'[at.hour // 12]}M"
+    published = GOOD.replace("01/06/2024,03:00:00", f"{at:%m/%d/%Y},{at:%H:%M:%S}")
+    rewritten = GOOD.replace("01/06/2024,03:00:00", f"{date},{time}")
+    assert staged(modern_file(rewritten)).readings.equals(staged(modern_file(published)).readings)
+
+
 def test_the_window_starts_on_its_saturday_and_ends_before_the_next():
     edges = (modern_line("2024-01-06 00", 1, 1), modern_line("2024-01-12 23:59:59", 2, 2))
     assert reasons(modern_file(*edges)) == []
@@ -234,9 +294,9 @@ def test_a_file_without_readings_is_rejected_with_name_and_reason(published, mes
             "turnstile_230107.txt. Correct the name",
         ),
         (
-            ["USE", HEADER, HEADER, HEADER, *[GOOD.replace("01/06/2024", "2024-01-06")] * 2],
+            ["USE", HEADER, HEADER, HEADER, *[GOOD.replace("01/06/2024", "06.01.2024")] * 2],
             "Rejected: 3 junk_header, 2 bad_timestamp, 1 field_count. The first bad_timestamp is in line 6: 'A002,R051,"
-            "02-00-00,59 ST,NQR456W,BMT,2024-01-06,03:00:00,REGULAR,0000000100,0000000050'. Expected: date and time "
+            "02-00-00,59 ST,NQR456W,BMT,06.01.2024,03:00:00,REGULAR,0000000100,0000000050'. Expected: date and time "
             "as in 01/06/2024 16:00:00. Probably a spreadsheet",
         ),
         (
