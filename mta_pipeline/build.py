@@ -93,7 +93,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
             resources={
-                "feed": TurnstileFeed(location=settings.feed),
+                "feed": TurnstileFeed(location=settings.feed, soda=SodaPortal(None, settings.feed_token)),
                 LAKE_KEY: lake,
                 "io_manager": ParquetIOManager(lake=lake),
                 "marts_engine": MartsEngine(lake=lake, engine=settings.marts_engine, spark_master=settings.spark),

@@ -18,6 +18,11 @@ SAMPLE_FEED = Path("data/sample/feed")
 SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
 
+KNOWN_PORTALS = ("https://data.ny.gov",)
+"""Portals that a feed's location names by their address. Any other needs the prefix `soda+`."""
+
+_SODA = "soda+"
+
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
 
@@ -86,6 +91,19 @@ def _portal(url: str | None) -> str | None:
     return url.rstrip("/")
 
 
+def portal_of(feed: str) -> str | None:
+    """Return the address of the SODA portal that a feed's location names, or None if it names another kind of feed."""
+    if feed.startswith(_SODA):
+        return feed.removeprefix(_SODA).rstrip("/")
+    return feed.rstrip("/") if feed.rstrip("/") in KNOWN_PORTALS else None
+
+
+def _feed(location: str) -> str:
+    if portal := portal_of(location):
+        _portal(portal)
+    return location
+
+
 def _spark_connect(server: str | None) -> str | None:
     if server is None:
         return None
@@ -112,10 +130,11 @@ class Settings(BaseSettings):
         env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    feed: Annotated[str, AfterValidator(_location), AfterValidator(_without_credentials)] = Field(
-        default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True
+    feed: Annotated[str, AfterValidator(_location), AfterValidator(_without_credentials), AfterValidator(_feed)] = (
+        Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
     )
-    """Where the weekly files are: an http(s) URL of an index page or directory, a local directory, or
+    """Where the turnstile data are: the portal `https://data.ny.gov` (any other with the prefix `soda+`), or the
+    location of weekly files and yearly exports: an http(s) URL of an index page, directory or file, a local path, or
     `gs://bucket/prefix`. Without it, a synthetic sample is generated there."""
 
     lake_root: Annotated[str, AfterValidator(_location), AfterValidator(_lake)] = Field(alias="LAKE_ROOT")
@@ -130,7 +149,8 @@ class Settings(BaseSettings):
     """Seconds between two ticks of the sensors that poll the feed and the portal."""
 
     soda: Annotated[str | None, AfterValidator(_portal)] = Field(default=None, alias="MTA_SODA")
-    """The SODA portal with hourly ridership: `https://data.ny.gov`. Without it, no portal is requested."""
+    """The SODA portal with hourly ridership: `https://data.ny.gov`. Without it, the portal that is the feed; without
+    such a feed, no portal is requested."""
 
     soda_token: SecretStr | None = Field(default=None, alias="MTA_SODA_TOKEN")
     """An app token of the portal, which raises its request limit."""
@@ -175,6 +195,12 @@ class Settings(BaseSettings):
         sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_portal_for_both(cls, values: dict[str, Any]) -> dict[str, Any]:
+        portal = portal_of(str(values.get("MTA_FEED", values.get("feed", ""))))
+        return {"MTA_SODA": portal, **values} if portal and "soda" not in values else values
+
     @model_validator(mode="after")
     def _bigquery_reads_a_bucket(self) -> Self:
         if self.bigquery and not self.lake_root.startswith("gs://"):
@@ -199,6 +225,11 @@ class Settings(BaseSettings):
         if self.warehouse is not None:
             return None if self.bigquery else Path(self.warehouse)
         return None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
+
+    @property
+    def feed_token(self) -> SecretStr | None:
+        """The app token for the feed, if the feed is the portal that the token belongs to."""
+        return self.soda_token if portal_of(self.feed) == self.soda else None
 
     @property
     def spark(self) -> str:

@@ -23,6 +23,11 @@ def week_start(week: str) -> dt.date:
     return dt.date.fromisoformat(week)
 
 
+def saturday(day: dt.date) -> str:
+    """Return the key of the week of a day."""
+    return (day - dt.timedelta((day.isoweekday() + 1) % 7)).isoformat()
+
+
 def week_before(week: str) -> str:
     """Return the key of the week before. A week's traffic starts from its last readings (rule 3)."""
     return (week_start(week) - ONE_WEEK).isoformat()

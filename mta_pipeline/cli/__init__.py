@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,13 +87,15 @@ def run(weeks: list[str] | None, again: bool) -> None:
     stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_retry_message(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
+    token = settings.feed_token and settings.feed_token.get_secret_value()
+    open_it = partial(feed_at, settings.feed, settings.lake_root, token=token)
     try:
-        feed = feed_at(settings.feed, settings.lake_root, progress=ReadingBar(console))
+        feed = open_it(progress=ReadingBar(console))
     except ValueError as error:
         raise click.ClickException(f"MTA_FEED: {error}") from error
 
     def print_unused_files() -> None:
-        for note in unused_files(feed_at(settings.feed, settings.lake_root, fail_fast=True)):
+        for note in unused_files(open_it(fail_fast=True)):
             console.print(note, style="yellow", markup=False)
 
     try:

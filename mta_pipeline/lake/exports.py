@@ -38,12 +38,12 @@ from mta_pipeline.sources.turnstile_files import (
     PublishedExport,
     PublishedFile,
 )
-from mta_pipeline.sources.turnstile_files.interface import named
+from mta_pipeline.sources.turnstile_files.interface import named, named_days
 from mta_pipeline.sources.turnstile_files.unpacking import unpacked
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile.exports import WeekOfExport, days_missing, join_weeks, split_export
 from mta_pipeline.turnstile.parsing import UnreadableFile
-from mta_pipeline.weeks import weeks_between
+from mta_pipeline.weeks import saturday, weeks_between
 
 EXPORTS: Final = "turnstile_export"
 
@@ -249,9 +249,9 @@ class ExportsFeed:
         weeks |= listing.weeks
         return Listing({week: weeks[week] for week in sorted(weeks)}, None, notes)
 
-    def look(self, week: str) -> PublishedFile | None:
+    def look(self, week: str, known: str | None = None) -> PublishedFile | None:
         """Return the weekly file, or what the exports hold of the week; None if they have nothing of it."""
-        if file := self._files.look(week):
+        if file := self._files.look(week, known):
             return file
         parts, unread = self._parts(week)
         if unread:
@@ -340,11 +340,7 @@ class ExportsFeed:
 def _weeks_of(export: PublishedExport) -> Sequence[str]:
     """The weeks of the years in the name of an export; all if it names none."""
     first, last = export.years or (2010, 2100)
-    return weeks_between(_saturday(dt.date(first, 1, 1)), _saturday(dt.date(last, 12, 31)))
-
-
-def _saturday(day: dt.date) -> str:
-    return (day - dt.timedelta((day.isoweekday() + 1) % 7)).isoformat()
+    return weeks_between(saturday(dt.date(first, 1, 1)), saturday(dt.date(last, 12, 31)))
 
 
 def _published(week: str, parts: Sequence[_Part]) -> PublishedFile:
@@ -363,9 +359,9 @@ def _days_missing(week: str, parts: Sequence[_Part]) -> list[dt.date]:
 
 
 def _incomplete(parts: Sequence[_Part], missing: Sequence[dt.date]) -> str:
-    exports, days = named([part.manifest.file for part in parts]), named([day.isoformat() for day in missing])
+    exports = named([part.manifest.file for part in parts])
     return (
-        f"{exports} has no rows of {days}. A week is complete with rows of all its days. Add the export that has the "
+        f"{exports} has no rows of {named_days(missing)}. A week is complete with rows of all its days. Add the export that has the "
         "others, such as that of the next year."
     )
 

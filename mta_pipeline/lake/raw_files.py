@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 import polars as pl
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
-
 from mta_pipeline.lake.raw import (
     CODEC,
     RAW,
@@ -197,7 +196,7 @@ class RawFiles(RawFolders[FileManifest]):
         manifest = self._intact_manifest(week)
         if manifest is None:
             return None
-        file = feed.look(week)
+        file = feed.look(week, manifest.etag)
         if file is None:
             return manifest
         signature = (file.etag, file.last_modified)

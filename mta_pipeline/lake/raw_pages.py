@@ -18,8 +18,8 @@ from mta_pipeline.lake.raw import DamagedRawFile, Manifest, RawFolders, packed, 
 from mta_pipeline.lake.storage import files_in, remove, write_atomically
 from mta_pipeline.sources.errors import FeedUnavailable, NotPublished
 from mta_pipeline.sources.socrata.client import Snapshot, SodaApi
-from mta_pipeline.sources.socrata.dataset import ROW_ID, SodaDataSet
-from mta_pipeline.sources.socrata.pages import rows_of
+from mta_pipeline.sources.socrata.dataset import SodaDataSet
+from mta_pipeline.sources.socrata.pages import InconsistentPages, rows_of, verified_pages
 from mta_pipeline.telemetry.tracing import span
 
 ROUNDS: Final = 3
@@ -87,10 +87,6 @@ class _Question(NamedTuple):
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
-class _InconsistentPages(Exception):
-    """The pages do not match the portal's row counts. The data set changed meanwhile, or the answer is wrong."""
-
-
 @dataclass(frozen=True)
 class SodaRaw(RawFolders[PagesManifest]):
     """The landed pages of one data set below a lake's root."""
@@ -133,7 +129,7 @@ class SodaRaw(RawFolders[PagesManifest]):
             FeedUnavailable: the rows keep changing, or the pages do not fit together.
             FeedError: a request failed; see SodaApi.
         """
-        reason: _InconsistentPages | None = None
+        reason: InconsistentPages | None = None
         for _ in range(ROUNDS):
             before = self._before(week)
             request = self._request(api, week)
@@ -144,11 +140,11 @@ class SodaRaw(RawFolders[PagesManifest]):
             try:
                 manifest = self._fetch(api, week, request)
                 if self._request(api, week) != request:
-                    raise _InconsistentPages("the data set changed during the download")
+                    raise InconsistentPages("the data set changed during the download")
                 self._keep(week, manifest, {page.object: None for page in manifest.pages}, before)
             except ConcurrentWriteError:
                 continue
-            except _InconsistentPages as error:
+            except InconsistentPages as error:
                 reason = error
                 continue
             return manifest, before.manifest is None or before.manifest.sha256 != manifest.sha256
@@ -174,29 +170,31 @@ class SodaRaw(RawFolders[PagesManifest]):
         folder, pages, size = self.path(week), [], 0
         existing = {file.path.name for file in files_in(folder)}
         for part in request.parts:
-            ids = []
-            for offset in range(0, part.rows, request.page_rows):
-                stem = f"{request.digest}-{part.data_set}-{offset:08d}."
-                expected = min(request.page_rows, part.rows - offset)
-                landed = self._landed_page(folder, stem, existing)
+            stem, fetched = f"{request.digest}-{part.data_set}-", set[int]()
+
+            def load(offset: int, part: Part = part, stem: str = stem, fetched: set[int] = fetched) -> bytes:
+                landed = self._landed_page(folder, f"{stem}{offset:08d}.", existing)
+                if landed is None:
+                    fetched.add(offset)
                 with span("fetch") as traced:
                     contents = landed or api.page(part.data_set, request.fields, request.where, offset)
                     traced.add(bytes_in=0 if landed else len(contents))
-                rows = rows_of(
-                    contents, request.fields, f"{self._subject(week, api)}, {part.data_set} row {offset + 1}"
-                )
-                if rows.height != expected:
-                    raise _InconsistentPages(f"received {rows.height:,} rows instead of {expected:,}")
-                digest = hashlib.sha256(contents).hexdigest()
-                name = f"{stem}{digest[:12]}.csv.zst"
-                if landed is None:
-                    write_atomically(folder / name, packed(contents))
-                ids.append(rows[ROW_ID])
-                pages.append(Page(object=name, data_set=part.data_set, rows=rows.height, sha256=digest))
-                size += len(contents)
-            if ids and (repeated := pl.concat(ids).is_duplicated().sum()):
-                self._remove_pages(folder, f"{request.digest}-{part.data_set}-")
-                raise _InconsistentPages(f"received {repeated:,} repeated rows, so other rows are missing")
+                return contents
+
+            subject = f"{self._subject(week, api)}, {part.data_set}"
+            try:
+                for offset, contents, rows in verified_pages(
+                    part.rows, request.page_rows, load, request.fields, subject
+                ):
+                    digest = hashlib.sha256(contents).hexdigest()
+                    name = f"{stem}{offset:08d}.{digest[:12]}.csv.zst"
+                    if offset in fetched:
+                        write_atomically(folder / name, packed(contents))
+                    pages.append(Page(object=name, data_set=part.data_set, rows=rows.height, sha256=digest))
+                    size += len(contents)
+            except InconsistentPages:
+                self._remove_pages(folder, stem)
+                raise
         return PagesManifest(
             portal=request.portal,
             where=request.where,

@@ -26,6 +26,7 @@ _DEFAULT_LIMIT: Final = 1_000
 _RESOURCE: Final = re.compile(r"/resource/([a-z0-9]{4}-[a-z0-9]{4})\.(csv|json)")
 _VIEW: Final = re.compile(r"/api/views/([a-z0-9]{4}-[a-z0-9]{4})\.json")
 _WINDOW: Final = re.compile(r"(\w+) >= '([^']+)' and \1 < '([^']+)'")
+_DAYS: Final = re.compile(r"min\((\w+)\) as first, max\(\1\) as last")
 _COUNT: Final = f"count(*) as rows, max({UPDATED_AT}) as updated_at"
 
 
@@ -54,6 +55,7 @@ class Portal(ThreadingHTTPServer):
     ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self._data_sets = {name: _as_text(rows, name) for name, rows in data_sets.items()}
+        self._columns = {name: _described(rows.schema) for name, rows in data_sets.items()}
         self._changes = dict.fromkeys(data_sets, 1)
         self.too_many = too_many
         self._chance = Chance(seed, "portal")
@@ -82,7 +84,8 @@ class Portal(ThreadingHTTPServer):
             return _refusal(429, "Too many requests")
         parts = urlsplit(url)
         if (view := _VIEW.fullmatch(parts.path)) and view[1] in self._data_sets:
-            return Answer(200, "application/json", json.dumps({"rowsUpdatedAt": self._changes[view[1]]}).encode())
+            described = {"rowsUpdatedAt": self._changes[view[1]], "columns": self._columns[view[1]]}
+            return Answer(200, "application/json", json.dumps(described).encode())
         if (resource := _RESOURCE.fullmatch(parts.path)) and resource[1] in self._data_sets:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             return self._rows(self._data_sets[resource[1]], query, resource[2], nth)
@@ -97,6 +100,10 @@ class Portal(ThreadingHTTPServer):
         if query.get("$select") == _COUNT:
             count = {"rows": str(rows.height), **({"updated_at": rows[UPDATED_AT].max()} if rows.height else {})}
             return Answer(200, "application/json", json.dumps([count]).encode())
+        if days := _DAYS.fullmatch(query.get("$select", "")):
+            first, last = rows[days[1]].min(), rows[days[1]].max()
+            found = {"first": first, "last": last} if rows.height else {}
+            return Answer(200, "application/json", json.dumps([found]).encode())
         fields = query["$select"].split(",") if "$select" in query else [c for c in rows.columns if c[0] != ":"]
         if unknown := [field for field in fields if field not in rows.columns]:
             return _refusal(400, f"No such column: {unknown[0]}")
@@ -160,6 +167,13 @@ def _as_text(rows: pl.DataFrame, data_set: str) -> pl.DataFrame:
         pl.lit(_moment(1)).alias(UPDATED_AT),
         *(_shown(pl.col(name), dtype).alias(name) for name, dtype in rows.schema.items()),
     )
+
+
+def _described(schema: Mapping[str, pl.DataType]) -> list[dict[str, str]]:
+    """The columns as the metadata of the real portal describe them. Those that begin with a colon are its own."""
+    types = {name: "calendar_date" if dtype.is_temporal() else "text" for name, dtype in schema.items()}
+    own = {":@computed_region_wbg7_3whc": "number"}
+    return [{"fieldName": name, "dataTypeName": type_} for name, type_ in {**types, **own}.items()]
 
 
 def _shown(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -100,6 +100,26 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
         yield _read(folder / week, header, number if unterminated else None, sorted(days[week]))
 
 
+def week_of_rows(week: str, rows: pl.DataFrame, name: str) -> WeekOfExport:
+    """Return the rows of a week as the text of an export: text columns with the names of a header.
+
+    Raises:
+        UnreadableFile: the columns are not those of an export.
+    """
+    header = _header(",".join(rows.columns), 1, name)
+    # A line end within a field would end the row.
+    whole = rows.with_columns(pl.all().fill_null("").str.replace_all(r"[\r\n]+", " ").str.strip_chars_end())
+    text = pl.read_lines(whole.write_csv(include_header=False).encode())["line"]
+    frame = pl.DataFrame({"line": pl.int_range(2, len(text) + 2, eager=True), "text": text})
+    days = moments(
+        rows.select(pl.col(rows.columns[header.columns.index("date")]).alias("date").unique()).with_columns(
+            time=pl.lit("00:00:00")
+        ),
+        "modern",
+    )
+    return _week(week, header.text, 1, frame.sort("text", maintain_order=True), days.dt.date().drop_nulls().sort())
+
+
 def join_weeks(parts: Sequence[WeekOfExport]) -> WeekOfExport:
     """Join the parts of one week from several exports. A line that several of them hold counts once.
 
@@ -221,9 +241,7 @@ def _rewritten(rows: pl.DataFrame, header: _Header, columns: Sequence[str]) -> p
     )
 
 
-def _week(
-    week: str | None, header: str, number: int, rows: pl.DataFrame, days: Iterable[dt.date]
-) -> WeekOfExport:
+def _week(week: str | None, header: str, number: int, rows: pl.DataFrame, days: Iterable[dt.date]) -> WeekOfExport:
     lines = pl.concat([pl.Series("line", [number], pl.Int32), rows["line"].cast(pl.Int32)])
     return WeekOfExport(week, header.encode() + b"\n" + _joined(rows["text"]), lines, tuple(days))
 

@@ -14,6 +14,11 @@ class SodaPortal:
         self._token = token
         self._page_rows = page_rows
 
+    @property
+    def token(self) -> str | None:
+        """The app token."""
+        return None if self._token is None else self._token.get_secret_value()
+
     def open(self, *, fail_fast: bool = False) -> SodaApi:
         """Return the client of the portal. Sends no request yet.
 
@@ -26,5 +31,4 @@ class SodaPortal:
                 "the address that `mta-pipeline portal` prints for sample data.",
                 allow_retries=False,
             )
-        token = None if self._token is None else self._token.get_secret_value()
-        return SodaApi(self._base_url, token, page_rows=self._page_rows, fail_fast=fail_fast)
+        return SodaApi(self._base_url, self.token, page_rows=self._page_rows, fail_fast=fail_fast)

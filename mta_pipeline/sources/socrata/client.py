@@ -3,6 +3,7 @@
 The lake's `raw_pages` stores the pages, and `staging` interprets them.
 """
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -27,7 +28,6 @@ RETRY_WINDOW: Final = 420.0
 """Seconds that one request may take with its retries. A portal that limits requests does so for minutes."""
 
 TOKEN_HEADER: Final = "X-App-Token"  # noqa: S105  # its name, not its value
-_SETTING: Final = "MTA_SODA"
 
 
 class Snapshot(NamedTuple):
@@ -38,23 +38,39 @@ class Snapshot(NamedTuple):
     """Time of the latest change of any of these rows; None if there are no rows."""
 
 
+class View(NamedTuple):
+    """The portal's metadata of a data set."""
+
+    changed_at: str
+    """When any row last changed: a number that grows."""
+    columns: Mapping[str, str]
+    """The type of each column by its name."""
+
+
 class SodaApi:
     """A portal. Every method can raise FeedUnavailable, FeedRefused or BadFile.
 
     Args:
         base_url: the portal's address, https://host.
         token: an app token, or None. It is sent in a header and never shown.
+        setting: the setting with the address, for messages.
         page_rows: the number of rows to request at once.
         fail_fast: make one short attempt.
     """
 
     def __init__(
-        self, base_url: str, token: str | None = None, *, page_rows: int = MOST_ROWS, fail_fast: bool = False
+        self,
+        base_url: str,
+        token: str | None = None,
+        *,
+        setting: str = "MTA_SODA",
+        page_rows: int = MOST_ROWS,
+        fail_fast: bool = False,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.page_rows = page_rows
         self._site = Site(
-            _SETTING,
+            setting,
             "the app token in MTA_SODA_TOKEN",
             # Compressed pages have a tenth of the size. With headers, Site refuses redirects to other sites.
             headers={"Accept-Encoding": "gzip", **({TOKEN_HEADER: token} if token else {})},
@@ -84,11 +100,32 @@ class SodaApi:
 
     def changed_at(self, data_set: str) -> str:
         """Return when any row of a data set last changed, according to the portal's metadata: a number that grows."""
-        subject = f"{data_set} at {self.host}, time of the last change"
+        return self.view(data_set).changed_at
+
+    def view(self, data_set: str) -> View:
+        """Return the portal's metadata of a data set."""
+        subject = f"{data_set} at {self.host}, metadata"
         answer = self._json(f"{self.base_url}/api/views/{data_set}.json", subject, {})
         if not isinstance(answer, dict) or "rowsUpdatedAt" not in answer:
             raise BadFile(f"{subject}: the answer has no rowsUpdatedAt.")
-        return str(answer["rowsUpdatedAt"])
+        try:
+            columns = {column["fieldName"]: column["dataTypeName"] for column in answer.get("columns", ())}
+        except (TypeError, KeyError) as error:
+            raise BadFile(f"{subject}: the answer describes no columns.") from error
+        # Names that begin with a colon are the portal's own.
+        return View(str(answer["rowsUpdatedAt"]), {name: type_ for name, type_ in columns.items() if name[0] != ":"})
+
+    def days(self, data_set: str, column: str) -> tuple[dt.date, dt.date] | None:
+        """Return the first and the last date in a column of timestamps, or None without any."""
+        subject = f"{data_set} at {self.host}, first and last {column}"
+        params = {"$select": f"min({column}) as first, max({column}) as last"}
+        answer = self._json(self._resource(data_set, "json"), subject, params)
+        try:
+            (row,) = answer
+            found = [dt.date.fromisoformat(row[name][:10]) for name in ("first", "last") if row.get(name)]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BadFile(f"{subject}: the answer has no dates: {str(answer)[:100]}.") from error
+        return (found[0], found[1]) if len(found) == 2 else None
 
     def page(self, data_set: str, fields: Sequence[str], where: str | None, offset: int) -> bytes:
         """Return a page of rows as published CSV: the rows from `offset` on, ordered by id."""

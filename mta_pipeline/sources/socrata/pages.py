@@ -1,12 +1,54 @@
 """Reads pages of rows, CSV or JSON, into text columns. `staging` validates the rows."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from mta_pipeline.sources.errors import BadFile
+from mta_pipeline.sources.socrata.dataset import ROW_ID
+
+
+class InconsistentPages(Exception):
+    """The pages do not match the portal's row counts. The data set changed meanwhile, or the answer is wrong."""
+
+
+class VerifiedPage(NamedTuple):
+    """A page: the position of its first row, its published bytes, and its rows as text columns."""
+
+    offset: int
+    contents: bytes
+    rows: pl.DataFrame
+
+
+def verified_pages(
+    rows: int, page_rows: int, page: Callable[[int], bytes], fields: Sequence[str], subject: str
+) -> Iterator[VerifiedPage]:
+    """Yield all pages of a query. An error can follow after some of them.
+
+    Args:
+        rows: the number of rows that the portal announced.
+        page_rows: the number of rows of a full page.
+        page: returns the published bytes of the page that starts at a row, counted from 0.
+        fields: the columns, with ROW_ID among them.
+        subject: the beginning of messages.
+
+    Raises:
+        InconsistentPages: the number of rows is another one, or a row occurs twice, so that others are missing.
+        BadFile: see `rows_of`.
+    """
+    ids = []
+    for offset in range(0, rows, page_rows):
+        contents = page(offset)
+        found = rows_of(contents, fields, f"{subject} row {offset + 1}")
+        if found.height != (expected := min(page_rows, rows - offset)):
+            raise InconsistentPages(f"received {found.height:,} rows instead of {expected:,}")
+        ids.append(found[ROW_ID])
+        yield VerifiedPage(offset, contents, found)
+    if ids and (repeated := pl.concat(ids).is_duplicated().sum()):
+        raise InconsistentPages(f"received {repeated:,} repeated rows, so other rows are missing")
 
 
 def rows_of(page: bytes, fields: Sequence[str], subject: str) -> pl.DataFrame:

@@ -102,7 +102,7 @@ class FilesystemFeed:
         reasons = [(name, why_not_used(name)) for name in files.keys() - used]
         return Listing(weeks, None, notes_on(self.location, reasons))
 
-    def look(self, week: str) -> PublishedFile | None:
+    def look(self, week: str, known: str | None = None) -> PublishedFile | None:  # noqa: ARG002
         """Return the metadata of a week's file without reading it; None if the week is not published."""
         found = self._find(week)
         return None if found is None else self._published(week, found)

@@ -142,8 +142,10 @@ class Feed(Protocol):
     def listing_unless(self, version: str | None) -> Listing | None:
         """Return the current list, or None if it still has this version."""
 
-    def look(self, week: str) -> PublishedFile | None:
+    def look(self, week: str, known: str | None = None) -> PublishedFile | None:
         """Return the metadata of one week without a download; None if the feed does not offer the week.
+
+        `known` is the etag that the caller has. It helps feeds that can tell without a request that it is current.
 
         Raises:
             BadFile: the feed offers the week, but its file is not there.
@@ -222,6 +224,11 @@ def named(names: Sequence[str]) -> str:
     """Return names for a message, the first ones of many."""
     first = [name if name.isprintable() else repr(name) for name in names[:MAX_NAMES]]
     return ", ".join(first) + (f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else "")
+
+
+def named_days(days: Sequence[dt.date]) -> str:
+    """Return dates for a message."""
+    return named([day.isoformat() for day in days])
 
 
 def subject_of(week: str, url: str) -> str:

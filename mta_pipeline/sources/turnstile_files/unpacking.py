@@ -159,9 +159,7 @@ def damage_reported(subject: str) -> Iterator[None]:
         raise BadFile(f"{subject}: the archive is damaged ({error}). {_REPUBLISH}.") from error
 
 
-def _only_member(
-    archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFile | PublishedExport
-) -> zipfile.ZipInfo:
+def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFile | PublishedExport) -> zipfile.ZipInfo:
     subject, is_export = file.subject, isinstance(file, PublishedExport)
     suffixes = _PLAIN if is_export else _PLAIN[:1]
     members = [member for member in archive.infolist() if not (member.is_dir() or _is_junk(member.orig_filename))]

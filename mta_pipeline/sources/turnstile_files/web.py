@@ -113,7 +113,7 @@ class WebFeed:
         weeks = {week: PublishedFile(week, shown(url)) for week, url in index.links.items()}
         return Listing(weeks, index.version, index.notes)
 
-    def look(self, week: str) -> PublishedFile | None:
+    def look(self, week: str, known: str | None = None) -> PublishedFile | None:  # noqa: ARG002
         """Return the server's metadata of a week's file without a download; None if the week is not published."""
         for url in self._addresses(week):
             file = self._site.with_retries(self._describe, week, url)
