@@ -21,6 +21,7 @@ class RejectReason(StrEnum):
     """Reasons why a line, or a group of a legacy line, is rejected (rules 1 and 2)."""
 
     FIELD_COUNT = "field_count"
+    BAD_TURNSTILE = "bad_turnstile"
     BAD_TIMESTAMP = "bad_timestamp"
     BAD_REGISTER = "bad_register"
     OUTSIDE_WINDOW = "outside_window"

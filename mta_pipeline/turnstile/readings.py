@@ -29,12 +29,15 @@ TURNSTILE: Final = ("control_area", "unit", "scp")
 REGULAR: Final = "REGULAR"
 """DESC of a scheduled audit. It takes precedence over any other DESC (rule 2)."""
 
+_SCP: Final = r"^[0-9A-F]{2}-[0-9A-F]{2}-[0-9A-F]{2}$"
 _INTEGRAL_FLOAT: Final = r"^(\d+)\.0+$"
 _FILE_ORDER: Final = ("source_line", "text_line", "source_group")
 _BOOTH: Final = ("control_area", "unit")
 _ADVICE: Final[dict[str, str]] = {
     RejectReason.FIELD_COUNT: "Probably another program changed the columns or the separator. Replace the file at the "
     "feed by the published one.",
+    RejectReason.BAD_TURNSTILE: "Probably a spreadsheet read SCPs as dates, or the columns are in another order. "
+    "Replace the file at the feed by the published one.",
     RejectReason.BAD_TIMESTAMP: "Probably a spreadsheet or another program changed the form of dates or times. Replace "
     "the file at the feed by the published one.",
     RejectReason.BAD_REGISTER: "Probably another program changed the form of numbers, or the columns are in another "
@@ -102,12 +105,14 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
         exits_register=pl.col("exits").cast(pl.Int64, strict=False),
     )
     typed = _with_integral_floats(typed)
-    identified = _identified(candidates.frame)
+    identified, well_formed = _identified(candidates.frame)
     registers = pl.all_horizontal(pl.col("entries_register", "exits_register").ge(0).fill_null(value=False))
     in_window = pl.col("read_at").is_between(start, start + ONE_WEEK, closed="left")
     judged = typed.with_columns(
         reason=pl.when(~(pl.col("complete") & identified))
         .then(pl.lit(RejectReason.FIELD_COUNT))
+        .when(~well_formed)
+        .then(pl.lit(RejectReason.BAD_TURNSTILE))
         .when(pl.col("read_at").is_null())
         .then(pl.lit(RejectReason.BAD_TIMESTAMP))
         .when(~registers | _cut_short(candidates))
@@ -134,11 +139,14 @@ def _with_integral_floats(typed: pl.DataFrame) -> pl.DataFrame:
     return typed
 
 
-def _identified(frame: pl.DataFrame) -> pl.Series:
-    """Whether each row has a valid turnstile. Consecutive rows of a turnstile are checked once."""
+def _identified(frame: pl.DataFrame) -> list[pl.Series]:
+    """Whether each row names a turnstile, and whether its SCP is well-formed. Consecutive rows are checked once."""
     starts = frame.select(starts_turnstile()).to_series()
-    heads = frame.filter(starts).select(pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!#-~]+$"))).to_series()
-    return heads.gather(starts.cum_sum() - 1)
+    heads = frame.filter(starts).select(
+        pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!#-~]+$")).alias("identified"),
+        pl.col("scp").str.contains(_SCP).alias("well_formed"),
+    )
+    return heads[starts.cum_sum() - 1].get_columns()
 
 
 def _cut_short(candidates: Candidates) -> pl.Expr:
@@ -228,6 +236,8 @@ def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
     if reason == RejectReason.FIELD_COUNT:
         fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates)
         return f"{fields}; C/A, UNIT and SCP not empty, without blanks and quotation marks"
+    if reason == RejectReason.BAD_TURNSTILE:
+        return "an SCP as in 02-00-00"
     if reason == RejectReason.BAD_TIMESTAMP:
         return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(MOMENT[candidates.layout])}"
     if reason == RejectReason.BAD_REGISTER:
