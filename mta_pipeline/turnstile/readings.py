@@ -4,6 +4,7 @@ Every candidate becomes either one reading or one reject with a reason. `traffic
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,8 @@ TURNSTILE: Final = ("control_area", "unit", "scp")
 REGULAR: Final = "REGULAR"
 """DESC of a scheduled audit. It takes precedence over any other DESC (rule 2)."""
 
+# A register that passes a power of ten has a digit less, but is nearer to its neighbour by this factor.
+_BY_FAR: Final = 1000
 _SCP: Final = r"^[0-9A-F]{2}-[0-9A-F]{2}-[0-9A-F]{2}$"
 _INTEGRAL_FLOAT: Final = r"^(\d+)\.0+$"
 _FILE_ORDER: Final = ("source_line", "text_line", "source_group")
@@ -115,7 +118,7 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
         .then(pl.lit(RejectReason.BAD_TURNSTILE))
         .when(pl.col("read_at").is_null())
         .then(pl.lit(RejectReason.BAD_TIMESTAMP))
-        .when(~registers | _cut_short(candidates))
+        .when(~registers | (pl.lit(_cut_short(typed, candidates)) & (pl.int_range(pl.len()) == pl.len() - 1)))
         .then(pl.lit(RejectReason.BAD_REGISTER))
         .when(~in_window)
         .then(pl.lit(RejectReason.OUTSIDE_WINDOW))
@@ -149,14 +152,36 @@ def _identified(frame: pl.DataFrame) -> list[pl.Series]:
     return heads[starts.cum_sum() - 1].get_columns()
 
 
-def _cut_short(candidates: Candidates) -> pl.Expr:
-    """Whether the row is the file's last line, cut off within its last register. Its value is then too small."""
+def _cut_short(typed: pl.DataFrame, candidates: Candidates) -> bool:
+    """Whether the file was cut off within the last register of its last line. Its value is then too small.
+
+    If registers are not padded, the value is compared with the turnstile's nearest other reading in time. Without one,
+    nobody can tell, and the register counts as cut.
+    """
     last, other = candidates.columns[-1], "exits" if candidates.columns[-1] == "entries" else "entries"
-    if candidates.text.endswith(b"\n") or last not in ("entries", "exits"):
-        return pl.lit(value=False)
-    cut, whole = (text or "" for text in candidates.frame.select(last, other).row(-1))
-    full = whole.isdigit() and len(whole) == REGISTER_DIGITS[candidates.layout]
-    return pl.lit(full and len(cut) < len(whole)) & (pl.int_range(pl.len()) == pl.len() - 1)
+    if last not in ("entries", "exits") or not candidates.text[-1:].isdigit():
+        return False
+    row, digits = typed.row(-1, named=True), REGISTER_DIGITS[candidates.layout]
+    value = row[f"{last}_register"]
+    if value is None or "." in row[last] or len(row[last]) >= digits:
+        return False
+    same = (pl.col(column).eq_missing(row[column]) for column in TURNSTILE)
+    distance = (pl.col("read_at") - row["read_at"]).abs()
+    nearest = typed.head(-1).filter(*same, distance.is_not_null(), pl.col(f"{last}_register") >= 0).sort(distance)
+    near = nearest.row(0, named=True) if len(nearest) else None
+    # A register without zeros in front is padded if it has all digits and others are padded.
+    full = len(row[other] or "") == digits
+    if any(re.match(r"0\d", text or "") for text in (row[last], row[other], near[last] if near and full else "")):
+        return True
+    return near is None or _begins_a_nearer_number(value, near[f"{last}_register"], digits)
+
+
+def _begins_a_nearer_number(value: int, near: int, digits: int) -> bool:
+    """Whether a longer number that begins with `value` is nearer to `near`. A missing digit counts against `value`."""
+    powers = [10**n for n in range(1, digits - len(str(value)) + 1)] if value else []
+    longer = [max(value * power - near, near - (value + 1) * power + 1, 0) for power in powers]
+    missing = len(str(value)) < len(str(near))
+    return any(gap < abs(value - near) * (_BY_FAR if missing else 1) for gap in longer)
 
 
 def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -262,6 +262,74 @@ def test_a_last_line_cut_within_a_register_is_rejected_and_not_read_as_a_small_n
     assert reasons(legacy[:-2], LEGACY_WEEK) == [(1, "bad_register")]
 
 
+def with_registers(*registers: object, end: str = "") -> bytes:
+    """Return a file of one turnstile whose exits register has these texts, in this order of time."""
+    lines = [modern_line(f"2024-01-06 {hour:02}", "9040", text) for hour, text in enumerate(registers)]
+    return modern_file(*lines, padded=False)[:-1] + end.encode()
+
+
+@pytest.mark.parametrize("cut", ["203", "20", "2"])
+def test_a_register_that_is_not_padded_is_cut_if_it_misses_digits_of_the_nearest_reading(cut):
+    assert reasons(with_registers("2000", cut)) == [(3, "bad_register")]
+    assert reasons(with_registers("2000", cut, end="\n")) == []
+    assert reasons(with_registers("2000", cut, end=" ")) == []
+    others = [
+        modern_line(f"2024-01-{day} 00", "9040", exits) for day, exits in (("08", "2010"), ("06", "1"), ("12", "3"))
+    ]
+    line = modern_line("2024-01-08 04", "9040", cut)
+    assert reasons(modern_file(*others, GOOD.replace("02-00-00", "00-00-00"), line, padded=False)[:-1]) == [
+        (6, "bad_register")
+    ]
+
+
+def test_a_register_is_cut_if_its_beginning_is_farther_from_the_nearest_reading_than_a_longer_number():
+    assert reasons(with_registers("998", "100")) == [(3, "bad_register")]
+
+
+def test_a_cut_register_without_another_reading_of_its_turnstile_is_a_reject():
+    other = GOOD.replace("02-00-00", "00-00-00")
+    assert reasons(modern_file(other, modern_line("2024-01-06 03", "9040", "203"), padded=False)[:-1]) == [
+        (3, "bad_register")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("near", "last"),
+    [("2000", "2037"), ("1003", "999"), ("998", "1003"), ("0", "0"), ("7", "0"), ("1756572", "1756500.0")],
+)
+def test_a_file_without_a_last_line_end_loses_nothing(near, last):
+    assert reasons(with_registers(near, last)) == []
+    large = modern_file(*(modern_line("2024-01-06 0" + h, "1224425069", x) for h, x in (("1", near), ("2", last))))
+    assert reasons(large.rstrip()) == []
+
+
+@st.composite
+def lines_of_turnstiles(draw: st.DrawFn) -> list[str]:
+    """Lines of turnstiles that count up or down, in any order, with padded registers or without padding."""
+    form = draw(st.sampled_from(["{}", "{:010d}"]))
+    lines = []
+    for number in range(draw(st.integers(1, 3))):
+        exits, step = draw(st.integers(10_000, 10**9)), draw(st.sampled_from([1, -1]))
+        for hour in range(draw(st.integers(1, 5))):
+            booth, registers = f"A002,R051,00-00-0{number}", (form.format(2 * exits), form.format(exits))
+            lines.append(modern_line(f"2024-01-06 {4 * hour:02}", *registers, booth=booth))
+            exits += step * draw(st.integers(0, 1500))
+    return draw(st.permutations(lines))
+
+
+@given(lines_of_turnstiles(), st.booleans(), st.integers(0, 150))
+def test_a_cut_at_any_byte_changes_no_reading(lines, padded, missing):
+    published = modern_file(GOOD, LATER, *lines, padded=padded)
+    whole, cut = staged(published).readings, staged(published[: -missing or None]).readings
+    assert cut.join(whole, on=whole.columns, how="anti").is_empty()
+
+
+@given(lines_of_turnstiles())
+def test_a_file_loses_its_last_line_end_and_no_reading_of_a_turnstile_with_several(lines):
+    published = modern_file(*lines, lines[-1].replace("2024-01-06", "2024-01-07"), padded=False)
+    assert staged(published[:-1]).readings.equals(staged(published).readings)
+
+
 def test_junk_headers_are_distinguished_from_bad_lines():
     junk = [f"NUMBER,OF,ENTRIES,{n}" for n in range(10)]
     published = legacy_file(*junk, legacy_line(GROUP), "USE")
