@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
-from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL
+from mta_pipeline.turnstile.header import COLUMNS, LOOKED_UP
 from mta_pipeline.turnstile.parsing import (
     MOMENT,
     REGISTER_DIGITS,
@@ -90,7 +90,7 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Se
     if readings.is_empty():
         why = _why_none(rejects, candidates, week_start(week))
         raise UnreadableFile(f"{name}: there is no reading of the week {week}. {why}")
-    if absent := [column for column in OPTIONAL if column not in candidates.columns]:
+    if absent := [column for column in LOOKED_UP if column not in candidates.columns]:
         known = control_areas.select(*_BOOTH, *absent)
         readings = readings.drop(absent).join(known, on=_BOOTH, how="left", maintain_order="left")
     return StagedWeek(
@@ -194,7 +194,7 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     moments = ordered.with_columns(repeats=repeats.fill_null(value=False))
     if not moments["repeats"].any():
         return ordered, ordered.clear()
-    regular = pl.col("audit") == REGULAR
+    regular = pl.col("audit").eq_missing(REGULAR)
     ranked = (
         moments.with_columns(moment=(~pl.col("repeats")).cum_sum(), regular=regular)
         .filter(pl.col("repeats") | pl.col("repeats").shift(-1))
