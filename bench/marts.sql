@@ -91,11 +91,11 @@ WITH counts AS (SELECT week, count(*) AS readings, count(DISTINCT (control_area,
     sum(entries) FILTER (division IN ('BMT', 'IRT', 'IND') AND control_area != 'OB01' AND complex_id IS NULL AND entries_status = 'ok') AS entries_nowhere,
     sum(exits) FILTER (division IN ('BMT', 'IRT', 'IND') AND control_area != 'OB01' AND complex_id IS NULL AND exits_status = 'ok') AS exits_nowhere
 FROM traffic GROUP BY week),
-rejects AS (SELECT week, count(*) FILTER (reason = 'field_count') AS r_field_count, count(*) FILTER (reason = 'bad_timestamp') AS r_bad_timestamp, count(*) FILTER (reason = 'bad_register') AS r_bad_register, count(*) FILTER (reason = 'outside_window') AS r_outside_window, count(*) FILTER (reason = 'junk_header') AS r_junk_header, count(*) FILTER (reason = 'duplicate') AS r_duplicate, count(*) FILTER (reason = 'superseded') AS r_superseded
+rejects AS (SELECT week, count(*) FILTER (reason = 'field_count') AS r_field_count, count(*) FILTER (reason = 'bad_turnstile') AS r_bad_turnstile, count(*) FILTER (reason = 'bad_timestamp') AS r_bad_timestamp, count(*) FILTER (reason = 'bad_register') AS r_bad_register, count(*) FILTER (reason = 'outside_window') AS r_outside_window, count(*) FILTER (reason = 'junk_header') AS r_junk_header, count(*) FILTER (reason = 'duplicate') AS r_duplicate, count(*) FILTER (reason = 'superseded') AS r_superseded
 FROM rejected
 GROUP BY week)
 SELECT d.week, in_lake, readings, turnstiles,
-    if(in_lake, coalesce(r_field_count, 0), NULL) AS rejects_field_count, if(in_lake, coalesce(r_bad_timestamp, 0), NULL) AS rejects_bad_timestamp, if(in_lake, coalesce(r_bad_register, 0), NULL) AS rejects_bad_register, if(in_lake, coalesce(r_outside_window, 0), NULL) AS rejects_outside_window, if(in_lake, coalesce(r_junk_header, 0), NULL) AS rejects_junk_header, if(in_lake, coalesce(r_duplicate, 0), NULL) AS rejects_duplicate, if(in_lake, coalesce(r_superseded, 0), NULL) AS rejects_superseded,
+    if(in_lake, coalesce(r_field_count, 0), NULL) AS rejects_field_count, if(in_lake, coalesce(r_bad_turnstile, 0), NULL) AS rejects_bad_turnstile, if(in_lake, coalesce(r_bad_timestamp, 0), NULL) AS rejects_bad_timestamp, if(in_lake, coalesce(r_bad_register, 0), NULL) AS rejects_bad_register, if(in_lake, coalesce(r_outside_window, 0), NULL) AS rejects_outside_window, if(in_lake, coalesce(r_junk_header, 0), NULL) AS rejects_junk_header, if(in_lake, coalesce(r_duplicate, 0), NULL) AS rejects_duplicate, if(in_lake, coalesce(r_superseded, 0), NULL) AS rejects_superseded,
     counts.* EXCLUDE (week, readings, turnstiles, seconds, ok, entries_nowhere, exits_nowhere),
     coalesce(ok, 0) / nullif(seconds, 0) AS coverage,
     if(in_lake, coalesce(entries_nowhere, 0), NULL)::BIGINT AS entries_without_complex,

@@ -113,7 +113,7 @@ class Auditor:
         return WeekFile(
             self._write(rows.with_columns(**texts), layout, cut=cut),
             readings.take(row[kept]),
-            {reason: rejects[reason] for reason in RejectReason if rejects[reason]},
+            {reason: rejects[reason] for reason in RejectReason if rejects.get(reason)},
         )
 
     def _chance(self, purpose: str) -> Chance:

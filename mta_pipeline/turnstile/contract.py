@@ -21,6 +21,7 @@ class RejectReason(StrEnum):
     """Reasons why a line, or a group of a legacy line, is rejected (rules 1 and 2)."""
 
     FIELD_COUNT = "field_count"
+    BAD_TURNSTILE = "bad_turnstile"
     BAD_TIMESTAMP = "bad_timestamp"
     BAD_REGISTER = "bad_register"
     OUTSIDE_WINDOW = "outside_window"
@@ -81,7 +82,12 @@ TURNSTILE_READINGS: Final = Table(
         _LINE_NAME,
         _DIVISION,
         Column("read_at", WALL_CLOCK, "Time of the reading, New York wall-clock time."),
-        Column("audit", pl.String(), "Kind of audit event, DESC in the file: REGULAR, RECOVR AUD and others."),
+        Column(
+            "audit",
+            pl.String(),
+            "Kind of audit event, DESC in the file: REGULAR, RECOVR AUD and others; null if the file lacks it.",
+            nullable=True,
+        ),
         Column(
             "entries_register",
             pl.Int64(),

@@ -20,8 +20,11 @@ COLUMNS: Final = {
 }
 """The columns of a modern file in published order, and their published names."""
 
-OPTIONAL: Final = ("station", "line_name", "division")
-"""Columns that a file may lack. They can be looked up by booth."""
+LOOKED_UP: Final = ("station", "line_name", "division")
+"""Columns that a file may lack, because they can be looked up by booth."""
+
+OPTIONAL: Final = (*LOOKED_UP, "audit")
+"""All columns that a file may lack."""
 
 Columns = tuple[str | None, ...]
 """The column of each field of a line. None is a field that is ignored."""

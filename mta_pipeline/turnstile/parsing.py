@@ -13,7 +13,7 @@ import polars as pl
 
 from mta_pipeline.turnstile.header import (
     COLUMNS,
-    OPTIONAL,
+    LOOKED_UP,
     PUBLISHED,
     BadHeader,
     Columns,
@@ -222,8 +222,8 @@ def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
         except BadHeader as error:
             raise UnreadableFile(
                 f"{name}: line {number} is a header with wrong columns: {error}. Expected: "
-                f"{', '.join(COLUMNS.values())} in any order. STATION, LINENAME and DIVISION may be missing. Correct "
-                "the header in the file at the feed."
+                f"{', '.join(COLUMNS.values())} in any order. STATION, LINENAME, DIVISION and DESC may be missing. "
+                "Correct the header in the file at the feed."
             ) from None
         if columns not in (None, named):
             raise UnreadableFile(
@@ -309,7 +309,7 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
             *_NUMBERS,
             pl.when("dated").then(pl.lit(n + 1, pl.Int32)).alias("source_group"),
             *(pl.col("fields").list.get(k, null_on_oob=True).alias(name) for k, name in enumerate(_IDENTITY)),
-            *(blank.alias(name) for name in OPTIONAL),
+            *(blank.alias(name) for name in LOOKED_UP),
             *(
                 pl.col("fields").list.get(start + n * width + k, null_on_oob=True).alias(name)
                 for k, name in enumerate(_GROUP_FIELDS)

@@ -4,13 +4,14 @@ Every candidate becomes either one reading or one reject with a reason. `traffic
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
-from mta_pipeline.turnstile.header import COLUMNS, OPTIONAL
+from mta_pipeline.turnstile.header import COLUMNS, LOOKED_UP
 from mta_pipeline.turnstile.parsing import (
     MOMENT,
     REGISTER_DIGITS,
@@ -29,12 +30,17 @@ TURNSTILE: Final = ("control_area", "unit", "scp")
 REGULAR: Final = "REGULAR"
 """DESC of a scheduled audit. It takes precedence over any other DESC (rule 2)."""
 
+# A register that passes a power of ten has a digit less, but is nearer to its neighbour by this factor.
+_BY_FAR: Final = 1000
+_SCP: Final = r"^[0-9A-F]{2}-[0-9A-F]{2}-[0-9A-F]{2}$"
 _INTEGRAL_FLOAT: Final = r"^(\d+)\.0+$"
 _FILE_ORDER: Final = ("source_line", "text_line", "source_group")
 _BOOTH: Final = ("control_area", "unit")
 _ADVICE: Final[dict[str, str]] = {
     RejectReason.FIELD_COUNT: "Probably another program changed the columns or the separator. Replace the file at the "
     "feed by the published one.",
+    RejectReason.BAD_TURNSTILE: "Probably a spreadsheet read SCPs as dates, or the columns are in another order. "
+    "Replace the file at the feed by the published one.",
     RejectReason.BAD_TIMESTAMP: "Probably a spreadsheet or another program changed the form of dates or times. Replace "
     "the file at the feed by the published one.",
     RejectReason.BAD_REGISTER: "Probably another program changed the form of numbers, or the columns are in another "
@@ -84,7 +90,7 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Se
     if readings.is_empty():
         why = _why_none(rejects, candidates, week_start(week))
         raise UnreadableFile(f"{name}: there is no reading of the week {week}. {why}")
-    if absent := [column for column in OPTIONAL if column not in candidates.columns]:
+    if absent := [column for column in LOOKED_UP if column not in candidates.columns]:
         known = control_areas.select(*_BOOTH, *absent)
         readings = readings.drop(absent).join(known, on=_BOOTH, how="left", maintain_order="left")
     return StagedWeek(
@@ -102,15 +108,17 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
         exits_register=pl.col("exits").cast(pl.Int64, strict=False),
     )
     typed = _with_integral_floats(typed)
-    identified = _identified(candidates.frame)
+    identified, well_formed = _identified(candidates.frame)
     registers = pl.all_horizontal(pl.col("entries_register", "exits_register").ge(0).fill_null(value=False))
     in_window = pl.col("read_at").is_between(start, start + ONE_WEEK, closed="left")
     judged = typed.with_columns(
         reason=pl.when(~(pl.col("complete") & identified))
         .then(pl.lit(RejectReason.FIELD_COUNT))
+        .when(~well_formed)
+        .then(pl.lit(RejectReason.BAD_TURNSTILE))
         .when(pl.col("read_at").is_null())
         .then(pl.lit(RejectReason.BAD_TIMESTAMP))
-        .when(~registers | _cut_short(candidates))
+        .when(~registers | (pl.lit(_cut_short(typed, candidates)) & (pl.int_range(pl.len()) == pl.len() - 1)))
         .then(pl.lit(RejectReason.BAD_REGISTER))
         .when(~in_window)
         .then(pl.lit(RejectReason.OUTSIDE_WINDOW))
@@ -134,21 +142,46 @@ def _with_integral_floats(typed: pl.DataFrame) -> pl.DataFrame:
     return typed
 
 
-def _identified(frame: pl.DataFrame) -> pl.Series:
-    """Whether each row has a valid turnstile. Consecutive rows of a turnstile are checked once."""
+def _identified(frame: pl.DataFrame) -> list[pl.Series]:
+    """Whether each row names a turnstile, and whether its SCP is well-formed. Consecutive rows are checked once."""
     starts = frame.select(starts_turnstile()).to_series()
-    heads = frame.filter(starts).select(pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!#-~]+$"))).to_series()
-    return heads.gather(starts.cum_sum() - 1)
+    heads = frame.filter(starts).select(
+        pl.all_horizontal(pl.col(TURNSTILE).str.contains(r"^[!#-~]+$")).alias("identified"),
+        pl.col("scp").str.contains(_SCP).alias("well_formed"),
+    )
+    return heads[starts.cum_sum() - 1].get_columns()
 
 
-def _cut_short(candidates: Candidates) -> pl.Expr:
-    """Whether the row is the file's last line, cut off within its last register. Its value is then too small."""
+def _cut_short(typed: pl.DataFrame, candidates: Candidates) -> bool:
+    """Whether the file was cut off within the last register of its last line. Its value is then too small.
+
+    If registers are not padded, the value is compared with the turnstile's nearest other reading in time. Without one,
+    nobody can tell, and the register counts as cut.
+    """
     last, other = candidates.columns[-1], "exits" if candidates.columns[-1] == "entries" else "entries"
-    if candidates.text.endswith(b"\n") or last not in ("entries", "exits"):
-        return pl.lit(value=False)
-    cut, whole = (text or "" for text in candidates.frame.select(last, other).row(-1))
-    full = whole.isdigit() and len(whole) == REGISTER_DIGITS[candidates.layout]
-    return pl.lit(full and len(cut) < len(whole)) & (pl.int_range(pl.len()) == pl.len() - 1)
+    if last not in ("entries", "exits") or not candidates.text[-1:].isdigit():
+        return False
+    row, digits = typed.row(-1, named=True), REGISTER_DIGITS[candidates.layout]
+    value = row[f"{last}_register"]
+    if value is None or "." in row[last] or len(row[last]) >= digits:
+        return False
+    same = (pl.col(column).eq_missing(row[column]) for column in TURNSTILE)
+    distance = (pl.col("read_at") - row["read_at"]).abs()
+    nearest = typed.head(-1).filter(*same, distance.is_not_null(), pl.col(f"{last}_register") >= 0).sort(distance)
+    near = nearest.row(0, named=True) if len(nearest) else None
+    # A register without zeros in front is padded if it has all digits and others are padded.
+    full = len(row[other] or "") == digits
+    if any(re.match(r"0\d", text or "") for text in (row[last], row[other], near[last] if near and full else "")):
+        return True
+    return near is None or _begins_a_nearer_number(value, near[f"{last}_register"], digits)
+
+
+def _begins_a_nearer_number(value: int, near: int, digits: int) -> bool:
+    """Whether a longer number that begins with `value` is nearer to `near`. A missing digit counts against `value`."""
+    powers = [10**n for n in range(1, digits - len(str(value)) + 1)] if value else []
+    longer = [max(value * power - near, near - (value + 1) * power + 1, 0) for power in powers]
+    missing = len(str(value)) < len(str(near))
+    return any(gap < abs(value - near) * (_BY_FAR if missing else 1) for gap in longer)
 
 
 def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -161,7 +194,7 @@ def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     moments = ordered.with_columns(repeats=repeats.fill_null(value=False))
     if not moments["repeats"].any():
         return ordered, ordered.clear()
-    regular = pl.col("audit") == REGULAR
+    regular = pl.col("audit").eq_missing(REGULAR)
     ranked = (
         moments.with_columns(moment=(~pl.col("repeats")).cum_sum(), regular=regular)
         .filter(pl.col("repeats") | pl.col("repeats").shift(-1))
@@ -228,6 +261,8 @@ def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
     if reason == RejectReason.FIELD_COUNT:
         fields = "groups of 5 fields after the first 3" if candidates.layout == "legacy" else _named(candidates)
         return f"{fields}; C/A, UNIT and SCP not empty, without blanks and quotation marks"
+    if reason == RejectReason.BAD_TURNSTILE:
+        return "an SCP as in 02-00-00"
     if reason == RejectReason.BAD_TIMESTAMP:
         return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(MOMENT[candidates.layout])}"
     if reason == RejectReason.BAD_REGISTER:

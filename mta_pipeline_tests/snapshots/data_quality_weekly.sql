@@ -4,6 +4,7 @@ SELECT
   `t12`.`readings`,
   `t12`.`turnstiles`,
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_field_count`, 0), NULL) AS `rejects_field_count`,
+  IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_bad_turnstile`, 0), NULL) AS `rejects_bad_turnstile`,
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_bad_timestamp`, 0), NULL) AS `rejects_bad_timestamp`,
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_bad_register`, 0), NULL) AS `rejects_bad_register`,
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_outside_window`, 0), NULL) AS `rejects_outside_window`,
@@ -46,6 +47,7 @@ FROM (
     `t11`.`exits_without_complex`,
     `t8`.`rejects_week`,
     `t8`.`rejects_field_count`,
+    `t8`.`rejects_bad_turnstile`,
     `t8`.`rejects_bad_timestamp`,
     `t8`.`rejects_bad_register`,
     `t8`.`rejects_outside_window`,
@@ -175,6 +177,7 @@ FROM (
     SELECT
       `t5`.`week` AS `rejects_week`,
       `t5`.`rejects_field_count`,
+      `t5`.`rejects_bad_turnstile`,
       `t5`.`rejects_bad_timestamp`,
       `t5`.`rejects_bad_register`,
       `t5`.`rejects_outside_window`,
@@ -185,6 +188,7 @@ FROM (
       SELECT
         `t1`.`week`,
         COUNTIF(`t1`.`reason` = 'field_count') AS `rejects_field_count`,
+        COUNTIF(`t1`.`reason` = 'bad_turnstile') AS `rejects_bad_turnstile`,
         COUNTIF(`t1`.`reason` = 'bad_timestamp') AS `rejects_bad_timestamp`,
         COUNTIF(`t1`.`reason` = 'bad_register') AS `rejects_bad_register`,
         COUNTIF(`t1`.`reason` = 'outside_window') AS `rejects_outside_window`,

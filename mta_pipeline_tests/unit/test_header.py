@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,12 +97,22 @@ def test_a_column_that_can_be_looked_up_by_booth_may_be_absent(absent, junk):
     assert staged(published + junk).readings.equals(PUBLISHED)
 
 
+@pytest.mark.parametrize("junk", [b"", b"USE\n", b'"\n'])
+def test_without_a_description_the_audit_is_null_and_the_first_reading_of_a_moment_is_kept(junk):
+    names = [name for name in NAMES if name != "DESC"]
+    without = rewritten(names, [GOOD.replace("REGULAR", "RECOVR AUD"), GOOD.replace("50", "51"), LATER, OTHER])
+    week = staged(without + junk)
+    expected = PUBLISHED.with_columns(audit=pl.lit(None, pl.String), source_line=pl.Series([2, 4, 5], dtype=pl.Int32))
+    assert week.readings.equals(expected)
+    assert week.rejects.select("source_line", "reason").rows()[0] == (3, "duplicate")
+
+
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
         (HEADER.replace(",EXITS", ""), "EXITS is missing"),
         (HEADER.replace("C/A,UNIT,", ""), "C/A is missing; UNIT is missing"),
-        (HEADER.replace("DESC,", ""), "DESC is missing"),
+        (HEADER.replace("SCP,", ""), "SCP is missing"),
         (HEADER.replace("DATE", "DAY"), "DATE is missing; 'DAY' is not a known column"),
         (HEADER + ",Entries", "ENTRIES occurs twice"),
         (HEADER + ",Description", "DESC occurs twice"),

@@ -86,6 +86,13 @@ def test_the_layout_is_detected_by_contents_and_not_by_date():
         ("x" * 1_000_000, "field_count"),
         (LATER.replace("A002", ""), "field_count"),
         (LATER.replace("02-00-00", "02-\0-00"), "field_count"),
+        (LATER.replace("02-00-00", "2/3/2000"), "bad_turnstile"),
+        (LATER.replace("02-00-00", "2000-02-03"), "bad_turnstile"),
+        (LATER.replace("02-00-00", "02-00-0"), "bad_turnstile"),
+        (LATER.replace("02-00-00", "02-00-0G"), "bad_turnstile"),
+        (LATER.replace("02-00-00", "02-00-000"), "bad_turnstile"),
+        (LATER.replace("02-00-00", "20000"), "bad_turnstile"),
+        (LATER.replace("02-00-00", "2/3/2000").replace("01/06/2024", ""), "bad_turnstile"),
         (LATER.replace("01/06/2024", "02/31/2024"), "bad_timestamp"),
         (LATER.replace("07:00:00", "24:00:00"), "bad_timestamp"),
         (LATER.replace("07:00:00", ""), "bad_timestamp"),
@@ -115,17 +122,23 @@ DATES = [
 TIMES = ["15:00:00", "15:00", "3:00:00 PM", "3:00 PM", "03:00:00 pm", "3:00PM", "15:00:00.000"]
 
 
+FORMS = [
+    modern_line("2024-01-06 15", 1, 1, booth=f"A002,R051,00-00-{n:02}").replace("01/06/2024,15:00:00", form)
+    for n, form in enumerate(f"{date},{time}" for date in DATES for time in TIMES)
+]
+
+
 @pytest.mark.parametrize("junk", ["", "USE", '"'])
 @pytest.mark.parametrize("padded", [True, False])
 def test_a_file_may_hold_every_form_of_date_and_time(padded, junk):
-    lines = [
-        modern_line("2024-01-06 15", 1, 1, booth=f"A002,R051,00-00-{n:02}").replace("01/06/2024,15:00:00", form)
-        for n, form in enumerate(f"{date},{time}" for date in DATES for time in TIMES)
-    ]
-    for part in (lines, *([line] for line in lines)):
-        week = staged(modern_file(*part, junk, padded=padded))
-        assert week.readings["read_at"].to_list() == [moment("2024-01-06 15")] * len(part)
-        assert [text for *_, text in week.rejects.rows()] == ([junk] if junk else [])
+    week = staged(modern_file(*FORMS, junk, padded=padded))
+    assert week.readings["read_at"].to_list() == [moment("2024-01-06 15")] * len(FORMS)
+    assert week.rejects["raw_text"].to_list() == ([junk] if junk else [])
+
+
+def test_each_form_of_date_and_time_is_read_without_any_other_line():
+    for line in FORMS:
+        assert staged(modern_file(line)).readings["read_at"].to_list() == [moment("2024-01-06 15")]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +179,15 @@ def test_excel_and_iso_forms_name_the_same_moment_as_the_published_form(at, exce
     published = GOOD.replace("01/06/2024,03:00:00", f"{at:%m/%d/%Y},{at:%H:%M:%S}")
     rewritten = GOOD.replace("01/06/2024,03:00:00", f"{date},{time}")
     assert staged(modern_file(rewritten)).readings.equals(staged(modern_file(published)).readings)
+
+
+def test_an_scp_has_hexadecimal_digits():
+    assert staged(modern_file(GOOD.replace("02-00-00", "00-0F-0A"))).readings["scp"].to_list() == ["00-0F-0A"]
+
+
+def test_a_group_of_a_legacy_line_with_a_malformed_scp_is_a_reject():
+    published = legacy_file(legacy_line(GROUP), legacy_line(GROUP, GROUP, booth="A002,R051,2000-02-03"))
+    assert reasons(published, LEGACY_WEEK) == [(2, "bad_turnstile")] * 2
 
 
 def test_the_window_starts_on_its_saturday_and_ends_before_the_next():
@@ -240,6 +262,74 @@ def test_a_last_line_cut_within_a_register_is_rejected_and_not_read_as_a_small_n
     assert reasons(legacy[:-2], LEGACY_WEEK) == [(1, "bad_register")]
 
 
+def with_registers(*registers: object, end: str = "") -> bytes:
+    """Return a file of one turnstile whose exits register has these texts, in this order of time."""
+    lines = [modern_line(f"2024-01-06 {hour:02}", "9040", text) for hour, text in enumerate(registers)]
+    return modern_file(*lines, padded=False)[:-1] + end.encode()
+
+
+@pytest.mark.parametrize("cut", ["203", "20", "2"])
+def test_a_register_that_is_not_padded_is_cut_if_it_misses_digits_of_the_nearest_reading(cut):
+    assert reasons(with_registers("2000", cut)) == [(3, "bad_register")]
+    assert reasons(with_registers("2000", cut, end="\n")) == []
+    assert reasons(with_registers("2000", cut, end=" ")) == []
+    others = [
+        modern_line(f"2024-01-{day} 00", "9040", exits) for day, exits in (("08", "2010"), ("06", "1"), ("12", "3"))
+    ]
+    line = modern_line("2024-01-08 04", "9040", cut)
+    assert reasons(modern_file(*others, GOOD.replace("02-00-00", "00-00-00"), line, padded=False)[:-1]) == [
+        (6, "bad_register")
+    ]
+
+
+def test_a_register_is_cut_if_its_beginning_is_farther_from_the_nearest_reading_than_a_longer_number():
+    assert reasons(with_registers("998", "100")) == [(3, "bad_register")]
+
+
+def test_a_cut_register_without_another_reading_of_its_turnstile_is_a_reject():
+    other = GOOD.replace("02-00-00", "00-00-00")
+    assert reasons(modern_file(other, modern_line("2024-01-06 03", "9040", "203"), padded=False)[:-1]) == [
+        (3, "bad_register")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("near", "last"),
+    [("2000", "2037"), ("1003", "999"), ("998", "1003"), ("0", "0"), ("7", "0"), ("1756572", "1756500.0")],
+)
+def test_a_file_without_a_last_line_end_loses_nothing(near, last):
+    assert reasons(with_registers(near, last)) == []
+    large = modern_file(*(modern_line("2024-01-06 0" + h, "1224425069", x) for h, x in (("1", near), ("2", last))))
+    assert reasons(large.rstrip()) == []
+
+
+@st.composite
+def lines_of_turnstiles(draw: st.DrawFn) -> list[str]:
+    """Lines of turnstiles that count up or down, in any order, with padded registers or without padding."""
+    form = draw(st.sampled_from(["{}", "{:010d}"]))
+    lines = []
+    for number in range(draw(st.integers(1, 3))):
+        exits, step = draw(st.integers(10_000, 10**9)), draw(st.sampled_from([1, -1]))
+        for hour in range(draw(st.integers(1, 5))):
+            booth, registers = f"A002,R051,00-00-0{number}", (form.format(2 * exits), form.format(exits))
+            lines.append(modern_line(f"2024-01-06 {4 * hour:02}", *registers, booth=booth))
+            exits += step * draw(st.integers(0, 1500))
+    return draw(st.permutations(lines))
+
+
+@given(lines_of_turnstiles(), st.booleans(), st.integers(0, 150))
+def test_a_cut_at_any_byte_changes_no_reading(lines, padded, missing):
+    published = modern_file(GOOD, LATER, *lines, padded=padded)
+    whole, cut = staged(published).readings, staged(published[: -missing or None]).readings
+    assert cut.join(whole, on=whole.columns, how="anti").is_empty()
+
+
+@given(lines_of_turnstiles())
+def test_a_file_loses_its_last_line_end_and_no_reading_of_a_turnstile_with_several(lines):
+    published = modern_file(*lines, lines[-1].replace("2024-01-06", "2024-01-07"), padded=False)
+    assert staged(published[:-1]).readings.equals(staged(published).readings)
+
+
 def test_junk_headers_are_distinguished_from_bad_lines():
     junk = [f"NUMBER,OF,ENTRIES,{n}" for n in range(10)]
     published = legacy_file(*junk, legacy_line(GROUP), "USE")
@@ -305,6 +395,12 @@ def test_a_file_without_readings_is_rejected_with_name_and_reason(published, mes
             "01/06/2024,03:00:00,REGULAR,0000000100,0000000050,7'. Expected: 11 fields separated by commas (C/A, UNIT, "
             "SCP, STATION, LINENAME, DIVISION, DATE, TIME, DESC, ENTRIES, EXITS); C/A, UNIT and SCP not empty, without "
             "blanks and quotation marks. Probably another program changed the columns",
+        ),
+        (
+            [GOOD.replace("02-00-00", "2/3/2000")],
+            "Rejected: 1 bad_turnstile. The first bad_turnstile is in line 2: 'A002,R051,2/3/2000,59 ST,NQR456W,BMT,"
+            "01/06/2024,03:00:00,REGULAR,0000000100,0000000050'. Expected: an SCP as in 02-00-00. Probably a "
+            "spreadsheet read SCPs as dates",
         ),
         (
             [GOOD.replace("0000000100", "1E+02")],
