@@ -87,8 +87,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_retry_message(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
-    token = settings.feed_token and settings.feed_token.get_secret_value()
-    open_it = partial(feed_at, settings.feed, settings.lake_root, token=token)
+    open_it = partial(feed_at, settings.feed, settings.lake_root, token=settings.feed_token)
     try:
         feed = open_it(progress=ReadingBar(console))
     except ValueError as error:
@@ -103,8 +102,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         if not weeks:
             print_unused_files()
             raise click.ClickException(
-                f"No turnstile data at {feed.location}: no file there is named turnstile_YYMMDD.txt, and no yearly export "
-                "there has a complete week."
+                f"No turnstile data at {feed.location}: no file there is named turnstile_YYMMDD.txt, and no yearly "
+                "export there has a complete week."
             )
         kind = "sample feed" if settings.is_sample else "feed"
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"

@@ -13,7 +13,7 @@ from functools import cached_property
 from os import SEEK_END
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, BinaryIO, Final, NamedTuple, Protocol
+from typing import IO, BinaryIO, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,8 +32,8 @@ from mta_pipeline.sources.errors import BadFile, FeedSlow, FeedUnavailable, NotP
 from mta_pipeline.sources.turnstile_files import (
     ExportFiles,
     ExportRows,
-    Feed,
     Fetched,
+    FileFeed,
     Listing,
     PublishedExport,
     PublishedFile,
@@ -49,10 +49,6 @@ EXPORTS: Final = "turnstile_export"
 
 Progress = Callable[[str, int, int], None]
 """Is called while an export is read, with its name and the number of bytes read and in total."""
-
-
-class FeedWithExports(Feed, ExportFiles, Protocol):
-    """A feed of weekly files whose location can also hold exports."""
 
 
 class StoredWeek(BaseModel):
@@ -207,7 +203,7 @@ class ExportsFeed:
     """
 
     def __init__(
-        self, files: FeedWithExports, lake_root: str, progress: Progress | None = None, *, fail_fast: bool = False
+        self, files: FileFeed, lake_root: str, progress: Progress | None = None, *, fail_fast: bool = False
     ) -> None:
         self._files = files
         self._lake_root = lake_root
@@ -361,8 +357,8 @@ def _days_missing(week: str, parts: Sequence[_Part]) -> list[dt.date]:
 def _incomplete(parts: Sequence[_Part], missing: Sequence[dt.date]) -> str:
     exports = named([part.manifest.file for part in parts])
     return (
-        f"{exports} has no rows of {named_days(missing)}. A week is complete with rows of all its days. Add the export that has the "
-        "others, such as that of the next year."
+        f"{exports} has no rows of {named_days(missing)}. A week is complete with rows of all its days. Add the export "
+        "that has the others, such as that of the next year."
     )
 
 

@@ -1,5 +1,7 @@
 """Opens the feed of a deployment: weekly files with yearly exports beside them, or the State's open-data portal."""
 
+from pydantic import SecretStr
+
 from mta_pipeline.lake.exports import ExportsFeed, Progress
 from mta_pipeline.settings import portal_of
 from mta_pipeline.sources.turnstile_files import Feed, open_feed
@@ -9,7 +11,7 @@ def feed_at(
     location: str,
     lake_root: str,
     *,
-    token: str | None = None,
+    token: SecretStr | None = None,
     fail_fast: bool = False,
     progress: Progress | None = None,
 ) -> Feed:
@@ -29,6 +31,6 @@ def feed_at(
         from mta_pipeline.lake.portal import PortalFeed, usage_data_sets  # noqa: PLC0415  # requests is slow to import
         from mta_pipeline.sources.socrata.client import SodaApi  # noqa: PLC0415
 
-        api = SodaApi(portal, token, setting="MTA_FEED", fail_fast=fail_fast)
+        api = SodaApi(portal, token.get_secret_value() if token else None, setting="MTA_FEED", fail_fast=fail_fast)
         return PortalFeed(api, usage_data_sets(), fail_fast=fail_fast)
     return ExportsFeed(open_feed(location, fail_fast=fail_fast), lake_root, progress, fail_fast=fail_fast)

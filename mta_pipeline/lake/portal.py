@@ -169,8 +169,8 @@ class PortalFeed:
         columns = self._view(data_set).columns
         if columns.get(_DATE) not in _TIMESTAMPS:
             raise BadFile(
-                f"{data_set} at {self._api.host}: there is no column {_DATE} with timestamps, so this is no data set of "
-                f"turnstile readings. Its columns are {', '.join(columns) or 'not described'}. Correct its id."
+                f"{data_set} at {self._api.host}: there is no column {_DATE} with timestamps, so this is no data set "
+                f"of turnstile readings. Its columns are {', '.join(columns) or 'not described'}. Correct its id."
             )
         return _DATE
 

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.sources.socrata.dataset import SodaSource
-from mta_pipeline.turnstile.header import COLUMNS, PUBLISHED
+from mta_pipeline.turnstile.header import COLUMNS
 from mta_pipeline.turnstile.parsing import parse
 
 FIELDS: Final = (
@@ -20,7 +20,7 @@ def usage_rows(texts: Iterable[bytes]) -> pl.DataFrame:
 
     `date` is a timestamp at midnight, and all other columns are text.
     """
-    names = dict(zip(PUBLISHED, FIELDS, strict=True))
+    names = dict(zip(COLUMNS, FIELDS, strict=True))
     frames = [parse(text, "sample").frame.select(*COLUMNS).rename(names) for text in texts]
     return pl.concat(frames).with_columns(
         pl.col("date").str.to_datetime("%m/%d/%Y", time_unit="us"),

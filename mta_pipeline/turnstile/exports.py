@@ -247,4 +247,4 @@ def _week(week: str | None, header: str, number: int, rows: pl.DataFrame, days: 
 
 
 def _joined(lines: pl.Series) -> bytes:
-    return (lines.str.join("\n").item() + "\n").encode()
+    return f"{lines.str.join(chr(10)).item()}\n".encode()

@@ -90,14 +90,22 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Se
     if readings.is_empty():
         why = _why_none(rejects, candidates, week_start(week))
         raise UnreadableFile(f"{name}: there is no reading of the week {week}. {why}")
-    if absent := [column for column in LOOKED_UP if column not in candidates.columns]:
-        known = control_areas.select(*_BOOTH, *absent)
-        readings = readings.drop(absent).join(known, on=_BOOTH, how="left", maintain_order="left")
     return StagedWeek(
         candidates.layout,
-        readings.select(*TURNSTILE_READINGS.schema),
+        _with_known_places(readings, control_areas).select(*TURNSTILE_READINGS.schema),
         _with_text(rejects, candidates).select(*TURNSTILE_REJECTS.schema),
     )
+
+
+def _with_known_places(readings: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:
+    """Fill station, lines and division where the file has none. An empty audit becomes null."""
+    readings = readings.with_columns(pl.col(*LOOKED_UP, "audit").replace("", None))
+    unknown = [column for column in LOOKED_UP if readings[column].null_count()]
+    if not unknown:
+        return readings
+    known = control_areas.select(*_BOOTH, *unknown)
+    joined = readings.join(known, on=_BOOTH, how="left", maintain_order="left", suffix="_known")
+    return joined.with_columns(pl.coalesce(column, f"{column}_known").alias(column) for column in unknown)
 
 
 def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:

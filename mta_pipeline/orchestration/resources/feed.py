@@ -18,7 +18,7 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
         description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
     )
 
-    soda: ResourceDependency[SodaPortal] = SodaPortal(None)
+    soda: ResourceDependency[SodaPortal] = SodaPortal(None)  # type: ignore[assignment]
     """The portal whose app token the feed uses. It is a resource, because the UI would show a token."""
 
     def open(self, lake_root: str, *, fail_fast: bool = False, log: Callable[[str], None] | None = None) -> Feed:

@@ -11,13 +11,8 @@ class SodaPortal:
 
     def __init__(self, base_url: str | None, token: SecretStr | None = None, *, page_rows: int = MOST_ROWS) -> None:
         self._base_url = base_url
-        self._token = token
+        self.token = token
         self._page_rows = page_rows
-
-    @property
-    def token(self) -> str | None:
-        """The app token."""
-        return None if self._token is None else self._token.get_secret_value()
 
     def open(self, *, fail_fast: bool = False) -> SodaApi:
         """Return the client of the portal. Sends no request yet.
@@ -31,4 +26,5 @@ class SodaPortal:
                 "the address that `mta-pipeline portal` prints for sample data.",
                 allow_retries=False,
             )
-        return SodaApi(self._base_url, self.token, page_rows=self._page_rows, fail_fast=fail_fast)
+        token = None if self.token is None else self.token.get_secret_value()
+        return SodaApi(self._base_url, token, page_rows=self._page_rows, fail_fast=fail_fast)

@@ -14,6 +14,7 @@ from mta_pipeline.sources.turnstile_files.interface import (
     ExportRows,
     Feed,
     Fetched,
+    FileFeed,
     Listing,
     PublishedExport,
     PublishedFile,
@@ -24,6 +25,7 @@ __all__ = [
     "ExportRows",
     "Feed",
     "Fetched",
+    "FileFeed",
     "FilesystemFeed",
     "Listing",
     "PublishedExport",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 
-def open_feed(location: str, *, fail_fast: bool = False) -> Feed:
+def open_feed(location: str, *, fail_fast: bool = False) -> FileFeed:
     """Return the feed at a location: an http(s) URL, a directory, or an fsspec URL such as gs://bucket/prefix.
 
     Sends no request yet. With `fail_fast`, each request gets one short attempt, for callers that try again later.

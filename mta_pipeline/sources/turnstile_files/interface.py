@@ -160,6 +160,10 @@ class Feed(Protocol):
         """
 
 
+class FileFeed(Feed, ExportFiles, Protocol):
+    """A place with files: weekly ones, yearly exports, or both."""
+
+
 def copies(week: str) -> tuple[str, ...]:
     """Return the possible file names of a week, the preferred first."""
     stem = file_name(week).removesuffix(".txt")

@@ -102,7 +102,7 @@ def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
 
 
 def unpacked(stored: IO[bytes], file: PublishedFile | PublishedExport) -> Iterator[bytes]:
-    """Yield the unpacked bytes of a stored file. An error can follow after some of them. Raises the same as `deliver`."""
+    """Yield the unpacked bytes of a stored file. An error can follow after some. Raises the same as `deliver`."""
     subject, limit = file.subject, _limit(file)
     stored_size = stored.seek(0, 2)
     most = min(limit, max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * stored_size))
@@ -160,8 +160,7 @@ def damage_reported(subject: str) -> Iterator[None]:
 
 
 def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFile | PublishedExport) -> zipfile.ZipInfo:
-    subject, is_export = file.subject, isinstance(file, PublishedExport)
-    suffixes = _PLAIN if is_export else _PLAIN[:1]
+    subject, suffixes = file.subject, _PLAIN if isinstance(file, PublishedExport) else _PLAIN[:1]
     members = [member for member in archive.infolist() if not (member.is_dir() or _is_junk(member.orig_filename))]
     if len(members) != 1:
         names = named([member.orig_filename for member in members])
@@ -175,7 +174,7 @@ def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFil
             f"{subject}: the zip holds {member.orig_filename!r} instead of a {' or '.join(suffixes)} file at its top "
             f"level. {_REPUBLISH}."
         )
-    if not is_export and week_of_file(member.filename) not in (None, file.week):
+    if isinstance(file, PublishedFile) and week_of_file(member.filename) not in (None, file.week):
         raise BadFile(f"{subject}: the zip holds the file of another week, {member.filename}. {_REPUBLISH}.")
     if member.flag_bits & _ENCRYPTED:
         raise BadFile(f"{subject}: the zip is encrypted. {_REPUBLISH}.")

@@ -110,7 +110,7 @@ class WebFeed:
                 + f", so the available weeks are not known. {'' if index is None else _summary(index.not_followed)}"
                 f"Single weeks can still be requested by name. {self._site.check_address}."
             )
-        weeks = {week: PublishedFile(week, shown(url)) for week, url in index.links.items()}
+        weeks = {week: PublishedFile(week, shown(url)) for week, url in (index.links or {}).items()}
         return Listing(weeks, index.version, index.notes)
 
     def look(self, week: str, known: str | None = None) -> PublishedFile | None:  # noqa: ARG002
