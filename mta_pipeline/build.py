@@ -34,7 +34,7 @@ from mta_pipeline.orchestration.resources.lake import LAKE_KEY, Lake
 from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
-from mta_pipeline.settings import Settings
+from mta_pipeline.settings import TOKEN_VARIABLE, Settings
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -93,7 +93,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
             resources={
-                "feed": TurnstileFeed(location=settings.feed, soda=SodaPortal(None, settings.feed_token)),
+                "feed": TurnstileFeed(
+                    location=settings.feed, token=dg.EnvVar(TOKEN_VARIABLE) if settings.feed_token else None
+                ),
                 LAKE_KEY: lake,
                 "io_manager": ParquetIOManager(lake=lake),
                 "marts_engine": MartsEngine(lake=lake, engine=settings.marts_engine, spark_master=settings.spark),

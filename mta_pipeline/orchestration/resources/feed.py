@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from dagster import ConfigurableResource, ResourceDependency
-from pydantic import Field
+from dagster import ConfigurableResource
+from pydantic import Field, SecretStr
 
 from mta_pipeline.lake.feeds import feed_at
-from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.telemetry.progress import FileProgress
 
@@ -18,8 +17,10 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
         description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
     )
 
-    soda: ResourceDependency[SodaPortal] = SodaPortal(None)  # type: ignore[assignment]
-    """The portal whose app token the feed uses. It is a resource, because the UI would show a token."""
+    token: str | None = Field(
+        default=None,
+        description="An app token of the portal. Give it as dagster.EnvVar, so that the UI does not show it.",
+    )
 
     def open(self, lake_root: str, *, fail_fast: bool = False, log: Callable[[str], None] | None = None) -> Feed:
         """Open the feed for one lake. It caches its list: open one per step, and one with `fail_fast` per tick.
@@ -29,7 +30,7 @@ class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
         return feed_at(
             self.location,
             lake_root,
-            token=self.soda.token,
+            token=SecretStr(self.token) if self.token else None,
             fail_fast=fail_fast,
             progress=FileProgress(log) if log else None,
         )
