@@ -141,7 +141,7 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
     """
     header = _first_line(text).decode()
     columns, separator = _columns_or_none(header), separator_of(header)
-    if columns is None or b'"' in text:
+    if columns is None:
         return None
     # An ignored field has a name of its own, which is no column.
     names = [column or str(n) for n, column in enumerate(columns)]
@@ -160,6 +160,10 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
     except pl.exceptions.PolarsError:  # a line is too long, or there is nothing below the header
         return None
     frame = frame.with_columns(pl.col(names[-1]).str.strip_chars_end())
+    if b'"' in text:
+        frame = frame.with_columns(_unquoted(name) for name in names)
+        if frame.select(pl.any_horizontal(pl.col(names).str.contains('"', literal=True).any())).item():
+            return None
     if frame.is_empty() or frame.select((pl.col(names[-1]).is_null() | (pl.col(names[-1]) == "")).any()).item():
         return None
     frame = frame.select(
@@ -172,6 +176,14 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
         header=pl.lit(value=False),
     )
     return Candidates("modern", columns, frame, separator, text) if frame["dated"].all() else None
+
+
+def _unquoted(column: str) -> pl.Expr:
+    """The text between the quotation marks around a field. The line is read without quoting, so it has no separator."""
+    text = pl.col(column)
+    quoted = text.str.starts_with('"') & text.str.ends_with('"') & (text.str.len_bytes() > 1)
+    inner = text.str.strip_prefix('"').str.strip_suffix('"').str.strip_chars_end()
+    return pl.when(quoted).then(inner).otherwise(text)
 
 
 def _columns_or_none(line: str) -> Columns | None:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
-from mta_pipeline.turnstile.parsing import UnreadableFile, count_data_lines
+from mta_pipeline.turnstile.parsing import UnreadableFile, _as_csv, _line_by_line, count_data_lines
 from mta_pipeline.turnstile.readings import StagedWeek, stage
 from mta_pipeline_tests.support.published_files import (
     BOOTHS,
@@ -473,9 +473,32 @@ ODDLY_FILLED = st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 10
 )
 
 
-@given(ODDLY_FILLED)
-def test_a_file_with_eleven_fields_in_every_line_is_read_the_same_with_an_extra_odd_line(lines):
-    published = modern_file(GOOD, *lines)
+FORMS_OF_A_FIELD = st.sampled_from(['"{}"', '"{}"', '"{}"', "{}", '"{}', '"{}" ', '""{}""', '"{},"', '"{}\n"'])
+QUOTED = st.lists(
+    st.lists(FORMS_OF_A_FIELD, min_size=11, max_size=11).map(lambda forms: ",".join(forms).format(*FIELDS)), max_size=4
+)
+
+
+def quoted(*lines: str, end: str = "\n", separator: str = ",") -> bytes:
+    """Return a published file with every field in quotation marks."""
+    rows = [f'"{line}"'.replace(",", f'"{separator}"') for line in (HEADER, *lines)]
+    return "".join(f"{row}{end}" for row in rows).encode()
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "   \n"])
+def test_a_file_that_quotes_every_field_is_parsed_as_csv(end, separator):
+    lines = [GOOD, LATER.replace("59 ST", ""), GOOD.replace("02-00-00", "02-00-0A")]
+    published = quoted(*lines, end=end, separator=separator)
+    candidates = _as_csv(published, None)
+    assert candidates is not None
+    assert candidates.frame.equals(_line_by_line(published, "file", None).frame.select(candidates.frame.columns))
+    assert staged(published).readings.equals(staged(modern_file(*lines)).readings)
+
+
+@given(st.one_of(ODDLY_FILLED, QUOTED), st.booleans())
+def test_a_file_with_eleven_fields_in_every_line_is_read_the_same_with_an_extra_odd_line(lines, all_quoted):
+    published = (quoted if all_quoted else modern_file)(GOOD, *lines)
     alone, extended = staged(published), staged(published + b"USE\n")
     assert alone.readings.equals(extended.readings)
     assert alone.rejects.equals(extended.rejects.filter(pl.col("raw_text") != "USE"))
