@@ -12,6 +12,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG as RANGE_EN
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG as RANGE_START
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from mta_pipeline.hourly_ridership.agreement import by_week
 from mta_pipeline.orchestration.automation.portal import SENSOR
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, HOURLY_JOB, MARTS_JOB, SKIP
 from mta_pipeline.orchestration.resources.soda import SodaPortal
@@ -155,7 +156,16 @@ def test_the_calibrated_estimate_is_closer_to_the_true_riders_per_day(project, t
 
 
 def test_the_report_and_the_catalogue_show_the_agreement(project):
-    assert "Comparison with published ridership" in (project.lake / "report" / "index.html").read_text()
+    page = (project.lake / "report" / "index.html").read_text()
+    assert "Comparison with published ridership" in page
+    (week, *_) = by_week(
+        table(project, "marts", "ridership_reconciliation").filter(week=dt.date.fromisoformat(LAST))
+    ).to_dicts()
+    shown = (
+        *(f"{week[name]:.4f}" for name in ("ratio", "calibrated_ratio")),
+        *(f"{week[name]:.2%}" for name in ("deviation", "calibrated_deviation")),
+    )
+    assert "".join(f"<td>{figure}</td>" for figure in shown) in page
     made = project.instance.get_latest_materialization_event(dg.AssetKey(["report", "ridership_report"]))
     assert "data:image/png;base64," in made.asset_materialization.metadata["agreement"].value
 
@@ -168,7 +178,9 @@ def test_the_checks_report_the_agreement(project):
         found[name] = record.event.dagster_event.event_specific_data
     assert all(evaluation.passed for evaluation in found.values())
     assert "5 weeks, ratio in the newest: 1.01" in found["ratio_near_one"].description
-    assert {"weeks", "furthest_off"} <= found["ratio_near_one"].metadata.keys()
+    tables = found["ratio_near_one"].metadata
+    for name in ("weeks", "furthest_off"):
+        assert tables[name].records[0].data["calibrated_ratio"] == pytest.approx(1, abs=0.02)
 
 
 # --- corrections: from here on the portal's rows are changed ---
