@@ -87,8 +87,10 @@ def entry_factor_asset() -> dg.AssetsDefinition:
 
 
 def whole_days(weeks: Collection[str]) -> pl.Series:
-    """Return the dates with all intervals in these weeks. A Saturday needs the week before: its first intervals start
-    there."""
+    """Return the dates whose intervals are all known from these weeks.
+
+    A Friday needs the week after. A Saturday needs the week before, in which its first intervals start.
+    """
     from mta_pipeline.marts.star import dim_date  # noqa: PLC0415  # slow to import
 
     carried_in = pl.col("week").cast(pl.String).is_in([week_after(week) for week in weeks])
