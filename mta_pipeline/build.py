@@ -7,7 +7,7 @@ import dagster as dg
 
 from mta_pipeline.components import declared_data_sets
 from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
-from mta_pipeline.orchestration.assets.hourly import hourly_assets, omny_share_asset
+from mta_pipeline.orchestration.assets.hourly import entry_factor_asset, hourly_assets, omny_share_asset
 from mta_pipeline.orchestration.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.orchestration.assets.raw import feed_asset, raw_asset
 from mta_pipeline.orchestration.assets.report import report_asset
@@ -66,6 +66,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         hourly = hourly_assets(weeks)
         answers = [
             omny_share_asset(),
+            entry_factor_asset(),
             warehouse_assets("bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"),
             mart_assets(),
             report_asset(is_sample=settings.is_sample),

@@ -6,7 +6,7 @@ that are declared in YAML are not in this registry.
 
 from typing import Final
 
-from mta_pipeline.hourly_ridership.contract import OMNY_SHARE
+from mta_pipeline.hourly_ridership.contract import ENTRY_FACTOR, OMNY_SHARE
 from mta_pipeline.hourly_ridership.contract import TABLES as HOURLY
 from mta_pipeline.turnstile.contract import REFERENCE, RIDERSHIP, STAGED
 from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
@@ -15,6 +15,6 @@ __all__ = ["REFERENCE", "RIDERSHIP", "STAGED", "TABLES", "WEEKLY", "WITHOUT_WEEK
 
 TABLES: Final = (*TURNSTILE, *HOURLY)
 
-WITHOUT_WEEKS: Final = (*REFERENCE, OMNY_SHARE)
+WITHOUT_WEEKS: Final = (*REFERENCE, OMNY_SHARE, ENTRY_FACTOR)
 
 WEEKLY: Final = tuple(table for table in TABLES if table not in WITHOUT_WEEKS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from mta_pipeline.hourly_ridership.contract import OMNY_SHARE
+from mta_pipeline.hourly_ridership.contract import ENTRY_FACTOR, OMNY_SHARE
 from mta_pipeline.hourly_ridership.contract import TABLES as HOURLY
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.schema import Column, Table
@@ -128,7 +128,7 @@ def _files(table: Table) -> str:
 def _freshness(table: Table) -> str:
     if table in MARTS:
         return "rebuilt by the job `marts` after weeks were updated, and at the end of `make run`"
-    if table in (DIM_DATE, OMNY_SHARE):
+    if table in (DIM_DATE, OMNY_SHARE, ENTRY_FACTOR):
         return "rebuilt by the job `marts`"
     if table in WAREHOUSE:
         return "immediate: the next query sees new and updated weeks in the lake"

@@ -1,6 +1,6 @@
 """Contract of the hourly ridership: what the pipeline requests from the portal, and the tables made from it.
 
-`published` and `omny` compute the tables.
+`published`, `omny` and `entry_factor` compute the tables.
 """
 
 import datetime as dt
@@ -148,4 +148,52 @@ OMNY_SHARE: Final = Table(
     key=("complex_id", "month"),
 )
 
-TABLES: Final = (HOURLY_RIDERSHIP.staged, HOURLY_RIDERSHIP.rejects, COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE)
+LEAST_COVERAGE: Final = 0.99
+"""Minimum coverage of a complex's day in entry_factor. Entries that are not counted would lower the factor."""
+
+ENTRY_FACTOR: Final = Table(
+    "lake",
+    "entry_factor",
+    "station complex × month, and whole subway × month",
+    "Entries, without OMNY taps, that turnstiles count per MetroCard rider that the MTA publishes, and the variation. "
+    "Registers also count staff and other free entries, which the MTA leaves out. Measured over the days that are "
+    f"complete in both and on which the complex has a coverage of at least {LEAST_COVERAGE:.0%}.",
+    (
+        Column(
+            "complex_id", pl.Int32(), "The MTA's ID of the station complex; null for the whole subway.", nullable=True
+        ),
+        Column("month", pl.Date(), "First day of the month."),
+        Column("days", pl.Int32(), "Number of days of the month that are measured.", at_least=1),
+        Column("entries", pl.Int64(), "Number of entries, without OMNY taps, on these days.", at_least=0),
+        Column(
+            "metrocard_ridership",
+            pl.Int64(),
+            "Number of MetroCard riders on these days that the MTA publishes.",
+            at_least=0,
+        ),
+        Column(
+            "factor",
+            pl.Float64(),
+            "entries ÷ metrocard_ridership; null if there are no MetroCard riders.",
+            nullable=True,
+            at_least=0,
+        ),
+        Column(
+            "factor_low",
+            pl.Float64(),
+            "5 % quantile of factor: for a complex over the days of the month, for the subway over complexes.",
+            nullable=True,
+            at_least=0,
+        ),
+        Column(
+            "factor_high",
+            pl.Float64(),
+            "95 % quantile of factor: for a complex over the days of the month, for the subway over complexes.",
+            nullable=True,
+            at_least=0,
+        ),
+    ),
+    key=("complex_id", "month"),
+)
+
+TABLES: Final = (HOURLY_RIDERSHIP.staged, HOURLY_RIDERSHIP.rejects, COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE, ENTRY_FACTOR)

@@ -28,6 +28,25 @@ def complex_hourly_published(staged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def on_complete_days(published: pl.DataFrame) -> pl.DataFrame:
+    """Return riders by complex and date: complex_id, date, ridership, omny_ridership.
+
+    Only dates of which every hour is published, and complexes with a number.
+
+    Args:
+        published: a week of complex_hourly_published.
+    """
+    dated = published.with_columns(date=pl.col("hour").dt.date())
+    complete = [
+        day for (day,), rows in dated.group_by("date") if rows["hour"].n_unique() == hours_of(day, days=1).len()
+    ]
+    return (
+        dated.filter(pl.col("complex_id").is_not_null(), pl.col("date").is_in(complete))
+        .group_by("complex_id", "date")
+        .agg(pl.col("ridership", "omny_ridership").sum())
+    )
+
+
 def is_subway() -> pl.Expr:
     """Whether a staged row counts in subway figures."""
     return pl.col("transit_mode") == SUBWAY

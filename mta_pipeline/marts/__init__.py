@@ -27,11 +27,12 @@ _INPUTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "station_week_over_week": ("complex_daily", "dim_station"),
         "system_daily": ("fact_turnstile", "dim_station", "dim_date"),
         "busiest_places": ("complex_hourly", "dim_station", "dim_date"),
-        "ridership_estimate": ("complex_daily", "omny_share", "dim_station", "dim_date"),
+        "ridership_estimate": ("complex_daily", "omny_share", "entry_factor", "dim_station", "dim_date"),
         "ridership_reconciliation": (
             "complex_daily",
             "complex_hourly_published",
             "omny_share",
+            "entry_factor",
             "dim_station",
             "dim_date",
         ),

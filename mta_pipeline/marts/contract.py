@@ -80,6 +80,21 @@ class ShareSource(StrEnum):
     UNKNOWN = "unknown"
 
 
+class FactorSource(StrEnum):
+    """The month whose entry factor calibrates an estimate (rule 12)."""
+
+    MONTH = "month"
+    NEAREST_MONTH = "nearest_month"
+    UNKNOWN = "unknown"
+
+
+LEAST_FACTOR_DAYS: Final = 7
+"""Minimum number of days on which the subway's entry factor of a month is measured: each weekday counts once."""
+
+LEAST_FACTOR_RIDERS: Final = 10_000
+"""Minimum number of MetroCard riders from which an entry factor that calibrates is measured."""
+
+
 DIM_STATION: Final = Table(
     "warehouse",
     "dim_station",
@@ -344,6 +359,8 @@ DATA_QUALITY_WEEKLY: Final = Table(
 
 _ESTIMATE: Final = "entries ÷ (1 - OMNY share)"
 
+_CALIBRATED: Final = "ridership_estimate ÷ entry_factor"
+
 RIDERSHIP_ESTIMATE: Final = Table(
     "marts",
     "ridership_estimate",
@@ -353,7 +370,9 @@ RIDERSHIP_ESTIMATE: Final = Table(
     "no share, that of the whole subway in the month is used (share_source is subway). If there is none either, the "
     "estimate is null. The error band follows from the daily variation of the share within the month (for the whole "
     f"subway's share, from its variation over complexes). It is widened by {AGREEMENT:.1%}: over January 2024, 95 % of "
-    "complexes agreed with the MTA's figures within this margin.",
+    "complexes agreed with the MTA's figures within this margin. calibrated_estimate leaves out free entries, as "
+    "the MTA does: it is ridership_estimate ÷ the entry factor of all other complexes in the month, or in the nearest "
+    f"month with at least {LEAST_FACTOR_DAYS} measured days and {LEAST_FACTOR_RIDERS:,} MetroCard riders.",
     (
         _COMPLEX_ID,
         *_PLACE,
@@ -396,6 +415,33 @@ RIDERSHIP_ESTIMATE: Final = Table(
         ),
         _COVERAGE,
         _WHOLE_DAY,
+        Column(
+            "factor_source",
+            pl.String(),
+            "Month of entry_factor: month (that of the service date), nearest_month (the nearest month in which the "
+            "factor is measured) or unknown.",
+            one_of=tuple(FactorSource),
+        ),
+        Column(
+            "factor_month",
+            pl.Date(),
+            "First day of the month in which entry_factor is measured; null if unknown.",
+            nullable=True,
+        ),
+        Column(
+            "entry_factor",
+            pl.Float64(),
+            "Entries, without OMNY taps, per published MetroCard rider at all other complexes; null if unknown.",
+            nullable=True,
+            at_least=0,
+        ),
+        Column(
+            "calibrated_estimate",
+            pl.Float64(),
+            f"Estimated number of riders without free entries: {_CALIBRATED}; null if either is unknown.",
+            nullable=True,
+            at_least=0,
+        ),
     ),
     key=("complex_id", "service_date"),
 )
@@ -405,7 +451,9 @@ RIDERSHIP_RECONCILIATION: Final = Table(
     "ridership_reconciliation",
     "station complex × week",
     "Comparison of the estimate from turnstiles with the hourly ridership that the MTA publishes, per complex and "
-    "week, over the days that are complete in both. Weeks and complexes that only one of them has are left out.",
+    "week, over the days that are complete in both. Weeks and complexes that only one of them has are left out. The "
+    "factor that calibrates a complex is measured at all other complexes, so calibrated_ratio is a test of it per "
+    "complex. Over the whole subway, the calibrated ratio is near 1 by construction.",
     (
         _COMPLEX_ID,
         *_PLACE,
@@ -425,6 +473,21 @@ RIDERSHIP_RECONCILIATION: Final = Table(
             "Whether the share of the whole subway was used on any of these days, because the complex has none.",
         ),
         _COVERAGE,
+        Column(
+            "calibrated_estimate",
+            pl.Float64(),
+            f"Estimated number of riders without free entries on these days: {_CALIBRATED}; null if the factor is "
+            "unknown on any of them.",
+            nullable=True,
+            at_least=0,
+        ),
+        Column(
+            "calibrated_ratio",
+            pl.Float64(),
+            "calibrated_estimate ÷ published; null if the estimate is unknown or published is 0.",
+            nullable=True,
+            at_least=0,
+        ),
     ),
     key=("complex_id", "week"),
 )

@@ -1,20 +1,21 @@
-"""The mart ridership_estimate: rule 8 of the data contract."""
+"""The mart ridership_estimate: rules 8 and 12 of the data contract."""
 
 import ibis
 import ibis.expr.types as ir
 
 from mta_pipeline.hourly_ridership.contract import FIRST_OMNY_DAY
-from mta_pipeline.marts.contract import AGREEMENT, ShareSource
+from mta_pipeline.marts.contract import AGREEMENT, LEAST_FACTOR_DAYS, LEAST_FACTOR_RIDERS, FactorSource, ShareSource
 from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
 
 
 def ridership_estimate(
-    complex_daily: ir.Table, omny_share: ir.Table, dim_station: ir.Table, dim_date: ir.Table
+    complex_daily: ir.Table, omny_share: ir.Table, entry_factor: ir.Table, dim_station: ir.Table, dim_date: ir.Table
 ) -> ir.Table:
-    """Estimate ridership per complex and day: entries plus the riders who tapped OMNY."""
+    """Estimate ridership per complex and day: entries plus the riders who tapped OMNY, with and without calibration."""
     daily = complex_daily.filter(complex_daily.complex_id.notnull())
     days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
     estimated = with_estimate(days.mutate(month=days.service_date.truncate("M")), omny_share)
+    estimated = with_calibration(estimated, entry_factor)
     whole = dim_date.filter("is_whole_day").select(whole="date")
     estimated = estimated.left_join(whole, estimated.service_date == whole.whole)
     return with_place(estimated.mutate(coverage=coverage(), is_whole_day=ibis._.whole.notnull()), dim_station)
@@ -81,3 +82,60 @@ def _source(joined: ir.Table) -> ir.StringValue:
         (joined.subway_ridership.notnull(), ShareSource.SUBWAY),
         else_=ShareSource.UNKNOWN,
     )
+
+
+def with_calibration(table: ir.Table, entry_factor: ir.Table) -> ir.Table:
+    """Add factor_source, factor_month, entry_factor and calibrated_estimate to estimates per complex and month.
+
+    The factor of a complex is that of all other complexes, in the month or else in the nearest month in which the
+    subway's is measured; of two equally near months, in the earlier one. So a complex is never calibrated with the
+    published riders with which it is compared.
+
+    Args:
+        table: complex_id, month (its first day), ridership_estimate, and any other columns.
+        entry_factor: the table entry_factor.
+    """
+    sums = ("entries", "metrocard_ridership")
+    measured = entry_factor.filter(
+        entry_factor.complex_id.isnull(),
+        entry_factor.days >= LEAST_FACTOR_DAYS,
+        entry_factor.metrocard_ridership >= LEAST_FACTOR_RIDERS,
+    ).select(factor_month="month", **{f"all_{name}": name for name in sums})
+    nearest = _nearest(table.select("month").distinct(), measured)
+    own = entry_factor.filter(entry_factor.complex_id.notnull()).select(
+        own_complex="complex_id", own_month="month", **{f"own_{name}": name for name in sums}
+    )
+    joined = table.left_join(nearest, table.month == nearest.of_month)
+    joined = joined.left_join(own, [joined.complex_id == own.own_complex, joined.factor_month == own.own_month])
+    others = {name: joined[f"all_{name}"] - joined[f"own_{name}"].fill_null(0) for name in sums}
+    known = (others["entries"] > 0) & (others["metrocard_ridership"] >= LEAST_FACTOR_RIDERS)
+    factored = joined.select(
+        *table.columns,
+        # Integers, so that all engines divide the same numbers.
+        **{f"others_{name}": ibis.ifelse(known, count, None) for name, count in others.items()},
+        factor_month=ibis.ifelse(known, joined.factor_month, None),
+    )
+    factor = factored.others_entries / factored.others_metrocard_ridership
+    return factored.select(
+        *table.columns,
+        "factor_month",
+        factor_source=ibis.cases(
+            (factored.factor_month.isnull(), FactorSource.UNKNOWN),
+            (factored.factor_month == factored.month, FactorSource.MONTH),
+            else_=FactorSource.NEAREST_MONTH,
+        ),
+        entry_factor=factor,
+        calibrated_estimate=factored.ridership_estimate / factor,
+    )
+
+
+def _nearest(months: ir.Table, measured: ir.Table) -> ir.Table:
+    """The row of `measured` with the nearest factor_month, for each month (`of_month`)."""
+    pairs = months.rename(of_month="month").cross_join(measured)
+    distance = (_number(pairs.of_month) - _number(pairs.factor_month)).abs()
+    order = ibis.row_number().over(group_by="of_month", order_by=[distance, pairs.factor_month])
+    return pairs.mutate(order=order).filter(ibis._.order == 0)
+
+
+def _number(month: ir.DateValue) -> ir.IntegerValue:
+    return month.year() * 12 + month.month()

@@ -5,17 +5,19 @@ import ibis.expr.types as ir
 
 from mta_pipeline.marts.contract import ShareSource
 from mta_pipeline.marts.expressions import coverage, riders_and_time, with_place
-from mta_pipeline.marts.ridership_estimate import with_estimate
+from mta_pipeline.marts.ridership_estimate import with_calibration, with_estimate
 
 
 def ridership_reconciliation(
+    *,
     complex_daily: ir.Table,
     complex_hourly_published: ir.Table,
     omny_share: ir.Table,
+    entry_factor: ir.Table,
     dim_station: ir.Table,
     dim_date: ir.Table,
 ) -> ir.Table:
-    """Compare estimated with published ridership per complex and week, over the days that both have."""
+    """Compare the estimates with published ridership per complex and week, over the days that both have."""
     daily = complex_daily.filter(complex_daily.complex_id.notnull())
     days = daily.group_by("complex_id", "service_date").agg(**riders_and_time(daily))
     published = _on_whole_days(complex_hourly_published)
@@ -28,15 +30,23 @@ def ridership_reconciliation(
         **{name: both[name].sum() for name in ("entries", "published", "turnstile_seconds", "ok_seconds")},
     )
     parts = with_estimate(parts, omny_share)
-    parts = parts.filter(parts.ridership_estimate.notnull())
+    parts = with_calibration(parts.filter(parts.ridership_estimate.notnull()), entry_factor)
+    calibrated = parts.calibrated_estimate
     weeks = parts.group_by("complex_id", "week").agg(
         **{
             name: parts[name].sum()
             for name in ("days", "entries", "ridership_estimate", "published", "turnstile_seconds", "ok_seconds")
         },
         has_fallback_share=(parts.share_source == ShareSource.SUBWAY).any(),
+        # A sum would leave out a month without a factor.
+        calibrated_estimate=ibis.ifelse(calibrated.isnull().any(), None, calibrated.sum()),
     )
-    weeks = weeks.mutate(ratio=weeks.ridership_estimate / weeks.published.nullif(0), coverage=coverage())
+    published_riders = weeks.published.nullif(0)
+    weeks = weeks.mutate(
+        ratio=weeks.ridership_estimate / published_riders,
+        calibrated_ratio=weeks.calibrated_estimate / published_riders,
+        coverage=coverage(),
+    )
     return with_place(weeks, dim_station)
 
 

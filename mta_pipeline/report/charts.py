@@ -321,11 +321,16 @@ def movers(moved: Movers, width: int) -> Chart:
 
 
 def agreement(points: pl.DataFrame, width: int) -> Chart:
-    """Plot each complex by published ridership and by the estimate. On the line, both agree."""
+    """Plot each complex by published ridership and by the estimate. On the line, both agree.
+
+    The calibrated estimate is in the description of a point: on these axes it would cover the plain one.
+    """
     complexes = [
         {
             **row,
-            "description": f"{row['label']}: estimate {row['ridership_estimate']:,.0f}, published {row['published']:,}",
+            "description": f"{row['label']}: estimate {row['ridership_estimate']:,.0f}, "
+            + ("" if row["calibrated_estimate"] is None else f"calibrated {row['calibrated_estimate']:,.0f}, ")
+            + f"published {row['published']:,}",
         }
         for row in points.iter_rows(named=True)
     ]

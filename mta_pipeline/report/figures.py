@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.hourly_ridership.agreement import by_week, worst
+from mta_pipeline.hourly_ridership.agreement import by_week, known_sum, worst
 from mta_pipeline.turnstile.contract import RejectReason, Status
 from mta_pipeline.weeks import ONE_WEEK
 
@@ -232,10 +232,10 @@ def movers(station_week_over_week: pl.DataFrame, station_complexes: pl.DataFrame
 
 @dataclass(frozen=True)
 class Agreement:
-    """The estimates and the ridership that the MTA publishes.
+    """The estimates, plain and calibrated, and the ridership that the MTA publishes.
 
     `weeks` has the columns of `agreement.by_week`, `off` those of `agreement.worst`, plus label. `points` has label,
-    ridership_estimate and published, summed over all weeks.
+    ridership_estimate, calibrated_estimate (null if unknown in any week) and published, summed over all weeks.
     """
 
     weeks: pl.DataFrame
@@ -248,7 +248,9 @@ def agreement(ridership_reconciliation: pl.DataFrame, station_complexes: pl.Data
     if ridership_reconciliation.is_empty():
         return None
     named = labels(ridership_reconciliation, station_complexes)
-    points = ridership_reconciliation.group_by("complex_id").agg(pl.col("ridership_estimate", "published").sum())
+    points = ridership_reconciliation.group_by("complex_id").agg(
+        pl.col("ridership_estimate", "published").sum(), known_sum("calibrated_estimate")
+    )
     off = worst(ridership_reconciliation, _FURTHEST_OFF).join(named, on="complex_id", how="left", maintain_order="left")
     points = points.filter(pl.col("published") > 0).join(named, on="complex_id").sort("complex_id").drop("complex_id")
     return Agreement(by_week(ridership_reconciliation), off, points)

@@ -1,7 +1,8 @@
 """The hourly ridership of a sample: what the MTA would publish for the people who pass the sample's turnstiles.
 
-Entry registers count riders with a MetroCard. Riders who tap OMNY are added, with a share per complex and month.
-Therefore an estimate from the registers and that share agrees with the published ridership by construction.
+Entry registers count riders with a MetroCard, and people who enter free, whom the MTA leaves out: `entry_factor_of` is
+the ratio per complex. Riders who tap OMNY are added, with a share per complex and month. Therefore an estimate from the
+registers, that share and that factor agrees with the published ridership by construction.
 """
 
 import datetime as dt
@@ -13,7 +14,7 @@ import polars as pl
 
 from mta_pipeline.hourly_ridership.contract import FIRST_OMNY_DAY, HOURLY_RIDERSHIP, METROCARD, OMNY, SUBWAY
 from mta_pipeline.sample.audits import wall_clock
-from mta_pipeline.sample.chance import Chance, Ints
+from mta_pipeline.sample.chance import Chance, Floats, Ints
 from mta_pipeline.sample.people import EPOCH, WEEK, People
 from mta_pipeline.sample.turnstiles import HOUR, Turnstiles
 from mta_pipeline.sources.socrata.staging import hours_of
@@ -23,6 +24,8 @@ from mta_pipeline.weeks import week_start
 
 _FARES: Final = {METROCARD: ("Metrocard - Full Fare", "Metrocard - Other"), OMNY: ("OMNY - Full Fare", "OMNY - Other")}
 _LEAST, _MOST = 0.2, 0.7
+_MOST_FREE: Final = 0.03
+"""Maximum number of free entries per MetroCard rider."""
 
 
 def published_hours(week: str, roster: Turnstiles, people: People, seed: int) -> pl.DataFrame:
@@ -43,12 +46,12 @@ def published_hours(week: str, roster: Turnstiles, people: People, seed: int) ->
     entries = np.diff(passed.reshape(turnstile.size, edges.size), axis=1)
     hours = wall_clock(edges[:-1])
     real = hours_of(week_start(week))
-    by_card = (
+    by_register = (
         pl.DataFrame(
             {
                 "complex_id": np.repeat(counted["complex_id"].to_numpy(), hours.len()),
                 "hour": pl.concat([hours] * turnstile.size),
-                METROCARD: entries.ravel(),
+                "entries": entries.ravel(),
             }
         )
         # Move people from the hour that is skipped in spring to the next hour.
@@ -56,9 +59,10 @@ def published_hours(week: str, roster: Turnstiles, people: People, seed: int) ->
             hour=pl.when(pl.col("hour").is_in(real.implode())).then("hour").otherwise(pl.col("hour").dt.offset_by("1h"))
         )
         .group_by("complex_id", "hour")
-        .agg(pl.col(METROCARD).sum())
+        .agg(pl.col("entries").sum())
         .sort("complex_id", "hour")
     )
+    by_card = by_register.with_columns(pl.Series(METROCARD, _cards(by_register, seed)))
     tapped = by_card.with_columns(pl.Series(OMNY, _taps(by_card, seed)))
     rows = tapped.unpivot(
         [METROCARD, OMNY], index=["complex_id", "hour"], variable_name="payment_method", value_name="riders"
@@ -134,13 +138,26 @@ def omny_share_of(complex_id: pl.Series, month: pl.Series, seed: int) -> pl.Seri
     return share.set(before, 0.0)
 
 
-def _taps(by_card: pl.DataFrame, seed: int) -> Ints:
-    """The riders who tap OMNY, besides those with a MetroCard.
+def entry_factor_of(complex_id: pl.Series, seed: int) -> pl.Series:
+    """Return how many entries the registers of complexes count per MetroCard rider."""
+    return pl.Series(1 + _MOST_FREE * Chance(seed, "free entries").uniform(complex_id.to_numpy()))
 
-    Rounded at random, so that the share of a month is right on average.
-    """
+
+def _cards(by_register: pl.DataFrame, seed: int) -> Ints:
+    """The riders with a MetroCard among the entries."""
+    factor = entry_factor_of(by_register["complex_id"], seed).to_numpy()
+    return _rounded(by_register["entries"].to_numpy() / factor, by_register, seed, "metrocard rounding")
+
+
+def _taps(by_card: pl.DataFrame, seed: int) -> Ints:
+    """The riders who tap OMNY, besides those with a MetroCard."""
     share = omny_share_of(by_card["complex_id"], by_card["hour"].dt.date(), seed).to_numpy()
     wanted = by_card[METROCARD].to_numpy() * share / (1 - share)
-    hour = by_card["hour"].dt.epoch("s").to_numpy() // HOUR
-    chance = Chance(seed, "omny rounding").uniform(by_card["complex_id"].to_numpy(), hour)
-    return np.asarray(np.floor(wanted + chance * (share > 0)), dtype=np.int64)
+    return _rounded(wanted, by_card, seed, "omny rounding")
+
+
+def _rounded(wanted: Floats, by_hour: pl.DataFrame, seed: int, purpose: str) -> Ints:
+    """Round at random, so that shares and factors of a month are right on average. Whole numbers stay."""
+    hour = by_hour["hour"].dt.epoch("s").to_numpy() // HOUR
+    chance = Chance(seed, purpose).uniform(by_hour["complex_id"].to_numpy(), hour)
+    return np.asarray(np.floor(wanted + chance), dtype=np.int64)

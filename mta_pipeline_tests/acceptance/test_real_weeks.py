@@ -18,7 +18,7 @@ from mta_pipeline.cli.summary import LakeSummary, summarize
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts import expression
 from mta_pipeline.marts.contract import AGREEMENT
-from mta_pipeline.marts.ridership_estimate import with_estimate
+from mta_pipeline.marts.ridership_estimate import with_calibration, with_estimate
 from mta_pipeline.orchestration.checks.anomalies import figures_in
 from mta_pipeline.report.page import render
 from mta_pipeline.settings import Settings
@@ -228,24 +228,86 @@ def test_these_five_complexes_are_off_by_more_than_ten_percent(lake, shared_data
     ]
 
 
-@pytest.mark.slow
-def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_not(lake, shared_data):
+@pytest.fixture(scope="module")
+def january(lake, shared_data) -> pl.DataFrame:
+    """Per complex in January 2024: entries, the plain estimate, published ridership and MetroCard riders."""
     published = pl.read_csv(
         shared_data / "official" / "monthly_ridership_2024_01.csv", schema_overrides={"complex_id": pl.Int32}
     )
+    shares = official_share(published)
     with open_lake(str(lake)) as reader:
-        share = ibis.memtable(official_share(published).to_arrow())
-        tables = {**reader.tables, "omny_share": share}
+        tables = {**reader.tables, "omny_share": ibis.memtable(shares.to_arrow())}
         days = pl.DataFrame(pl.from_arrow(expression("ridership_estimate", tables).to_pyarrow()))
-    january = days.filter(pl.col("service_date").is_between(dt.date(2024, 1, 1), dt.date(2024, 1, 31)))
-    both = january.group_by("complex_id").agg(pl.col("ridership_estimate").sum()).join(published, on="complex_id")
+    return (
+        days.filter(pl.col("service_date").is_between(dt.date(2024, 1, 1), dt.date(2024, 1, 31)))
+        .group_by("complex_id", "share_source", month=pl.col("service_date").dt.truncate("1mo"))
+        .agg(pl.col("entries", "ridership_estimate").sum())
+        .join(shares, on=("complex_id", "month"))
+        .with_columns(metrocard_ridership=pl.col("ridership") - pl.col("omny_ridership"))
+        .sort("complex_id")
+    )
+
+
+@pytest.mark.slow
+def test_over_the_whole_month_72_st_and_queens_plaza_agree_and_the_rockaways_do_not(january):
     ratio = pl.col("ridership_estimate") / pl.col("ridership")
     assert set(january["share_source"]) == {"complex"}
-    assert both["ridership_estimate"].sum() / both["ridership"].sum() == pytest.approx(1.021, abs=0.0005)
-    assert both.select(pl.corr("ridership_estimate", "ridership")).item() == pytest.approx(0.9999, abs=0.00005)
-    assert both.filter((ratio - 1).abs() > 0.1)["complex_id"].sort().to_list() == [133, 200, 202, 206]
-    own = dict(both.filter(pl.col("complex_id").is_in([160, 273])).select("complex_id", ratio.round(3)).rows())
+    assert january["ridership_estimate"].sum() / january["ridership"].sum() == pytest.approx(1.021, abs=0.0005)
+    assert january.select(pl.corr("ridership_estimate", "ridership")).item() == pytest.approx(0.9999, abs=0.00005)
+    assert january.filter((ratio - 1).abs() > 0.1)["complex_id"].sort().to_list() == [133, 200, 202, 206]
+    own = dict(january.filter(pl.col("complex_id").is_in([160, 273])).select("complex_id", ratio.round(3)).rows())
     assert own == {160: 1.005, 273: 1.005}
+
+
+def january_factors(measured: pl.DataFrame) -> pl.DataFrame:
+    """The table entry_factor of January 2024, measured at these complexes."""
+    subway = measured.sum().with_columns(complex_id=pl.lit(None, pl.Int32), month=pl.date(2024, 1, 1))
+    return pl.concat(
+        part.select("complex_id", "month", "entries", "metrocard_ridership", days=pl.lit(31, pl.Int32))
+        for part in (subway, measured)
+    )
+
+
+def agreement_of(tested: pl.DataFrame, measured: pl.DataFrame) -> dict[str, tuple[float, float, int]]:
+    """Ratio to published, weighted mean deviation, and complexes within 2 %: plain, and calibrated as `measured`."""
+    tables = (ibis.memtable(frame.to_arrow()) for frame in (tested, january_factors(measured)))
+    both = pl.DataFrame(pl.from_arrow(with_calibration(*tables).to_pyarrow()))
+    assert set(both["factor_source"]) == {"month"}
+    published = both["ridership"]
+    return {
+        column: (
+            round(both[column].sum() / published.sum(), 3),
+            round((both[column] - published).abs().sum() / published.sum(), 4),
+            both.filter((pl.col(column) / pl.col("ridership") - 1).abs() <= 0.02).height,
+        )
+        for column in ("ridership_estimate", "calibrated_estimate")
+    }
+
+
+@pytest.mark.slow
+def test_registers_count_1_022_entries_per_published_metrocard_rider_in_january_2024(january):
+    own = january["entries"] / january["metrocard_ridership"]
+    assert january["entries"].sum() / january["metrocard_ridership"].sum() == pytest.approx(1.022, abs=0.0005)
+    assert (round(own.mean(), 3), round(own.quantile(0.05), 3), round(own.quantile(0.95), 3)) == (1.029, 1.005, 1.064)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("half", "plain", "calibrated"),
+    [(0, (1.020, 0.0210, 74), (0.997, 0.0098, 172)), (1, (1.022, 0.0242, 65), (1.001, 0.0104, 159))],
+)
+def test_a_factor_measured_at_half_of_the_complexes_halves_the_deviation_at_the_others(
+    january, half, plain, calibrated
+):
+    is_tested = pl.col("complex_id") % 2 == half
+    found = agreement_of(january.filter(is_tested), january.filter(~is_tested))
+    assert found == {"ridership_estimate": plain, "calibrated_estimate": calibrated}
+
+
+@pytest.mark.slow
+def test_calibrated_with_all_other_complexes_329_instead_of_139_complexes_agree_within_2_percent(january):
+    found = agreement_of(january, january)
+    assert found == {"ridership_estimate": (1.021, 0.0226, 139), "calibrated_estimate": (0.999, 0.0100, 329)}
 
 
 @pytest.mark.slow

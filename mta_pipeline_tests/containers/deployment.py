@@ -309,5 +309,5 @@ def _contents(lake: Path) -> dict[str, object]:
         if isinstance(content, dict)
         else hashlib.sha256(content).hexdigest()
         for path, content in contents(lake).items()
-        if not path.startswith(("marts/", "warehouse/", "lake/omny_share/"))
+        if not path.startswith(("marts/", "warehouse/", "lake/omny_share/", "lake/entry_factor/"))
     }

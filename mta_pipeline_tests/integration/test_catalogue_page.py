@@ -21,7 +21,7 @@ from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.support.hourly_lake import load_hourly_weeks
 
 WEEKS = ["2014-10-04", "2014-10-11", "2024-01-06", "2024-01-13"]
-HOURLY_WEEK = "2024-01-06"
+HOURLY_WEEKS = WEEKS[2:]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def names(tmp_path_factory):
     with dg.DagsterInstance.ephemeral() as instance, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere)
         outcome = run_weeks(settings, WEEKS, instance, console)
-        load_hourly_weeks(settings, feed, [HOURLY_WEEK], instance)
+        load_hourly_weeks(settings, feed, HOURLY_WEEKS, instance)
         make_answers(settings, instance, console, outcome)
     assert outcome.success
     namespace: dict[str, object] = {}

@@ -6,7 +6,7 @@ from typing import Any, Final
 import dagster as dg
 
 from mta_pipeline.engines.lake_files import LakeIncompleteError
-from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE
+from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, ENTRY_FACTOR, OMNY_SHARE
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
@@ -24,7 +24,9 @@ _ALL_WEEKS: Final = {MEMORY_TAG: "4g"}
 _KEYS: Final = {table.name: asset_key(table) for table in (*TABLES, *WAREHOUSE, *MARTS)}
 
 # Optional inputs: a lake may have turnstile data only.
-_HOURLY: Final = dg.AssetSelection.assets(asset_key(COMPLEX_HOURLY_PUBLISHED), asset_key(OMNY_SHARE))
+_HOURLY: Final = dg.AssetSelection.assets(
+    *(asset_key(table) for table in (COMPLEX_HOURLY_PUBLISHED, OMNY_SHARE, ENTRY_FACTOR))
+)
 
 
 def warehouse_assets(kind: str) -> dg.AssetsDefinition:
