@@ -34,7 +34,7 @@ from mta_pipeline.orchestration.resources.lake import LAKE_KEY, Lake
 from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
-from mta_pipeline.settings import TOKEN_VARIABLE, Settings
+from mta_pipeline.settings import Settings
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -95,7 +95,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
             resources={
                 "feed": TurnstileFeed(
-                    location=settings.feed, token=dg.EnvVar(TOKEN_VARIABLE) if settings.feed_token else None
+                    location=settings.feed, token=dg.EnvVar("MTA_SODA_TOKEN") if settings.feed_token else None
                 ),
                 LAKE_KEY: lake,
                 "io_manager": ParquetIOManager(lake=lake),

@@ -21,8 +21,6 @@ REAL_LAKE = Path("data/real/lake")
 KNOWN_PORTALS = ("https://data.ny.gov",)
 """Portals that a feed's location names by their address. Any other needs the prefix `soda+`."""
 
-TOKEN_VARIABLE = "MTA_SODA_TOKEN"  # noqa: S105  # its name, not its value
-
 _SODA = "soda+"
 
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
@@ -154,7 +152,7 @@ class Settings(BaseSettings):
     """The SODA portal with hourly ridership: `https://data.ny.gov`. Without it, the portal that is the feed; without
     such a feed, no portal is requested."""
 
-    soda_token: SecretStr | None = Field(default=None, alias=TOKEN_VARIABLE)
+    soda_token: SecretStr | None = Field(default=None, alias="MTA_SODA_TOKEN")
     """An app token of the portal, which raises its request limit."""
 
     notify: SecretStr | None = Field(default=None, alias="MTA_NOTIFY")

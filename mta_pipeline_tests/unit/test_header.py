@@ -199,10 +199,10 @@ def test_fields_may_be_separated_by_tabs():
 
 def test_empty_fields_between_tabs_are_fields():
     empty = rewritten(NAMES, [GOOD.replace("59 ST,NQR456W,BMT", ",,"), LATER], separator="\t")
-    assert staged(empty).readings["station"].to_list() == ["", "59 ST"]
+    assert staged(empty).readings["station"].to_list() == ["59 ST", "59 ST"]  # the first is looked up
     assert staged(empty.replace(b"A002", b'"A002"')).readings.equals(staged(empty).readings)
     last = staged(rewritten([*NAMES[:5], *NAMES[6:], "DIVISION"], separator="\t").replace(b"\tBMT", b"\t", 1))
-    assert last.readings["division"].to_list() == ["", "BMT", "IND"]
+    assert last.readings["division"].to_list() == ["BMT", "BMT", "IND"]
     excel = rewritten(NAMES, separator="\t").replace(b"\n", b"\t\t\n")
     assert staged(excel).readings.equals(PUBLISHED)
 
