@@ -109,8 +109,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         raise click.ClickException(str(error)) from error
     show(console, settings, weeks)
     print_unused_files()
-    for week in outcome.out_of_date:
-        console.print(f"[yellow]week {week} is outdated, the week before it has changed:[/yellow] run --weeks {week}")
+    for week, reason in outcome.out_of_date.items():
+        console.print(f"[yellow]week {week} is outdated, {reason}:[/yellow] run --weeks {week}")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
     for failure in outcome.failures:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
 from mta_pipeline.build import build_defs
-from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
+from mta_pipeline.lake.completeness import due_because, weeks_due, weeks_out_of_date
 from mta_pipeline.lake.storage import folder_lock, location, remove_stale_temp_files, report_path
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
@@ -51,8 +51,8 @@ class Outcome:
 
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    out_of_date: list[str] = field(default_factory=list)
-    """Weeks after the processed ones whose traffic starts from readings that have changed."""
+    out_of_date: dict[str, str] = field(default_factory=dict)
+    """Weeks after the processed ones whose tables are outdated now, each with the reason."""
 
     @property
     def success(self) -> bool:
@@ -72,9 +72,13 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         RecordsError: Dagster's records cannot be written.
     """
     remove_stale_temp_files(settings.lake_root)
-    due = list(weeks) if again else weeks_due(weeks, settings.lake_root, feed)
+    reasons = {} if again else weeks_due(weeks, settings.lake_root, feed)
+    due = list(weeks) if again else list(reasons)
+    if due and not again:
+        console.print(due_because(reasons), markup=False)
     if len(due) < len(weeks):
-        console.print(f"{len(due)} of them to process, the others are complete in the lake (--again rebuilds all)")
+        others = "The others" if due else "All of them"
+        console.print(f"{others} are complete in the lake (--again rebuilds all)")
     try:
         with _records(settings) as instance:
             fail_dead_runs(instance)

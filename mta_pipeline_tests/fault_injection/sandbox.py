@@ -217,7 +217,7 @@ class Site:
 
     def due(self) -> list[str]:
         """The weeks whose tables are missing or not made from what the feed offers now."""
-        return weeks_due(self.weeks, str(self.lake), open_feed(self.feed))
+        return list(weeks_due(self.weeks, str(self.lake), open_feed(self.feed)))
 
     def compare(self, undisturbed: Path) -> LakeComparison:
         """Compare the lake with an undisturbed one.
