@@ -40,8 +40,9 @@ def weekly_turnstile_schedule(
         cron_schedule=f"0 {_FIRST_HOUR}-{_LAST_HOUR}/{_EVERY} * * 6",
         execution_timezone=NEW_YORK,
         description="On Saturdays, every three hours from 06:00 to 21:00 in New York: requests the week that has just "
-        "ended and every other published week that is not complete in the lake, or was made with older rules. Each week "
-        "is requested once per Saturday. If the file is not published yet, the tick is skipped and a later tick checks again.",
+        "ended and every other published week that is not complete in the lake, or was made with older rules. Each "
+        "week is requested once per Saturday. If the file is not published yet, the tick is skipped and a later tick "
+        "checks again.",
     )
     def weekly_turnstile(
         context: dg.ScheduleEvaluationContext, feed: TurnstileFeed, raw_layer: Lake

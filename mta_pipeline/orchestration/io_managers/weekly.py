@@ -33,8 +33,8 @@ class WeekOutput(NamedTuple):
     origin: Origin | None = None
     """The origin of the input. The file stores it with the rules of the table itself; see WeeklyInputs.origin."""
     origin_now: Callable[[], Origin | None] | None = None
-    """Returns the current origin of the input. If it differs from `origin`, another run has updated the input. The frame
-    is then not written, so a slow run never overwrites the table of a faster one."""
+    """Returns the current origin of the input. If it differs from `origin`, another run has updated the input. The
+    frame is then not written, so a slow run never overwrites the table of a faster one."""
     traced: Span | None = None
     """The span in which the frame was computed. The span of the write becomes its child."""
 
