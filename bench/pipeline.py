@@ -26,7 +26,7 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     settings = Settings(feed=str(feed), lake_root=str(out / "lake"))
     with with_open_connections(dg.DagsterInstance.get()) as instance:
         outcome = run_weeks(settings, weeks, instance, Console())
-    assert outcome.success, outcome
+    assert outcome.exit_code == 0, outcome
 
 
 def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
