@@ -94,7 +94,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         for note in unused_files(open_feed(settings.feed, fail_fast=True)):
             console.print(note, style="yellow", markup=False)
 
-    with _errors_as_codes(settings):
+    with _errors_as_codes(settings.lake_root, settings.dagster_home):
         weeks = weeks or list(feed.available_weeks())[-NEWEST:]
         if not weeks:
             print_unused_files()
@@ -165,13 +165,62 @@ def summary(weeks: list[str]) -> None:
 
 
 @main.command()
+@click.argument("first", metavar="LAKE")
+@click.argument("second", metavar="LAKE")
+@click.option("--tables", multiple=True, metavar="TABLE", help="A table such as complex_daily; can be repeated.")
+@click.option("--weeks", type=Weeks(), help="FIRST...LAST. Tables without weeks are left out.")
+@click.option(
+    "--ignore", multiple=True, metavar="COLUMN", help="Do not compare COLUMN or TABLE.COLUMN; can be repeated."
+)
+@click.option("--tolerance", default=0.0, help="Largest relative difference of floats that counts as equal.")
+@click.option("--rows", default=0, metavar="N", help="Show N rows of each kind of difference.")
+def compare(
+    first: str,
+    second: str,
+    *,
+    tables: Sequence[str],
+    weeks: list[str] | None,
+    ignore: Sequence[str],
+    tolerance: float,
+    rows: int,
+) -> None:
+    """Compare the tables of two lakes by rows. The exit code is 1 if they differ.
+
+    A LAKE is a directory or a gs:// URL. The order of rows is not compared, nor are line numbers in published files.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.cli.compare import differences, show  # noqa: PLC0415
+    from mta_pipeline.lake.comparison import IGNORED, Options, parts_of  # noqa: PLC0415
+
+    console = Console(soft_wrap=True, highlight=False)
+    with _errors_as_codes(f"{first} or {second}"):
+        parts = parts_of(first, second)
+        for nth, lake in enumerate((first, second)):
+            if not any(there[nth] for there in parts.values()):
+                raise CommandError(ExitCode.UNUSABLE_INPUT, f"{lake} is not a lake: there are no tables.")
+        if unknown := {*tables} - {part.table for part in parts}:
+            raise click.BadParameter(f"neither lake has {', '.join(sorted(unknown))}", param_hint="--tables")
+        wanted = {
+            part: there
+            for part, there in parts.items()
+            if (not tables or part.table in tables) and (not weeks or part.week in weeks)
+        }
+        options = Options(frozenset((*IGNORED, *ignore)), tolerance, rows)
+        found = differences(console, first, second, wanted, options)
+    show(console, found, wanted)
+    sys.exit(ExitCode.PROBLEMS if found else ExitCode.SUCCESS)
+
+
+@main.command()
 def status() -> None:
     """Show problems with what to do about them, and key figures. The exit code is 1 if there are problems."""
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
 
-    with _health() as reader, _errors_as_codes(_settings()):
+    settings = _settings()
+    with _health() as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
         health = reader.read()
     console = Console(soft_wrap=True, highlight=False)
     for part in terminal(health):
@@ -240,13 +289,13 @@ def _health() -> "Iterator[HealthReader]":
         problem = "DAGSTER_HOME is not set: set it to the directory of Dagster's records."
         raise CommandError(ExitCode.CONFIGURATION, problem)
     with ExitStack() as stack:
-        with _errors_as_codes(settings):
+        with _errors_as_codes(settings.lake_root, settings.dagster_home):
             instance = stack.enter_context(open_records())
         yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
 
 
 @contextmanager
-def _errors_as_codes(settings: Settings) -> Iterator[None]:
+def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
     """Ends the command with a message and an exit code if feed, lake or records cannot be used."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
@@ -262,13 +311,13 @@ def _errors_as_codes(settings: Settings) -> Iterator[None]:
     except (FeedError, RecordsError) as error:
         raise CommandError(ExitCode.UNREACHABLE, str(error)) from error
     except SQLAlchemyError as error:
-        problem = f"Dagster's records in {settings.dagster_home} cannot be read: {error}"
+        problem = f"Dagster's records in {records} cannot be read: {error}"
         raise CommandError(ExitCode.UNREACHABLE, problem) from error
     except ImportError as error:
-        problem = f"LAKE_ROOT={settings.lake_root} needs a package that is not installed: {error}"
+        problem = f"The lake at {lake} needs a package that is not installed: {error}"
         raise CommandError(ExitCode.CONFIGURATION, problem) from error
     except OSError as error:
-        problem = f"The lake at {settings.lake_root} cannot be read or written: {error}"
+        problem = f"The lake at {lake} cannot be read or written: {error}"
         raise CommandError(ExitCode.UNREACHABLE, problem) from error
 
 
