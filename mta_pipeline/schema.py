@@ -38,6 +38,9 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     """The columns that identify a row. Nulls count as equal. In a weekly table the key is unique within each week."""
+    rules: int = 1
+    """The version of the rules that compute the rows. Raise it by one with every change of the code after which the
+    same input can give other rows. The weeks made with older rules are then due, with all tables computed from them."""
 
     @cached_property
     def schema(self) -> Mapping[str, pl.DataType]:

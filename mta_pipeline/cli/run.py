@@ -26,7 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
 from mta_pipeline.build import build_defs
-from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
+from mta_pipeline.cli.exit_codes import ExitCode
+from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_due, weeks_out_of_date
 from mta_pipeline.lake.storage import folder_lock, location, remove_stale_temp_files, report_path
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
@@ -40,7 +41,8 @@ from mta_pipeline.orchestration.keys import (
 )
 from mta_pipeline.orchestration.run_records import range_tags
 from mta_pipeline.run_launchers.local import fail_dead_runs
-from mta_pipeline.settings import Settings
+from mta_pipeline.settings import Settings, SettingsError
+from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.tables import RIDERSHIP
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
@@ -51,6 +53,7 @@ from mta_pipeline.weeks import contiguous_ranges, week_after
 # Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+_FEED_FAILURES: Final = {error.__name__ for error in (FeedUnavailable, FeedSlow, FeedRefused)}
 _INPUTS_OF_ANSWERS: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
 
 
@@ -60,13 +63,21 @@ class Outcome:
 
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    out_of_date: list[str] = field(default_factory=list)
-    """Weeks after the processed ones whose traffic starts from readings that have changed."""
+    out_of_date: dict[str, str] = field(default_factory=dict)
+    """Weeks after the processed ones whose tables are outdated now, each with the reason."""
+    feed_failed: bool = False
+    """Whether the feed stopped answering during the run, so that the run is not finished."""
+    nothing_offered: bool = False
+    """Whether the feed offers none of the weeks, and the lake has none of them."""
 
     @property
-    def success(self) -> bool:
-        """Whether nothing failed."""
-        return not (self.failed_weeks or self.failures)
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self.feed_failed:
+            return ExitCode.UNREACHABLE
+        if self.failed_weeks or self.failures:
+            return ExitCode.PROBLEMS
+        return ExitCode.NOTHING_OFFERED if self.nothing_offered else ExitCode.SUCCESS
 
 
 class RecordsError(RuntimeError):
@@ -81,9 +92,13 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         RecordsError: Dagster's records cannot be written.
     """
     remove_stale_temp_files(settings.lake_root)
-    due = list(weeks) if again else weeks_due(weeks, settings.lake_root, feed)
+    reasons = weeks_due(weeks, settings.lake_root, feed)
+    due = list(weeks) if again else list(reasons)
+    if due and not again:
+        console.print(due_because(reasons), markup=False)
     if len(due) < len(weeks):
-        console.print(f"{len(due)} of them to process, the others are complete in the lake (--again rebuilds all)")
+        others = "The others" if due else "All of them"
+        console.print(f"{others} are complete in the lake (--again rebuilds all)")
     try:
         with _records(settings) as instance:
             fail_dead_runs(instance)
@@ -96,6 +111,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
         advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
         raise RecordsError(f"{reason}\n{advice}") from error
+    outcome.nothing_offered = [*reasons.values()] == [NOT_OFFERED] * len(weeks)
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
     return outcome
@@ -107,7 +123,19 @@ def _records(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # The first process creates the tables. Of two processes at once, one would fail.
     with folder_lock(UPath(settings.dagster_home)):
-        return with_open_connections(dg.DagsterInstance.get())
+        return with_open_connections(open_records())
+
+
+def open_records() -> dg.DagsterInstance:
+    """Dagster's instance in DAGSTER_HOME.
+
+    Raises:
+        SettingsError: DAGSTER_HOME is not the absolute path of a directory.
+    """
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvariantViolationError as error:
+        raise SettingsError(f"DAGSTER_HOME: {error}") from error
 
 
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
@@ -192,6 +220,7 @@ class _Runner:
             elif data.error:
                 cause = data.error.cause or data.error
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
+                self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
         return failed
 
 

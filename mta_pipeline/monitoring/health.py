@@ -8,11 +8,12 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
 
-from mta_pipeline.lake.completeness import weeks_complete
+from mta_pipeline.lake.completeness import weeks_complete, weeks_with_older_rules
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.orchestration.dagster_internals import (
     AssetCheckExecutionRecordStatus,
@@ -105,6 +106,8 @@ class Weeks(NamedTuple):
     landed: Sequence[str]
     complete: Sequence[str]
     """Weeks that every weekly table has."""
+    outdated: Mapping[str, str] = MappingProxyType({})
+    """Complete weeks that older rules have made, each with these rules."""
 
     @property
     def unfinished(self) -> list[str]:
@@ -156,6 +159,8 @@ class HealthReader:
     jobs: Collection[str]
     _ended: dict[str, EndedRun] = field(default_factory=dict)
     _read_until: dt.datetime | None = None
+    _current: set[str] = field(default_factory=set)
+    """Weeks found to be made by current rules. Their files are not read again."""
 
     @classmethod
     def of(cls, instance: dg.DagsterInstance, lake_root: str, defs: dg.Definitions) -> "HealthReader":
@@ -236,7 +241,9 @@ class HealthReader:
             FEED_KEY, dg.DagsterEventType.ASSET_OBSERVATION
         )
         landed, complete = RawFiles(self.lake_root).weeks(), weeks_complete(self.lake_root)
-        return Weeks(sorted({*seen, *landed}), sorted(landed), sorted(complete))
+        outdated = weeks_with_older_rules(self.lake_root, sorted(complete - self._current))
+        self._current = complete - outdated.keys()
+        return Weeks(sorted({*seen, *landed}), sorted(landed), sorted(complete), outdated)
 
     def _checks(self) -> tuple[dict[dg.AssetCheckKey, CheckCounts], list[FailedCheck]]:
         storage = self.instance.event_log_storage

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUnavailable
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra, FeedRefused, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
@@ -214,7 +214,7 @@ class FilesystemFeed:
         except FileNotFoundError:
             raise FeedUnavailable(f"{subject}: there is no such directory or file. {_ADVICE}.") from None
         except ImportError as error:
-            raise FeedRefused(
+            raise FeedNeedsExtra(
                 f"{subject}: {self._protocol}:// needs a package that is not installed ({error}). "
                 "For gs:// install the extra: pip install 'mta-pipeline[gcp]'."
             ) from error
