@@ -113,6 +113,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         console.print(f"[yellow]week {week} is outdated, the week before it has changed:[/yellow] run --weeks {week}")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
+    for failure in outcome.failed_checks:
+        console.print(f"[red]check failed:[/red] {escape(failure)}")
     for failure in outcome.failures:
         console.print(f"[red]failed:[/red] {escape(failure)}")
     sys.exit(0 if outcome.success else 1)
