@@ -85,7 +85,8 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
             if not outcome.failures and (again or answers_are_due(settings.lake_root)):
                 console.print("Materializing the marts and the report ...")
                 make_answers(settings, instance, console, outcome)
-            checks = build_defs(settings).resolve_asset_graph().get_check_keys_for_assets(WEEKLY_KEYS)
+            graph = build_defs(settings).resolve_asset_graph()
+            checks = [key for key in graph.asset_check_keys if key.asset_key in WEEKLY_KEYS]
             outcome.failed_checks = [
                 f"week {week}, {described(evaluation)}"
                 for week, evaluation in sorted(failed_checks(instance, checks, weeks), key=lambda found: found[0])
@@ -112,7 +113,8 @@ def _records(settings: Settings) -> dg.DagsterInstance:
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
     """Materialize the reference tables and then these weeks, from the raw layer to the lake.
 
-    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. The run continues with the other weeks.
+    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. The run continues with
+    the other weeks.
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
@@ -183,13 +185,13 @@ class _Runner:
             run_config=_QUIET,
             raise_on_error=False,
         )
-        stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed and e.partition]
-        failed = {evaluation.partition: described(evaluation) for evaluation in stopped}
+        stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
+        failed = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
         for event in result.filter_events(lambda event: event.is_step_failure):
             data = event.step_failure_data
             if data.user_failure_data and FAILED_WEEKS in data.user_failure_data.metadata:
                 failed |= data.user_failure_data.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
-            elif data.error and not (stopped and data.error.cls_name == "DagsterAssetCheckFailedError"):
+            elif data.error and not (failed and data.error.cls_name == "DagsterAssetCheckFailedError"):
                 cause = data.error.cause or data.error
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
         return failed

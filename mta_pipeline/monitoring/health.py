@@ -255,7 +255,7 @@ class HealthReader:
 
     def _failed_check(self, key: dg.AssetCheckKey, week: str | None) -> FailedCheck | None:
         found = latest_evaluation(self.instance, key, week)
-        return found and FailedCheck(key, week, found.severity.value, found.description or "")
+        return None if found is None else FailedCheck(key, week, found.severity.value, found.description or "")
 
     def _made_at(self) -> Iterator[tuple[str, dt.datetime]]:
         for record in self.instance.get_asset_records(list(self.tables)):

@@ -105,7 +105,7 @@ def failed_checks(
     """The weeks whose latest result of a check is an error, with the result. Warnings are left out."""
     for result in instance.event_log_storage.get_asset_check_partition_info(list(checks)):
         week, status = result.partition_key, result.latest_execution_status
-        if week in weeks and status is AssetCheckExecutionRecordStatus.FAILED:
+        if week and week in weeks and status is AssetCheckExecutionRecordStatus.FAILED:
             found = latest_evaluation(instance, result.check_key, week)
             if found is not None and found.severity is dg.AssetCheckSeverity.ERROR:
                 yield week, found

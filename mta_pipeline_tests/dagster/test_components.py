@@ -89,6 +89,7 @@ def test_a_data_set_with_a_time_column_becomes_weekly_tables(project):
         ("every_row_accounted_for", WEEK): True,
         ("enough_rows", WEEK): False,
         ("few_rejects", WEEK): False,
+        ("reject_share_at_most", WEEK): True,
     }
 
 

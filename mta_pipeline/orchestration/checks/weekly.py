@@ -46,6 +46,8 @@ LEAST_OK_SHARE: Final = 0.5
 LEAST_INTERVALS: Final = 10
 """A week with fewer intervals is not judged: a few turnstiles without carry-in have no interval with status ok."""
 
+_NAMES_SHOWN: Final = 5
+
 _REPETITIONS: Final = (RejectReason.DUPLICATE, RejectReason.SUPERSEDED)
 
 
@@ -106,9 +108,10 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
             booths = turnstile_readings.scan(week).select(columns).collect()
             unknown = unknown_booths(booths, control_areas)
             subway = booths.filter(is_subway()).join(control_areas, on=("control_area", "unit"), how="semi").height
+            named = unknown.select(pl.concat_str("control_area", "unit", separator=" ")).to_series()
             shown = (
-                f"{subway:,} of {readings:,} readings are of subway turnstiles at known booths, "
-                f"{unknown['readings'].sum():,} are at unknown booths"
+                f"{subway:,} of {readings:,} readings are of subway turnstiles at known booths; "
+                f"divisions: {_first_few(booths['division'].unique().sort())}; unknown booths: {_first_few(named)}"
             )
             yield Finding(present, week, subway >= LEAST_SUBWAY_SHARE * readings, shown)
             yield Finding(
@@ -122,6 +125,11 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         return judge
 
     return checks
+
+
+def _first_few(names: pl.Series) -> str:
+    shown = ", ".join(name or "(unknown)" for name in names.head(_NAMES_SHOWN))
+    return (shown or "none") + (f" and {names.len() - _NAMES_SHOWN:,} more" if names.len() > _NAMES_SHOWN else "")
 
 
 def _rejects_check(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
