@@ -160,8 +160,8 @@ def test_failed_checks_are_named_with_their_weeks_and_in_the_exit_code(work_dir)
         result = run_command("run", MTA_FEED="mirror", DAGSTER_HOME=str(work_dir))
         assert result.exit_code == 1
         assert result.output.splitlines()[-2:] == [
-            "week 2024-01-13 failed: staged/turnstile_readings, check subway_turnstiles_present: 0 of 42 readings are of "
-            "subway turnstiles at known booths; divisions: BMT; unknown booths: XX R051",
+            "week 2024-01-13 failed: staged/turnstile_readings, check subway_turnstiles_present: 0 of 42 readings are "
+            "of subway turnstiles at known booths; divisions: BMT; unknown booths: XX R051",
             "check failed: week 2024-01-20, staged/turnstile_rejects, check reject_share_at_most: 4.8 % of 42 lines "
             "rejected: bad_timestamp 2",
         ]
