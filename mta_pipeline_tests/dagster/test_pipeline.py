@@ -141,11 +141,11 @@ def test_a_week_of_nonsense_fails_a_check_and_gets_no_ridership(project, check, 
 
 
 def test_many_rejected_lines_fail_a_check_and_the_other_readings_become_ridership(project):
-    project.publish(SECOND, valid_week(SECOND).replace(b"/2024,0", b"/2024,X", 2))
+    project.publish(SECOND, valid_week(SECOND).replace(b"/2024,0", b"/2024,X", 3))
     result = project.run(SECOND)
     [share] = [e for e in result.get_asset_check_evaluations() if e.check_name == "reject_share_at_most"]
     assert (share.passed, share.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert share.description == "4.8 % of 42 lines rejected: bad_timestamp 2"
+    assert share.description == "7.1 % of 42 lines rejected: bad_timestamp 3"
     assert result.success
     assert project.landed() == [SECOND]
 
