@@ -5,9 +5,6 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-LEAST_REJECTS: Final = 2
-"""One reject alone never fails the check of the share: it may be one of seven days, or a last line that was cut off."""
-
 _SHOWN_VALUES: Final = 5
 _LONGEST_VALUE: Final = 40
 
@@ -21,8 +18,9 @@ class RejectShare(NamedTuple):
     """The reasons with their numbers, the most frequent first."""
 
     def is_at_most(self, limit: float) -> bool:
-        """Whether the share is at most `limit`, or there is only a single reject."""
-        return self.rejects < LEAST_REJECTS or self.rejects <= limit * self.total
+        """Whether the share is at most `limit`, or one row of several was rejected."""
+        # One row may be one of seven days, or a last line that was cut off.
+        return self.rejects <= limit * self.total or self.rejects == 1 < self.total
 
     def shown(self, unit: str) -> str:
         """The share and the reasons as a sentence, such as `2.0 % of 500 rows rejected: bad_number 10`."""
