@@ -116,6 +116,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         console.print(f"[yellow]week {week} is outdated, {reason}:[/yellow] run --weeks {week}")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
+    for failure in outcome.failed_checks:
+        console.print(f"[red]check failed:[/red] {escape(failure)}")
     for failure in outcome.failures:
         console.print(f"[red]failed:[/red] {escape(failure)}")
     if outcome.exit_code is ExitCode.NOTHING_OFFERED:

@@ -39,7 +39,7 @@ from mta_pipeline.orchestration.keys import (
     RIDERSHIP_JOB,
     WEEKLY_KEYS,
 )
-from mta_pipeline.orchestration.run_records import range_tags
+from mta_pipeline.orchestration.run_records import failed_checks, range_tags
 from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings, SettingsError
 from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
@@ -59,10 +59,12 @@ _INPUTS_OF_ANSWERS: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
 
 @dataclass
 class Outcome:
-    """The result of a run: failed weeks and other failures, each with its reason."""
+    """The result of a run: failed weeks, failed checks and other failures, each with its reason."""
 
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    failed_checks: list[str] = field(default_factory=list)
+    """Weeks that are in the lake although a check failed with an error."""
     out_of_date: dict[str, str] = field(default_factory=dict)
     """Weeks after the processed ones whose tables are outdated now, each with the reason."""
     feed_failed: bool = False
@@ -75,7 +77,7 @@ class Outcome:
         """What the command ends with."""
         if self.feed_failed:
             return ExitCode.UNREACHABLE
-        if self.failed_weeks or self.failures:
+        if self.failed_weeks or self.failures or self.failed_checks:
             return ExitCode.PROBLEMS
         return ExitCode.NOTHING_OFFERED if self.nothing_offered else ExitCode.SUCCESS
 
@@ -107,6 +109,13 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
             if not outcome.failures and (again or answers_are_due(settings.lake_root)):
                 console.print("Materializing the marts and the report ...")
                 make_answers(settings, instance, console, outcome)
+            graph = build_defs(settings).resolve_asset_graph()
+            checks = [key for key in graph.asset_check_keys if key.asset_key in WEEKLY_KEYS]
+            outcome.failed_checks = [
+                f"week {week}, {described(evaluation)}"
+                for week, evaluation in sorted(failed_checks(instance, checks, weeks), key=lambda found: found[0])
+                if week not in outcome.failed_weeks
+            ]
     except SQLAlchemyError as error:
         reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
         advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
@@ -141,7 +150,8 @@ def open_records() -> dg.DagsterInstance:
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
     """Materialize the reference tables and then these weeks, from the raw layer to the lake.
 
-    A week whose file cannot be used is reported in the outcome. The run continues with the other weeks.
+    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. The run continues with
+    the other weeks.
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
@@ -202,7 +212,7 @@ class _Runner:
     outcome: Outcome
 
     def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> dict[str, str]:
-        """Run a job for a range of weeks. Returns the weeks whose file cannot be used, with reasons."""
+        """Run a job for a range of weeks. Returns the weeks that failed, with reasons: the file or a blocking check."""
         run_id = str(uuid.uuid4())
         self.instance.add_event_listener(run_id, self.show)
         result = self.defs.resolve_job_def(job).execute_in_process(
@@ -212,16 +222,23 @@ class _Runner:
             run_config=_QUIET,
             raise_on_error=False,
         )
-        failed: dict[str, str] = {}
+        stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
+        failed = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
         for event in result.filter_events(lambda event: event.is_step_failure):
             data = event.step_failure_data
             if data.user_failure_data and FAILED_WEEKS in data.user_failure_data.metadata:
                 failed |= data.user_failure_data.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
-            elif data.error:
+            elif data.error and not (failed and data.error.cls_name == "DagsterAssetCheckFailedError"):
                 cause = data.error.cause or data.error
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
                 self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
         return failed
+
+
+def described(evaluation: dg.AssetCheckEvaluation) -> str:
+    """A failed check in a line: table, name and description."""
+    key = evaluation.asset_check_key
+    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
 
 
 @contextmanager

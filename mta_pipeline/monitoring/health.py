@@ -19,11 +19,10 @@ from mta_pipeline.orchestration.dagster_internals import (
     AssetCheckExecutionRecordStatus,
     InstigatorState,
     InstigatorType,
-    PartitionKeyFilter,
     TickStatus,
 )
 from mta_pipeline.orchestration.keys import FEED_KEY, asset_key
-from mta_pipeline.orchestration.run_records import weeks_of
+from mta_pipeline.orchestration.run_records import latest_evaluation, weeks_of
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_READINGS
 
 ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -262,13 +261,8 @@ class HealthReader:
         )
 
     def _failed_check(self, key: dg.AssetCheckKey, week: str | None) -> FailedCheck | None:
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            [key], partition_filter=PartitionKeyFilter(key=week)
-        ).get(key)
-        if latest is None or latest.event is None or latest.event.dagster_event is None:
-            return None
-        found = latest.event.dagster_event.asset_check_evaluation_data
-        return FailedCheck(key, week, found.severity.value, found.description or "")
+        found = latest_evaluation(self.instance, key, week)
+        return None if found is None else FailedCheck(key, week, found.severity.value, found.description or "")
 
     def _made_at(self) -> Iterator[tuple[str, dt.datetime]]:
         for record in self.instance.get_asset_records(list(self.tables)):

@@ -15,6 +15,8 @@ from mta_pipeline.cli.exit_codes import ExitCode, markdown
 from mta_pipeline.sources.errors import FeedUnavailable
 from mta_pipeline.sources.turnstile_files import FilesystemFeed
 from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.dagster.project import valid_week
 from mta_pipeline_tests.support.feed_server import serve_feed
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 from mta_pipeline_tests.support.webhook import serve_webhook
@@ -148,6 +150,28 @@ def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(work_dir):
     assert "2 weeks, 2024-01-06 to 2024-01-13, from the feed at" in result.output
     assert "Not in the lake: 2024-01-13" in result.output
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
+
+
+def test_failed_checks_are_named_with_their_weeks_and_in_the_exit_code(work_dir):
+    (work_dir / "mirror").mkdir()
+    spoiled = {
+        WEEK: valid_week(WEEK),
+        "2024-01-13": valid_week("2024-01-13").replace(b"A002,", b"XX,"),
+        "2024-01-20": valid_week("2024-01-20").replace(b"/2024,0", b"/2024,X", 3),
+    }
+    for week, contents in spoiled.items():
+        (work_dir / "mirror" / file_name(week)).write_bytes(contents)
+    for _ in range(2):
+        result = run_command("run", MTA_FEED="mirror", DAGSTER_HOME=str(work_dir))
+        assert result.exit_code == 1
+        assert result.output.splitlines()[-2:] == [
+            "week 2024-01-13 failed: staged/turnstile_readings, check subway_turnstiles_present: 0 of 42 readings are "
+            "of subway turnstiles at known booths; divisions: BMT; unknown booths: XX R051",
+            "check failed: week 2024-01-20, staged/turnstile_rejects, check reject_share_at_most: 7.1 % of 42 lines "
+            "rejected: bad_timestamp 3",
+        ]
+        daily = work_dir / "data/real/lake/lake/complex_daily"
+        assert sorted(path.name for path in daily.iterdir()) == [f"week={WEEK}", "week=2024-01-20"]
 
 
 def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land(work_dir):
