@@ -155,6 +155,6 @@ def test_a_complex_is_late_if_all_of_its_turnstiles_are():
         ],
         schema=["control_area", "unit", "scp", "division", "complex_id", "ended_at"],
         orient="row",
-    )
+    ).with_columns(ended_utc_offset=pl.lit(-4))
     late = late_complexes(WEEK, traffic.lazy())
     assert late.rows() == [(1, 2, 52.0), (4, 1, 60.0)]
