@@ -266,6 +266,10 @@ class BigQueryWarehouse:
         if existing is not None:
             if existing.table_type != "TABLE":
                 raise self._wrong_kind(existing)
+            if {field.name for field in existing.schema} < {*schema(table)}:
+                # The table has been made before it got its newest columns. They are the last ones.
+                existing.schema = _fields(table)
+                return self.client.update_table(existing, ["schema"])
             return existing
         return self.client.create_table(wanted)
 
@@ -296,6 +300,8 @@ class BigQueryWarehouse:
         else:
             external.source_uris = [str(found[0].path)]
         external.autodetect = True
+        # Files from before a column was added lack it, so infer the columns from the newest file.
+        external.reference_file_schema_uri = str(max(found, key=lambda one: one.generation or 0).path)
         wanted = bigquery.Table(self._path(table))
         wanted.external_data_configuration = external
         wanted.description = table.description

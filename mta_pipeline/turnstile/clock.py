@@ -101,6 +101,12 @@ def wall_clock(moment: pl.Expr) -> pl.Expr:
     return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK).dt.replace_time_zone(None)
 
 
+def constant_offset(moments: pl.Series) -> dt.timedelta | None:
+    """Return the UTC offset of a week's moments in UTC without zone, or None if it changes or there are none."""
+    offsets = {at.replace(tzinfo=dt.UTC).astimezone(_ZONE).utcoffset() for at in (moments.min(), moments.max()) if at}
+    return offsets.pop() if len(offsets) == 1 else None
+
+
 def offset_of(wall_clock: str) -> pl.Expr:
     """Return the UTC offset that the wall clock alone suggests: the first time of the repeated hour."""
     zoned = pl.col(wall_clock).dt.replace_time_zone(NEW_YORK, ambiguous="earliest", non_existent="null")

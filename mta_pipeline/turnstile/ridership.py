@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from mta_pipeline.turnstile.clock import elapsed_seconds, instant, wall_clock
+from mta_pipeline.turnstile.clock import constant_offset, elapsed_seconds, instant, wall_clock
 from mta_pipeline.turnstile.contract import (
     BUS_CONTROL_AREA,
     COMPLEX_DAILY,
@@ -59,7 +59,7 @@ def complex_hourly(traffic: pl.DataFrame) -> pl.DataFrame:
     share = overlap.dt.total_seconds() / (end - start).dt.total_seconds()
     # Most turnstiles of a complex are read at the same moments: sum those first, as integers.
     # Sorting the groups fixes the order of the float sums, so that the same week gives the same bytes.
-    return (
+    riders = (
         _subway_intervals(traffic)
         .with_columns(
             *_ok_people(),
@@ -76,12 +76,14 @@ def complex_hourly(traffic: pl.DataFrame) -> pl.DataFrame:
         .explode("hour")
         .group_by("complex_id", "hour", maintain_order=True)
         .agg((pl.col(register) * share).sum() for register in _REGISTERS)
-        # Offsets in New York are whole hours, so that hours in UTC are clock hours, too.
-        .group_by("complex_id", wall_clock(hour), maintain_order=True)
-        .agg(pl.col(_REGISTERS).sum())
         .sort("complex_id", "hour")
-        .select(*COMPLEX_HOURLY.schema)
     )
+    # Offsets in New York are whole hours, so that hours in UTC are clock hours, too.
+    if not (offset := constant_offset(riders["hour"])):
+        riders = riders.group_by("complex_id", wall_clock(hour), maintain_order=True).agg(pl.col(_REGISTERS).sum())
+    else:
+        riders = riders.with_columns(hour + offset)
+    return riders.select(*COMPLEX_HOURLY.schema)
 
 
 def _subway_intervals(traffic: pl.DataFrame) -> pl.DataFrame:
