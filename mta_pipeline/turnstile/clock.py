@@ -103,7 +103,8 @@ def wall_clock(moment: pl.Expr) -> pl.Expr:
 
 def constant_offset(moments: pl.Series) -> dt.timedelta | None:
     """Return the UTC offset of a week's moments in UTC without zone, or None if it changes or there are none."""
-    offsets = {at.replace(tzinfo=dt.UTC).astimezone(_ZONE).utcoffset() for at in (moments.min(), moments.max()) if at}
+    ends = [at for at in (moments.min(), moments.max()) if isinstance(at, dt.datetime)]
+    offsets = {at.replace(tzinfo=dt.UTC).astimezone(_ZONE).utcoffset() for at in ends}
     return offsets.pop() if len(offsets) == 1 else None
 
 
