@@ -266,10 +266,11 @@ class BigQueryWarehouse:
         if existing is not None:
             if existing.table_type != "TABLE":
                 raise self._wrong_kind(existing)
-            if {field.name for field in existing.schema} < {*schema(table)}:
-                # The table has been made before it got its newest columns. They are the last ones.
-                existing.schema = _fields(table)
-                return self.client.update_table(existing, ["schema"])
+            # The table may have been created before the contract had its newest columns.
+            there = {field.name for field in existing.schema}
+            for name, dtype in schema(table).items():
+                if name not in there:
+                    self._run(f"ALTER TABLE `{self._path(table)}` ADD COLUMN {name} {TYPES[dtype]}")
             return existing
         return self.client.create_table(wanted)
 
