@@ -117,16 +117,16 @@ def offset_of(wall_clock: str) -> pl.Expr:
 
 def utc_offset(wall_clock: dt.date) -> int:
     """Return the UTC offset in hours of a wall-clock time (for a date: of midnight)."""
-    offset = _midnight_of(wall_clock).replace(tzinfo=_ZONE).utcoffset()
+    offset = _as_datetime(wall_clock).replace(tzinfo=_ZONE).utcoffset()
     return round((offset or dt.timedelta()) / _HOUR)
 
 
 def utc(wall_clock: dt.date) -> dt.datetime:
     """Return the moment, in UTC without zone, of a wall-clock time (for a date: of midnight)."""
-    return _midnight_of(wall_clock) - utc_offset(wall_clock) * _HOUR
+    return _as_datetime(wall_clock) - utc_offset(wall_clock) * _HOUR
 
 
-def _midnight_of(day: dt.date) -> dt.datetime:
+def _as_datetime(day: dt.date) -> dt.datetime:
     return day if isinstance(day, dt.datetime) else dt.datetime.combine(day, dt.time())
 
 
