@@ -1,7 +1,7 @@
 """Describes tables: layer, name, grain and columns. The contract modules declare the tables themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -25,6 +25,8 @@ class Column:
     """The smallest allowed number."""
     at_most: float | None = None
     """The largest allowed number."""
+    if_absent: pl.Expr | None = field(default=None, compare=False)
+    """The values in files that were written before the table had this column; None if every file has it."""
 
 
 @dataclass(frozen=True)

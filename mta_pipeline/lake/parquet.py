@@ -11,6 +11,7 @@ import polars.selectors as cs
 
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.storage import local_path, read_bytes
+from mta_pipeline.schema import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,3 +121,11 @@ def scan(path: "UPath", *, in_place: bool) -> pl.LazyFrame:
         return pl.scan_parquet(local, glob=False, hive_partitioning=False)
     # Not the object store reader of Polars, because it ignores the settings of fsspec.
     return pl.scan_parquet(io.BytesIO(read_bytes(path)))
+
+
+def with_new_columns(frame: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """Add the columns that a file lacks because it was written before the table had them."""
+    if not (new := {column.name: column.if_absent for column in table.columns if column.if_absent is not None}):
+        return frame
+    there = frame.collect_schema()
+    return frame.with_columns(**{name: values for name, values in new.items() if name not in there})

@@ -13,7 +13,7 @@ from upath import UPath
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.parquet import from_polars, origin, scan, to_parquet, to_polars
+from mta_pipeline.lake.parquet import from_polars, origin, scan, to_parquet, to_polars, with_new_columns
 from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
@@ -163,12 +163,14 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     def _scan(self, context: dg.InputContext, week: str | None, *, in_place: bool = False) -> pl.LazyFrame:
         path = self._path(context, week)
         try:
-            return scan(path, in_place=in_place)
+            frame = scan(path, in_place=in_place)
         except FileNotFoundError:
             part = f" for the week {week}" if week else ""
             raise MissingInputError(
                 f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
             ) from None
+        contract = contract_of(context.asset_key)
+        return with_new_columns(frame, contract) if contract else frame
 
 
 def _by_week(output: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:
