@@ -138,7 +138,7 @@ def _is_second_time(readings: pl.DataFrame, change: ClockChange, turnstile: Sequ
     """
     in_hour = change.in_hour()
     rows = (
-        readings.select(*turnstile, "read_at", *_REGISTERS, regular=(pl.col("audit") == "REGULAR").fill_null(value=False))
+        readings.select(*turnstile, "read_at", *_REGISTERS, regular=pl.col("audit").eq_missing("REGULAR"))
         .with_row_index("row")
         .join(readings.filter(in_hour).select(turnstile).unique(), on=turnstile, how="semi")
         .with_columns(turnstile=pl.struct(turnstile).rank("dense"), in_hour=in_hour)

@@ -111,6 +111,7 @@ TURNSTILE_READINGS: Final = Table(
     ),
     # The offset is before the time, because with this order the rows of a week prove by their order that it is a key.
     key=("control_area", "unit", "scp", "utc_offset", "read_at"),
+    rules=2,
 )
 
 TURNSTILE_REJECTS: Final = Table(
@@ -135,6 +136,7 @@ TURNSTILE_REJECTS: Final = Table(
         ),
         Column("raw_text", pl.String(), "Text of the line or group as published, without trailing padding."),
     ),
+    rules=2,
 )
 
 _STATUSES = ", ".join(Status)
@@ -195,6 +197,7 @@ TURNSTILE_TRAFFIC: Final = Table(
         Column("ended_utc_offset", pl.Int32(), _utc_offset("ended_at"), if_absent=offset_of("ended_at")),
     ),
     key=("control_area", "unit", "scp", "ended_utc_offset", "ended_at"),
+    rules=2,
 )
 
 COMPLEX_DAILY: Final = Table(
@@ -212,6 +215,7 @@ COMPLEX_DAILY: Final = Table(
         Column("ok_seconds", pl.Int64(), "Total length of the intervals whose exits are ok, in seconds.", at_least=0),
     ),
     key=("complex_id", "service_date"),
+    rules=2,
 )
 
 COMPLEX_HOURLY: Final = Table(
@@ -227,6 +231,7 @@ COMPLEX_HOURLY: Final = Table(
         Column("exits", pl.Float64(), _EXITS_DAILY, at_least=0),
     ),
     key=("complex_id", "hour"),
+    rules=2,
 )
 
 CONTROL_AREAS: Final = Table(
