@@ -14,7 +14,11 @@ from mta_pipeline.cli import main
 from mta_pipeline.cli.exit_codes import ExitCode, markdown
 from mta_pipeline.sources.errors import FeedUnavailable
 from mta_pipeline.sources.turnstile_files import FilesystemFeed
+<<<<<<< HEAD
 from mta_pipeline.weeks import file_name
+=======
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
+>>>>>>> h_cli
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import valid_week
 from mta_pipeline_tests.support.feed_server import serve_feed
@@ -186,6 +190,18 @@ def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land
     assert f"week 2024-01-13 failed: Week 2024-01-13 at {dead}: the index page " in result.output.splitlines()[-1]
     assert "skipped: Week 2024-01-20 is not published" in result.output
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
+
+
+def test_a_run_says_why_weeks_are_due(work_dir, monkeypatch):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    assert "1 week is due: 1 not in the lake" in run_command("run", MTA_FEED="mirror").output
+    assert "All of them are complete in the lake" in run_command("run", MTA_FEED="mirror").output
+    monkeypatch.setitem(vars(TURNSTILE_READINGS), "rules", 2)
+    again = run_command("run", MTA_FEED="mirror")
+    assert "1 week is due: 1 made with older rules (turnstile_readings 1 -> 2)" in again.output
+    assert again.exit_code == ExitCode.SUCCESS
+    assert "All of them are complete in the lake" in run_command("run", MTA_FEED="mirror").output
 
 
 def test_one_dead_link_alone_is_a_failed_week(work_dir):
