@@ -14,11 +14,8 @@ from mta_pipeline.cli import main
 from mta_pipeline.cli.exit_codes import ExitCode, markdown
 from mta_pipeline.sources.errors import FeedUnavailable
 from mta_pipeline.sources.turnstile_files import FilesystemFeed
-<<<<<<< HEAD
-from mta_pipeline.weeks import file_name
-=======
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
->>>>>>> h_cli
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import valid_week
 from mta_pipeline_tests.support.feed_server import serve_feed
