@@ -102,8 +102,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         if not weeks:
             print_unused_files()
             problem = (
-                f"No turnstile data at {feed.location}: no file there is named turnstile_YYMMDD.txt, and no yearly "
-                "export there has a complete week."
+                f"No turnstile data at {feed.location}: neither a weekly file (turnstile_YYMMDD.txt) nor a complete "
+                "week in a yearly export or data set."
             )
             raise CommandError(ExitCode.NOTHING_OFFERED, problem)
         kind = "sample feed" if settings.is_sample else "feed"

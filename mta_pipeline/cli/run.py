@@ -265,22 +265,22 @@ class ReadingBar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lines = FileProgress(lambda line: console.print(line, highlight=False, markup=False))
-        self._bar: Progress | None = None
+        self._name = ""
+        self._bar = Progress(console=console)
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show that so many bytes of an export are read."""
         if not self._console.is_terminal:
             self._lines(name, done, total)
             return
-        if self._bar is None:
+        if name != self._name:
             columns = (TextColumn("  Reading {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=self._console)
+            self._name, self._bar = name, Progress(*columns, console=self._console)
             self._bar.add_task(name, total=total)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done)
         if done == total:
             self._bar.stop()
-            self._bar = None
 
 
 def _print_line(console: Console, entry: dg.EventLogEntry) -> None:
