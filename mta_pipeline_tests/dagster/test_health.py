@@ -190,12 +190,13 @@ def test_the_status_shows_problems_remedies_and_key_figures(reader, url):
 def test_the_status_says_which_rules_have_made_weeks_due(project, monkeypatch):
     reader = HealthReader.of(project.instance, str(project.lake), project.defs)
     assert not reader.read().weeks.outdated
-    monkeypatch.setitem(vars(TURNSTILE_TRAFFIC), "rules", 2)
+    old, new = TURNSTILE_TRAFFIC.rules, TURNSTILE_TRAFFIC.rules + 1
+    monkeypatch.setitem(vars(TURNSTILE_TRAFFIC), "rules", new)
     assert not reader.read().weeks.outdated  # found to be current, and not read again
     after_update = HealthReader.of(project.instance, str(project.lake), project.defs).read()
     remedies = {problem.what: problem.do for problem in problems(after_update)}
     [remedy] = [do for what, do in remedies.items() if "rules" in what]
-    assert "2 weeks are due: 2 made with older rules (turnstile_traffic 1 -> 2)" in remedies
+    assert f"2 weeks are due: 2 made with older rules (turnstile_traffic {old} -> {new})" in remedies
     assert remedy == f"launch weekly_ridership for these weeks, or mta-pipeline run --weeks {WEEKS[0]}...{WEEKS[1]}"
 
 

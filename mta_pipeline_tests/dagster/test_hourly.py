@@ -240,7 +240,7 @@ def test_an_unreachable_portal_is_reported_by_the_tick(project):
     tick = tick_sensor(project, soda=SodaPortal("http://127.0.0.1:9"))
     assert tick.run_requests == []
     assert "request failed: t69i-h2me at 127.0.0.1:9, " in tick.skip_message
-    assert "time of the last change: the connection failed" in tick.skip_message
+    assert "metadata: the connection failed" in tick.skip_message
 
 
 # --- without a portal, or with an incomplete week ---

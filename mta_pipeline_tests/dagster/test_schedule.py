@@ -78,7 +78,7 @@ def test_it_also_requests_a_week_that_landed_but_lacks_tables(project):
 def test_it_also_requests_weeks_made_with_older_rules_until_they_are_rebuilt(project, monkeypatch):
     project.load_weeks_until(THIRD)
     assert "All 3 weeks available" in tick(project)
-    monkeypatch.setitem(vars(COMPLEX_HOURLY), "rules", 2)
+    monkeypatch.setitem(vars(COMPLEX_HOURLY), "rules", COMPLEX_HOURLY.rules + 1)
     requests = tick(project)
     assert requested_weeks(requests) == [(FIRST, THIRD)]
     execute(project, requests)
