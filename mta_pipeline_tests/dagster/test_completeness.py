@@ -245,7 +245,8 @@ def test_files_without_rules_count_as_version_1(project, monkeypatch):
         made_from = pl.read_parquet_metadata(path)["made_from"]
         pl.read_parquet(path).write_parquet(path, metadata={"made_from": made_from})
     assert reasons(project) == {}
-    assert reasons(project, SECOND) == {SECOND: raise_rules(monkeypatch, TURNSTILE_READINGS)}
+    why = raise_rules(monkeypatch, TURNSTILE_READINGS)
+    assert reasons(project, SECOND) == {SECOND: why}
 
 
 def test_traffic_that_starts_from_readings_made_with_older_rules_is_due_when_these_are_rebuilt(project, monkeypatch):
