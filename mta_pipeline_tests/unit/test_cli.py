@@ -164,7 +164,7 @@ def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
     (work_dir / "mirror" / "[x] 240113.csv").write_bytes(b"data")
     result = run_command("run", MTA_FEED="mirror")
     assert result.exit_code == 1
-    assert "No weekly files at" in result.output.splitlines()[-1]
+    assert "No turnstile data at" in result.output.splitlines()[-1]
     assert result.output.count("[x] 240113.csv") == 1
     (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
     for words in (["run"], ["run", "--weeks", WEEK]):
@@ -186,7 +186,7 @@ def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
     ("feed", "expected"),
     [
         ("nowhere", "there is no such directory or file"),
-        (".", "No weekly files at"),
+        (".", "No turnstile data at"),
         ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known"),
         ("https://mirror.example/feed?token=secret", "MTA_FEED: .*must have a host and a path"),
         ("http://127.0.0.1:9/feed", "the connection failed"),
