@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
+from mta_pipeline_tests.support.exports import EXPORT_NAME, export, rows_of_days
 from mta_pipeline_tests.support.feed_server import serve_feed
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 from mta_pipeline_tests.support.webhook import serve_webhook
@@ -171,6 +172,26 @@ def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
         result = run_command(*words, MTA_FEED="mirror")
         assert result.exit_code == 0
         assert result.output.count("[x] 240113.csv") == 1
+
+
+def test_an_export_is_read_with_progress_and_its_weeks_land(work_dir):
+    days = [f"2019-01-{day:02}" for day in range(5, 21)]
+    (work_dir / "exports").mkdir()
+    (work_dir / "exports" / EXPORT_NAME).write_bytes(export(rows_of_days(*days), seed=1))
+    (work_dir / "exports" / "turnstile_stations.csv").write_bytes(b"station,borough\n1,2\n")
+    result = run_command("run", MTA_FEED="exports")
+    assert result.exit_code == 0, result.output
+    assert f"{EXPORT_NAME}: 100% read" in result.output
+    assert "2 weeks, 2019-01-05 to 2019-01-12, from the feed at" in result.output
+    assert "Week 2019-01-19 is not available: " in result.output
+    assert result.output.count("turnstile_stations.csv: line 1 is not the header of an export") == 1
+    again = run_command("run", MTA_FEED="exports")
+    assert again.exit_code == 0
+    assert "% read" not in again.output
+    missing = run_command("run", "--weeks", "2019-01-12...2019-01-19", MTA_FEED=f"exports/{EXPORT_NAME}")
+    assert missing.exit_code == 1
+    assert "week 2019-01-19 failed: " in missing.output
+    assert "2019-01-21, 2019-01-22, 2019-01-23" in missing.output
 
 
 def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
