@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
-<<<<<<< HEAD
 from mta_pipeline.cli.exit_codes import ExitCode, markdown
 from mta_pipeline.sources.errors import FeedUnavailable
 from mta_pipeline.sources.turnstile_files import FilesystemFeed
@@ -19,9 +18,7 @@ from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import valid_week
-=======
 from mta_pipeline_tests.support.exports import EXPORT_NAME, export, rows_of_days
->>>>>>> h_texp
 from mta_pipeline_tests.support.feed_server import serve_feed
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 from mta_pipeline_tests.support.webhook import serve_webhook
@@ -285,13 +282,8 @@ def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
     (work_dir / "mirror").mkdir()
     (work_dir / "mirror" / "[x] 240113.csv").write_bytes(b"data")
     result = run_command("run", MTA_FEED="mirror")
-<<<<<<< HEAD
     assert result.exit_code == ExitCode.NOTHING_OFFERED
-    assert "No weekly files at" in result.output.splitlines()[-1]
-=======
-    assert result.exit_code == 1
     assert "No turnstile data at" in result.output.splitlines()[-1]
->>>>>>> h_texp
     assert result.output.count("[x] 240113.csv") == 1
     (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
     for words in (["run"], ["run", "--weeks", WEEK]):
@@ -332,19 +324,11 @@ def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
 @pytest.mark.parametrize(
     ("feed", "expected", "code"),
     [
-<<<<<<< HEAD
         ("nowhere", "there is no such directory or file", ExitCode.UNREACHABLE),
-        (".", "No weekly files at", ExitCode.NOTHING_OFFERED),
+        (".", "No turnstile data at", ExitCode.NOTHING_OFFERED),
         ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known", ExitCode.CONFIGURATION),
         ("https://mirror.example/feed?token=secret", "MTA_FEED: .*must have a host", ExitCode.CONFIGURATION),
         ("http://127.0.0.1:9/feed", "the connection failed", ExitCode.UNREACHABLE),
-=======
-        ("nowhere", "there is no such directory or file"),
-        (".", "No turnstile data at"),
-        ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known"),
-        ("https://mirror.example/feed?token=secret", "MTA_FEED: .*must have a host and a path"),
-        ("http://127.0.0.1:9/feed", "the connection failed"),
->>>>>>> h_texp
     ],
 )
 def test_an_unusable_feed_is_reported_in_one_line(feed, expected, code):
