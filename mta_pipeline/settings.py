@@ -85,7 +85,8 @@ def _portal(url: str | None) -> str | None:
         return None
     parts = urlsplit(_without_credentials(url))
     if parts.hostname is None or parts.query or parts.fragment:
-        raise ValueError(f"the portal must be https://host, not {url}")
+        # The address is not shown: a query can hold an app token.
+        raise ValueError("the portal must be https://host, without a query; MTA_SODA_TOKEN takes an app token")
     if parts.scheme != "https" and (parts.scheme, parts.hostname) not in (("http", "127.0.0.1"), ("http", "localhost")):
         raise ValueError("the portal must use https, so that nobody can read the app token in transit")
     return url.rstrip("/")
@@ -229,7 +230,7 @@ class Settings(BaseSettings):
     @property
     def feed_token(self) -> SecretStr | None:
         """The app token for the feed, if the feed is the portal that the token belongs to."""
-        return self.soda_token if portal_of(self.feed) == self.soda else None
+        return self.soda_token if self.soda and portal_of(self.feed) == self.soda else None
 
     @property
     def spark(self) -> str:

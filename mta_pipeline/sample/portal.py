@@ -1,7 +1,7 @@
 """A small portal that speaks SODA 2 on 127.0.0.1, with the sample's data sets in memory.
 
 It imitates the real portal: pages of limited size, rows in a different order each time unless an order is requested,
-429 responses, and rows that are corrected later. `hourly` makes the rows.
+429 responses, and rows that are corrected later. `hourly` and `usage` make the rows.
 """
 
 import contextlib
@@ -104,8 +104,9 @@ class Portal(ThreadingHTTPServer):
             first, last = rows[days[1]].min(), rows[days[1]].max()
             found = {"first": first, "last": last} if rows.height else {}
             return Answer(200, "application/json", json.dumps([found]).encode())
-        fields = query["$select"].split(",") if "$select" in query else [c for c in rows.columns if c[0] != ":"]
-        if unknown := [field for field in fields if field not in rows.columns]:
+        names = query["$select"].split(",") if "$select" in query else [c for c in rows.columns if c[0] != ":"]
+        fields = [name.strip("`") for name in names]
+        if unknown := [name for name, field in zip(names, fields, strict=True) if not _is_column(name, field, rows)]:
             return _refusal(400, f"No such column: {unknown[0]}")
         if query.get("$order") == ROW_ID:
             rows = rows.sort(ROW_ID)
@@ -182,6 +183,11 @@ def _shown(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype.is_numeric():
         return column.cast(pl.Float64).cast(pl.String)
     return column.cast(pl.String)
+
+
+def _is_column(name: str, field: str, rows: pl.DataFrame) -> bool:
+    """Whether a name in a query, which is a field or a quoted field, means a column. Keywords must be quoted."""
+    return field in rows.columns and not (field in ("asc", "desc") and name == field)
 
 
 def _moment(change: int) -> str:
