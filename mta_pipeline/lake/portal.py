@@ -72,10 +72,11 @@ class PortalFeed:
 
     def listing_unless(self, version: str | None) -> Listing | None:
         """Return the available weeks, or None if no data set has changed since this version."""
+        until = time.monotonic() + SECONDS_FOR_LIST
         current = " ".join(self._view(source.id).changed_at for source in self._data_sets)
         if current == version:
             return None
-        days, until = set[dt.date](), time.monotonic() + SECONDS_FOR_LIST
+        days = set[dt.date]()
         for source in self._data_sets:
             if self._fail_fast and time.monotonic() > until:
                 raise FeedSlow(f"{self.location}: no list of weeks after {SECONDS_FOR_LIST:g} s. Try again later.")

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,6 +37,7 @@ class Answer(NamedTuple):
     status: int
     kind: str
     body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Portal(ThreadingHTTPServer):
@@ -125,11 +127,12 @@ class Handler(BaseHTTPRequestHandler):
     """Sends the portal's responses."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise each response waits 40 ms
     server: Portal
 
     def do_GET(self) -> None:
         """Send the response, compressed if the client accepts gzip."""
-        status, kind, body = self.server.answer(self.path, dict(self.headers))
+        status, kind, body, headers = self.server.answer(self.path, dict(self.headers))
         packs = "gzip" in self.headers.get("Accept-Encoding", "")
         body = gzip.compress(body, 1) if packs else body
         self.send_response(status)
@@ -137,6 +140,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if packs:
             self.send_header("Content-Encoding", "gzip")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
