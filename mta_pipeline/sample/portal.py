@@ -78,6 +78,13 @@ class Portal(ThreadingHTTPServer):
             )
         self._data_sets[data_set], self._changes[data_set] = rows, changes
 
+    def replace(self, data_set: str, rows: pl.DataFrame) -> None:
+        """Replace all rows of a data set, as the MTA does when it publishes it again."""
+        self._changes[data_set] += 1
+        self._data_sets[data_set] = _as_text(rows, f"{data_set} {self._changes[data_set]}").with_columns(
+            pl.lit(_moment(self._changes[data_set])).alias(UPDATED_AT)
+        )
+
     def answer(self, url: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # subclasses in tests use them
         """Return the response to a request."""
         nth = len(self.asked)

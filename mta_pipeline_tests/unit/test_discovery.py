@@ -46,7 +46,7 @@ class StubFeed:
         now = ",".join(weeks)
         return None if now == version else Listing(weeks, now)
 
-    def look(self, week: str, known: str | None = None) -> PublishedFile | None:  # noqa: ARG002
+    def look(self, week: str, known: str | None = None) -> PublishedFile | None:
         if self.fault:
             raise self.fault
         self.probed.append(week)
