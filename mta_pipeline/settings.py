@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    feed: Annotated[str, AfterValidator(_location), AfterValidator(_without_credentials), AfterValidator(_feed)] = (
+    feed: Annotated[str, AfterValidator(_feed), AfterValidator(_location), AfterValidator(_without_credentials)] = (
         Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
     )
     """Where the turnstile data are: the portal `https://data.ny.gov` (any other with the prefix `soda+`), or the
@@ -200,7 +201,11 @@ class Settings(BaseSettings):
     @classmethod
     def _one_portal_for_both(cls, values: dict[str, Any]) -> dict[str, Any]:
         portal = portal_of(str(values.get("MTA_FEED", values.get("feed", ""))))
-        return {"MTA_SODA": portal, **values} if portal and "soda" not in values else values
+        if not portal or "soda" in values:
+            return values
+        with suppress(ValueError):  # the feed's validator reports it
+            values = {"MTA_SODA": _portal(portal), **values}
+        return values
 
     @model_validator(mode="after")
     def _bigquery_reads_a_bucket(self) -> Self:
