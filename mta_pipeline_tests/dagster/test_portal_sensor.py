@@ -1,4 +1,4 @@
-"""The sensor over a portal as the feed: new weeks, corrections, and few requests."""
+"""The sensor and its runs over a portal as the feed: new weeks, corrections, and few requests."""
 
 from collections.abc import Iterator
 
@@ -56,6 +56,19 @@ def test_new_weeks_are_requested_and_an_unchanged_portal_costs_the_metadata_of_i
         assert tick(automation, portal) == ([], {"view": DATA_SETS})
     assert "list of weeks unchanged" in automation.reasons[-1]
     assert f"{len(WEEKS)} weeks checked" in automation.reasons[-1]
+
+
+def test_a_run_requests_the_list_once_and_each_week_with_two_counts_and_its_pages(automation, portal):
+    due = automation.tick_sensor()
+    portal.asked.clear()
+    automation.land(due)
+    in_two = 1  # the week around New Year has counts and pages in two data sets
+    assert portal.requests() == {
+        "view": DATA_SETS + 2,  # the list, and the two data sets of the weeks
+        "days": DATA_SETS,
+        "count": 2 * (len(WEEKS) + in_two),
+        "page": len(WEEKS) + in_two,
+    }
 
 
 def test_a_corrected_row_leads_to_a_run_over_its_week_alone(automation, portal):
