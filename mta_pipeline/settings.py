@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -85,7 +86,8 @@ def _portal(url: str | None) -> str | None:
         return None
     parts = urlsplit(_without_credentials(url))
     if parts.hostname is None or parts.query or parts.fragment:
-        raise ValueError(f"the portal must be https://host, not {url}")
+        # The address is not shown: a query can hold an app token.
+        raise ValueError("the portal must be https://host, without a query; MTA_SODA_TOKEN takes an app token")
     if parts.scheme != "https" and (parts.scheme, parts.hostname) not in (("http", "127.0.0.1"), ("http", "localhost")):
         raise ValueError("the portal must use https, so that nobody can read the app token in transit")
     return url.rstrip("/")
@@ -130,7 +132,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    feed: Annotated[str, AfterValidator(_location), AfterValidator(_without_credentials), AfterValidator(_feed)] = (
+    feed: Annotated[str, AfterValidator(_feed), AfterValidator(_location), AfterValidator(_without_credentials)] = (
         Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
     )
     """Where the turnstile data are: the portal `https://data.ny.gov` (any other with the prefix `soda+`), or the
@@ -199,7 +201,11 @@ class Settings(BaseSettings):
     @classmethod
     def _one_portal_for_both(cls, values: dict[str, Any]) -> dict[str, Any]:
         portal = portal_of(str(values.get("MTA_FEED", values.get("feed", ""))))
-        return {"MTA_SODA": portal, **values} if portal and "soda" not in values else values
+        if not portal or "soda" in values:
+            return values
+        with suppress(ValueError):  # the feed's validator reports it
+            values = {"MTA_SODA": _portal(portal), **values}
+        return values
 
     @model_validator(mode="after")
     def _bigquery_reads_a_bucket(self) -> Self:
@@ -229,7 +235,7 @@ class Settings(BaseSettings):
     @property
     def feed_token(self) -> SecretStr | None:
         """The app token for the feed, if the feed is the portal that the token belongs to."""
-        return self.soda_token if portal_of(self.feed) == self.soda else None
+        return self.soda_token if self.soda and portal_of(self.feed) == self.soda else None
 
     @property
     def spark(self) -> str:

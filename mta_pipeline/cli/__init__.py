@@ -143,21 +143,31 @@ def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compre
 @click.option("--port", default=8100, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--too-many", default=0.0, show_default=True, help="Share of requests that are refused with status 429.")
 def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
-    """Serve the hourly ridership of a sample through the same API as the MTA's portal, until interrupted.
+    """Serve a sample's turnstile readings and hourly ridership like the MTA's portal, until interrupted.
 
-    The riders are those of `mta-pipeline sample` with the same weeks, turnstiles and seed, plus riders who tap OMNY.
+    Readings and riders are those of `mta-pipeline sample` with the same weeks, turnstiles and seed. The hourly
+    ridership has riders who tap OMNY, too. As at the real portal, there are no turnstile readings after 2022.
     """
+    from mta_pipeline.lake.portal import usage_data_sets  # noqa: PLC0415
     from mta_pipeline.sample import SampleFeed  # noqa: PLC0415
     from mta_pipeline.sample.hourly import data_sets  # noqa: PLC0415
     from mta_pipeline.sample.portal import Portal  # noqa: PLC0415
+    from mta_pipeline.sample.usage import sample_usage  # noqa: PLC0415
 
     feed = SampleFeed(seed=seed, turnstiles=turnstiles, first_week=weeks[0])
     try:
-        served = Portal(data_sets(feed.hourly(weeks)), too_many=too_many, seed=seed, port=port)
+        usage, complete = sample_usage(feed, weeks, usage_data_sets())
+        served = Portal({**data_sets(feed.hourly(weeks)), **usage}, too_many=too_many, seed=seed, port=port)
     except (OSError, OverflowError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     with served, suppress(KeyboardInterrupt):
-        click.echo(f"MTA_SODA={served.url} serves the weeks {weeks[0]} to {weeks[-1]}")
+        click.echo(f"MTA_SODA={served.url} serves the hourly ridership of the weeks {weeks[0]} to {weeks[-1]}")
+        if complete:
+            ids = ", ".join(name for name, rows in usage.items() if len(rows))
+            click.echo(f"MTA_FEED=soda+{served.url} serves their turnstile readings, from the data sets {ids}. Run:")
+            click.echo(f"make run MTA_FEED=soda+{served.url} WEEKS={complete[0]}...{complete[-1]}")
+        else:
+            click.echo("There are no turnstile readings of these weeks: the portal has those of 2014 to 2022.")
         served.serve_forever()
 
 

@@ -114,10 +114,11 @@ def find_due_weeks(
     found = Discovery(cursor.model_copy(update={"asked": dict(cursor.asked), "landed": len(landed), "listing": known}))
     to_check = sorted(set(landed) - set(in_progress))
     try:
+        # The time of a tick starts here: the list counts, too, because a portal can take long to give it.
+        probes = _Probes(feed, raw, found, last_attempts(cursor.asked) if cursor.asked else {}, now)
         listing = feed.listing_unless(known)
         offered = {} if listing is None else {week: file for week, file in listing.weeks.items() if week in calendar}
         found.available = None if listing is None else len(offered)
-        probes = _Probes(feed, raw, found, last_attempts(cursor.asked) if cursor.asked else {}, now)
         new = sorted((offered.keys() | cursor.asked.keys()) - set(landed) - set(in_progress))
         complete = probes.check_new(new, offered)
         if listing is not None:

@@ -5,8 +5,10 @@ sends the requests.
 """
 
 import datetime as dt
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from importlib.resources import files
 from typing import BinaryIO, Final, NamedTuple
@@ -21,10 +23,17 @@ from mta_pipeline.sources.socrata.pages import InconsistentPages, verified_pages
 from mta_pipeline.sources.turnstile_files import ExportRows, Fetched, Listing, PublishedFile
 from mta_pipeline.sources.turnstile_files.interface import named_days
 from mta_pipeline.turnstile.exports import WeekOfExport, days_missing, join_weeks, week_of_rows
+from mta_pipeline.turnstile.parsing import UnreadableFile
 from mta_pipeline.weeks import ONE_WEEK, saturday, week_start
+
+SECONDS_FOR_LIST: Final = 40.0
+"""With `fail_fast`, no further request for the list is sent after this time. Dagster ends a tick after 60 s."""
 
 ROUNDS: Final = 3
 """Number of attempts for a week whose rows change, or whose pages do not fit together, during the download."""
+
+_ROWS: Final = "|"
+"""Separates the two parts of an etag."""
 
 _DATE: Final = "date"
 _TIMESTAMPS: Final = ("calendar_date", "floating_timestamp")
@@ -42,7 +51,7 @@ class PortalFeed:
     """Weeks of the portal's data sets of turnstile readings.
 
     The etag of a week consists of the time when its data sets last changed, and of the number of its rows with the time
-    when any of these last changed. With `fail_fast`, fetching a week raises FeedSlow.
+    when any of these last changed. With `fail_fast`, fetching a week raises FeedSlow, and so does a slow list.
     """
 
     def __init__(self, api: SodaApi, data_sets: Sequence[SodaSource], *, fail_fast: bool = False) -> None:
@@ -63,11 +72,14 @@ class PortalFeed:
 
     def listing_unless(self, version: str | None) -> Listing | None:
         """Return the available weeks, or None if no data set has changed since this version."""
+        until = time.monotonic() + SECONDS_FOR_LIST
         current = " ".join(self._view(source.id).changed_at for source in self._data_sets)
         if current == version:
             return None
         days = set[dt.date]()
         for source in self._data_sets:
+            if self._fail_fast and time.monotonic() > until:
+                raise FeedSlow(f"{self.location}: no list of weeks after {SECONDS_FOR_LIST:g} s. Try again later.")
             if span := self._api.days(source.id, self._date_column(source.id)):
                 days |= {span[0] + dt.timedelta(n) for n in range((span[1] - span[0]).days + 1)}
         weeks = {week: days_missing(week, days) for week in sorted({saturday(day) for day in days})}
@@ -82,13 +94,17 @@ class PortalFeed:
     def look(self, week: str, known: str | None = None) -> PublishedFile | None:
         """Return the number of rows of a week, as its etag; None if the portal has none.
 
-        No rows are counted if no data set has changed since the etag `known`.
+        No rows are counted if no data set has changed since the etag `known`. If the data sets have changed, but no row
+        of this week, the contents are the same as those of `known`.
         """
         sources = self._sources(week)
         stamp = "+".join(self._view(source.id).changed_at for source in sources)
-        if known is not None and sources and known.partition("|")[0] == stamp:
+        if known is not None and sources and known.partition(_ROWS)[0] == stamp:
             return PublishedFile(week, self._url(week), known)
-        return self._published(week, self._announced(week))
+        file = self._published(week, self._announced(week))
+        if file is None or known is None or _rows_of(file.etag) != _rows_of(known):
+            return file
+        return replace(file, same_as=known)
 
     def fetch(self, week: str, sink: BinaryIO) -> Fetched:
         """Write the rows of a week to the sink, as CSV, after counts and ids have shown that none is missing.
@@ -138,7 +154,11 @@ class PortalFeed:
         load = partial(self._api.page, part.data_set, fields, where)
         subject = f"Week {week} at {self.location}, {part.data_set}"
         pages = verified_pages(part.snapshot.rows, self._api.page_rows, load, fields, subject)
-        return week_of_rows(week, pl.concat([page.rows for page in pages]).drop(ROW_ID), part.data_set)
+        rows = pl.concat([page.rows for page in pages]).drop(ROW_ID)
+        try:
+            return week_of_rows(week, rows, f"{part.data_set} at {self._api.host}")
+        except UnreadableFile as error:
+            raise BadFile(f"Week {week}: {error}") from None
 
     def _announced(self, week: str) -> list[_Part]:
         return [
@@ -151,7 +171,7 @@ class PortalFeed:
             return None
         stamp = "+".join(self._view(part.data_set).changed_at for part in parts)
         rows = "; ".join(f"{part.snapshot.rows} rows, changed {part.snapshot.updated_at}" for part in parts)
-        return PublishedFile(week, self._url(week), f"{stamp}|{rows}")
+        return PublishedFile(week, self._url(week), f"{stamp}{_ROWS}{rows}")
 
     def _sources(self, week: str) -> list[SodaSource]:
         start = week_start(week)
@@ -178,6 +198,11 @@ class PortalFeed:
         if data_set not in self._views:
             self._views[data_set] = self._api.view(data_set)
         return self._views[data_set]
+
+
+def _rows_of(etag: str | None) -> str | None:
+    """The part of an etag that says what is known of the rows of the week."""
+    return etag and etag.partition(_ROWS)[2]
 
 
 @cache

@@ -184,22 +184,29 @@ class RawFiles(RawFolders[FileManifest]):
         with Path(os.devnull).open("wb") as sink:
             fetched = feed.fetch(week, sink)
         if fetched.sha256 == manifest.sha256:
-            # The process may have no right to write, and a run that lands the week at the same time takes precedence.
-            with suppress(OSError, ConcurrentWriteError), folder_lock(self.path(week)):
-                updated = manifest.with_signature_of(fetched.file)
-                self._write_manifest(week, updated, lambda: self._intact_manifest(week) == manifest)
+            self._record_signature(week, manifest, fetched.file)
         return fetched.sha256
 
     def manifest_if_unchanged(self, feed: "Feed", week: str) -> FileManifest | None:
-        """Return the manifest of a landed week if its signature is unchanged, or the feed no longer has the week."""
+        """Return the manifest of a landed week if its contents are known to be unchanged, or no longer at the feed."""
         manifest = self._intact_manifest(week)
         if manifest is None:
             return None
         file = feed.look(week, manifest.etag)
         if file is None:
             return manifest
+        if file.same_as is not None and file.same_as == manifest.etag:
+            self._record_signature(week, manifest, file)
+            return manifest
         signature = (file.etag, file.last_modified)
         return manifest if any(signature) and signature == manifest.signature else None
+
+    def _record_signature(self, week: str, manifest: FileManifest, file: "PublishedFile") -> None:
+        """Record the feed's current ETag and modification time of unchanged contents, if possible."""
+        # The process may have no right to write, and a run that lands the week at the same time takes precedence.
+        with suppress(OSError, ConcurrentWriteError), folder_lock(self.path(week)):
+            updated = manifest.with_signature_of(file)
+            self._write_manifest(week, updated, lambda: self._intact_manifest(week) == manifest)
 
     def is_current(self, feed: "Feed", week: str) -> bool:
         """Whether a week has landed with the contents that the feed offers now. Raises errors of the feed."""

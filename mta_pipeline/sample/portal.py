@@ -1,7 +1,7 @@
 """A small portal that speaks SODA 2 on 127.0.0.1, with the sample's data sets in memory.
 
 It imitates the real portal: pages of limited size, rows in a different order each time unless an order is requested,
-429 responses, and rows that are corrected later. `hourly` makes the rows.
+429 responses, and rows that are corrected later. `hourly` and `usage` make the rows.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,6 +37,7 @@ class Answer(NamedTuple):
     status: int
     kind: str
     body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Portal(ThreadingHTTPServer):
@@ -76,6 +78,13 @@ class Portal(ThreadingHTTPServer):
             )
         self._data_sets[data_set], self._changes[data_set] = rows, changes
 
+    def replace(self, data_set: str, rows: pl.DataFrame) -> None:
+        """Replace all rows of a data set, as the MTA does when it publishes it again."""
+        self._changes[data_set] += 1
+        self._data_sets[data_set] = _as_text(rows, f"{data_set} {self._changes[data_set]}").with_columns(
+            pl.lit(_moment(self._changes[data_set])).alias(UPDATED_AT)
+        )
+
     def answer(self, url: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # subclasses in tests use them
         """Return the response to a request."""
         nth = len(self.asked)
@@ -104,8 +113,9 @@ class Portal(ThreadingHTTPServer):
             first, last = rows[days[1]].min(), rows[days[1]].max()
             found = {"first": first, "last": last} if rows.height else {}
             return Answer(200, "application/json", json.dumps([found]).encode())
-        fields = query["$select"].split(",") if "$select" in query else [c for c in rows.columns if c[0] != ":"]
-        if unknown := [field for field in fields if field not in rows.columns]:
+        names = query["$select"].split(",") if "$select" in query else [c for c in rows.columns if c[0] != ":"]
+        fields = [name.strip("`") for name in names]
+        if unknown := [name for name, field in zip(names, fields, strict=True) if not _is_column(name, field, rows)]:
             return _refusal(400, f"No such column: {unknown[0]}")
         if query.get("$order") == ROW_ID:
             rows = rows.sort(ROW_ID)
@@ -124,11 +134,12 @@ class Handler(BaseHTTPRequestHandler):
     """Sends the portal's responses."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise each response waits 40 ms
     server: Portal
 
     def do_GET(self) -> None:
         """Send the response, compressed if the client accepts gzip."""
-        status, kind, body = self.server.answer(self.path, dict(self.headers))
+        status, kind, body, headers = self.server.answer(self.path, dict(self.headers))
         packs = "gzip" in self.headers.get("Accept-Encoding", "")
         body = gzip.compress(body, 1) if packs else body
         self.send_response(status)
@@ -136,6 +147,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if packs:
             self.send_header("Content-Encoding", "gzip")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -182,6 +195,11 @@ def _shown(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype.is_numeric():
         return column.cast(pl.Float64).cast(pl.String)
     return column.cast(pl.String)
+
+
+def _is_column(name: str, field: str, rows: pl.DataFrame) -> bool:
+    """Whether a name in a query, which is a field or a quoted field, means a column. Keywords must be quoted."""
+    return field in rows.columns and not (field in ("asc", "desc") and name == field)
 
 
 def _moment(change: int) -> str:

@@ -19,10 +19,12 @@ class FeedUnavailable(FeedError):
 
     retryable = True
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, is_busy: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds to wait, if the feed requested a delay."""
+        self.is_busy = is_busy
+        """Whether the feed answered that it limits requests, or has too many."""
 
 
 class FeedSlow(FeedUnavailable):

@@ -43,6 +43,7 @@ MAX_MESSAGE_BYTES: Final = 4_096
 NOT_MODIFIED: Final = 304
 _ABSENT: Final = (404, 410)
 _REFUSED: Final = (401, 403, 407)
+_BUSY: Final = (429, 503)
 _NO_HEAD: Final = (405, 501)
 
 P = ParamSpec("P")
@@ -58,8 +59,8 @@ class Site:
         headers: sent with every request. If there are any, redirects to other sites are refused, so that the headers
             reach no other site.
         fail_fast: make one short attempt, for callers that try again later anyway.
-        attempts: maximum number of attempts if the site may answer later.
-        window: seconds after which there are no further attempts.
+        busy_attempts: maximum number of attempts while the site answers that it is busy. Other failures allow ATTEMPTS.
+        busy_window: seconds after which there are no further attempts while it is busy. Otherwise RETRY_WINDOW.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class Site:
         *,
         headers: Mapping[str, str] | None = None,
         fail_fast: bool = False,
-        attempts: int = ATTEMPTS,
-        window: float = RETRY_WINDOW,
+        busy_attempts: int = ATTEMPTS,
+        busy_window: float = RETRY_WINDOW,
     ) -> None:
         self._credentials = credentials
         self._fail_fast = fail_fast
@@ -78,8 +79,8 @@ class Site:
         self.check_address: Final = f"Check {setting}"
         self.try_later: Final = f"Try again later. If the error persists, check the feed and {setting}"
         self._retry = stamina.RetryingCaller(
-            attempts=1 if fail_fast else attempts,
-            timeout=window,
+            attempts=1 if fail_fast else busy_attempts,
+            timeout=busy_window,
             wait_initial=FIRST_WAIT,
             wait_max=LONGEST_WAIT,
             wait_jitter=JITTER,
@@ -87,7 +88,7 @@ class Site:
 
     def with_retries(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that sends requests. Repeat it while its error says that the site may answer later."""
-        return self._retry(_wait_before_retry, call, *args, **kwargs)
+        return self._retry(_Patience(), call, *args, **kwargs)
 
     def request(
         self,
@@ -127,8 +128,8 @@ class Site:
         answer = f"{subject}: the server answers {status} {response.reason}{detail and f' ({detail})'}"
         if status in _REFUSED:
             raise FeedRefused(f"{answer}. Check {self._credentials}, and their permission to read this address.")
-        if status in (408, 425, 429) or status >= 500:
-            raise FeedUnavailable(f"{answer}. {self.try_later}.", _retry_after(response))
+        if status in (408, 425, *_BUSY) or status >= 500:
+            raise FeedUnavailable(f"{answer}. {self.try_later}.", _retry_after(response), is_busy=status in _BUSY)
         raise FeedRefused(f"{answer}, without a file. {self.check_address}.")
 
     def body(self, response: requests.Response, subject: str, *, decode: bool) -> Iterator[bytes]:
@@ -226,9 +227,22 @@ def _retry_after(response: requests.Response) -> float | None:
     return None if at is None else max(0.0, (at - dt.datetime.now(dt.UTC)).total_seconds())
 
 
-def _wait_before_retry(error: Exception) -> bool | float:
-    if not isinstance(error, FeedUnavailable):
-        return False
-    if error.retry_after is None:
-        return True
-    return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else False
+class _Patience:
+    """Decides after each failure of a call whether to repeat it, or after how many seconds.
+
+    A site that is busy answers. One that does not answer may be gone, so it gets fewer attempts.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = time.monotonic() + RETRY_WINDOW
+
+    def __call__(self, error: Exception) -> bool | float:
+        if not isinstance(error, FeedUnavailable):
+            return False
+        self._failures += not error.is_busy
+        if self._failures == ATTEMPTS or (self._failures and time.monotonic() > self._until):
+            return False
+        if error.retry_after is None:
+            return True
+        return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else False

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -16,34 +16,12 @@ from mta_pipeline.sample import SampleFeed
 from mta_pipeline.sample.portal import Answer, Handler, Portal, serve
 from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
 from mta_pipeline.sources.socrata.client import TOKEN_HEADER, SodaApi
+from mta_pipeline_tests.support.faulty_portal import FaultyPortal, always, once
 
 WEEK, NEXT_WEEK, BORDER = "2024-01-06", "2024-01-13", "2019-12-28"
 BEFORE, DATA_SET = "t69i-h2me", "wujg-7c2s"
 TOKEN = "not-for-anybody-s-eyes"
 PAGE = 500
-
-Fault = Callable[[str, Mapping[str, str]], Answer | None]
-"""Returns a portal's response for a request's address and headers, or None to let the portal respond normally."""
-
-
-class FaultyPortal(Portal):
-    """The sample's portal with faults that apply before it responds."""
-
-    def __init__(self, data_sets: Mapping[str, pl.DataFrame]) -> None:
-        super().__init__(data_sets)
-        self.faults: list[Fault] = []
-        self.headers: list[Mapping[str, str]] = []
-
-    def answer(self, url: str, headers: Mapping[str, str]) -> Answer:
-        self.headers.append(headers)
-        for fault in self.faults:
-            if (answer := fault(url, headers)) is not None:
-                self.asked.append(url)
-                return answer
-        return super().answer(url, headers)
-
-    def page_requests(self) -> int:
-        return sum("offset" in url for url in self.asked)
 
 
 class CuttingHandler(Handler):
@@ -101,23 +79,14 @@ def riders(raw: SodaRaw, week: str = WEEK) -> float:
     return raw.rows(manifest, week)["ridership"].cast(pl.Float64).sum()
 
 
-def once(answer: Answer, when: str = "offset=500") -> Fault:
-    left = [answer]
-    return lambda url, _: left.pop() if when in url and left else None
-
-
-def always(answer: Answer, when: str = "") -> Fault:
-    return lambda url, _: answer if when in url else None
-
-
 def test_a_week_lands_page_by_page_and_landing_it_again_requests_no_page(portal, api, raw, rows):
     manifest, is_new = raw.land(api, WEEK)
     assert (is_new, manifest.rows) == (True, of_week(rows).height)
     assert riders(raw) == of_week(rows)["ridership"].sum()
-    pages = portal.page_requests()
+    pages = portal.requests()["page"]
     assert pages == len(manifest.pages) == -(-manifest.rows // PAGE)
     assert raw.land(api, WEEK) == (manifest, False)
-    assert portal.page_requests() == pages
+    assert portal.requests()["page"] == pages
 
 
 def test_pages_are_transferred_compressed_and_the_token_is_sent_only_in_its_header(portal, api, raw, caplog):
@@ -167,7 +136,7 @@ def test_after_too_many_refused_requests_the_next_landing_continues_with_the_fai
     portal.faults.clear()
     portal.asked.clear()
     manifest, _ = raw.land(api, WEEK)
-    assert portal.page_requests() == len(manifest.pages) - 2
+    assert portal.requests()["page"] == len(manifest.pages) - 2
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 

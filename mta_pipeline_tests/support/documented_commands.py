@@ -21,6 +21,8 @@ NOT_RUN = {
     r"^(POSTGRES_PASSWORD=<password> )?docker compose": "needs a Docker engine; the Docker tests use one",
     r"^(PROJECT=|gcloud |terraform |bq |openssl |cd |IMAGES=|make (image|deployment)|\$\(terraform)": "needs a cloud",
     r"^(kubectl|helm) ": "needs a cluster; test_kubernetes renders the manifests",
+    r"^make run MTA_FEED=": "needs the data that it names; test_sources_agree reads every kind, test_makefile runs it",
+    r"mta-pipeline portal --weeks 2019": "serves until it is stopped; test_cli starts it",
     r"^export MTA_SODA=https": "needs the real portal; the portal of the sample takes its place",
     r"^python tools/compile_reference\.py": "needs the MTA's source files; test_reference runs it",
     r"^mta-pipeline notify$": "needs a receiver of notifications; test_notify has one",

@@ -359,6 +359,24 @@ def test_a_lake_without_the_requested_weeks_is_reported():
     assert "None of these weeks is in the lake at" in result.output
 
 
+@pytest.fixture
+def portal_at_once_interrupted(monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mta_pipeline.sample.portal.Portal.serve_forever", interrupt)
+
+
+@pytest.mark.usefixtures("portal_at_once_interrupted")
+def test_the_portal_of_the_sample_says_how_to_use_it():
+    words = ("portal", "--port", "0", "--turnstiles", "4", "--weeks")
+    hourly, feed, command = run_command(*words, "2022-12-24...2023-01-07").output.splitlines()
+    url = re.search(r"MTA_SODA=(http://127\.0\.0\.1:\d+) serves the hourly ridership", hourly)[1]
+    assert feed == f"MTA_FEED=soda+{url} serves their turnstile readings, from the data sets k7j9-jnct. Run:"
+    assert command == f"make run MTA_FEED=soda+{url} WEEKS=2022-12-24...2022-12-24"
+    assert "There are no turnstile readings of these weeks" in run_command(*words, "2024-01-06").output
+
+
 def test_the_version_is_that_of_the_package():
     from importlib.metadata import version  # noqa: PLC0415
 

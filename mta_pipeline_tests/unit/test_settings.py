@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from mta_pipeline.settings import REAL_LAKE, SAMPLE_FEED, SAMPLE_LAKE, Settings, SettingsError, java, read_settings
+from mta_pipeline.settings import (
+    REAL_LAKE,
+    SAMPLE_FEED,
+    SAMPLE_LAKE,
+    Settings,
+    SettingsError,
+    java,
+    portal_of,
+    read_settings,
+)
 from mta_pipeline_tests.conftest import REPOSITORY
 
 VARIABLES = (
@@ -179,8 +188,38 @@ def test_the_portal_is_not_set_by_default(monkeypatch):
     ],
 )
 def test_an_invalid_portal_is_refused(monkeypatch, address, expected):
-    with pytest.raises(SettingsError, match=rf"MTA_SODA: .*{expected}"):
-        settings(monkeypatch, MTA_SODA=address)
+    for name, value in (("MTA_SODA", address), ("MTA_FEED", f"soda+{address}")):
+        with pytest.raises(SettingsError, match=rf"{name}: .*{expected}") as error:
+            settings(monkeypatch, **{name: value})
+        assert "secret" not in str(error.value)
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("feed", "portal"),
+    [
+        ("https://data.ny.gov", "https://data.ny.gov"),
+        ("https://data.ny.gov/", "https://data.ny.gov"),
+        ("soda+https://mirror.example/", "https://mirror.example"),
+        ("soda+http://127.0.0.1:8100", "http://127.0.0.1:8100"),
+        ("https://mirror.example/turnstile", None),
+        ("https://data.ny.gov/turnstile.html", None),
+        ("mirror", None),
+    ],
+)
+def test_a_known_portal_or_the_prefix_makes_the_feed_a_portal_and_any_other_url_is_an_index_page(
+    monkeypatch, feed, portal
+):
+    read = settings(monkeypatch, MTA_FEED=feed)
+    assert portal_of(read.feed) == portal
+    assert read.soda == portal
+
+
+def test_the_portal_of_hourly_ridership_is_that_of_the_feed_unless_it_is_set(monkeypatch):
+    feed = {"MTA_FEED": "https://data.ny.gov", "MTA_SODA_TOKEN": "not-for-eyes"}
+    assert settings(monkeypatch, **feed).feed_token.get_secret_value() == "not-for-eyes"
+    read = settings(monkeypatch, **feed, MTA_SODA="http://127.0.0.1:8100")
+    assert (read.soda, read.feed_token) == ("http://127.0.0.1:8100", None)
 
 
 def test_the_token_of_the_portal_is_not_shown(monkeypatch):

@@ -23,9 +23,12 @@ MAX_PAGE_BYTES: Final = 256 * 2**20
 
 MAX_ANSWER_BYTES: Final = 2**20
 
-ATTEMPTS: Final = 20
-RETRY_WINDOW: Final = 420.0
+BUSY_ATTEMPTS: Final = 20
+BUSY_WINDOW: Final = 420.0
 """Seconds that one request may take with its retries. A portal that limits requests does so for minutes."""
+
+_KEYWORDS: Final = ("asc", "desc")
+"""Names of columns that the query language reads as keywords unless they are quoted."""
 
 TOKEN_HEADER: Final = "X-App-Token"  # noqa: S105  # its name, not its value
 
@@ -75,8 +78,8 @@ class SodaApi:
             # Compressed pages have a tenth of the size. With headers, Site refuses redirects to other sites.
             headers={"Accept-Encoding": "gzip", **({TOKEN_HEADER: token} if token else {})},
             fail_fast=fail_fast,
-            attempts=ATTEMPTS,
-            window=RETRY_WINDOW,
+            busy_attempts=BUSY_ATTEMPTS,
+            busy_window=BUSY_WINDOW,
         )
 
     def __repr__(self) -> str:
@@ -132,7 +135,7 @@ class SodaApi:
         last = offset + self.page_rows
         subject = f"{data_set} at {self.host}, rows {offset + 1:,} to {last:,}"
         params = {
-            "$select": ",".join(fields),
+            "$select": ",".join(f"`{field}`" if field in _KEYWORDS else field for field in fields),
             **_condition(where),
             "$order": ROW_ID,  # without it, the portal returns some rows twice and others not at all
             "$limit": str(self.page_rows),

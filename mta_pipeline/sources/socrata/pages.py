@@ -66,7 +66,7 @@ def rows_of(page: bytes, fields: Sequence[str], subject: str) -> pl.DataFrame:
     if beginning.startswith((b"<", b"{")) or not beginning:
         raise BadFile(
             f"{subject}: this is a web page or an error message, not a page of rows. It begins with "
-            f"{beginning[:40].decode('latin-1')!r}. Check MTA_SODA."
+            f"{beginning[:40].decode('latin-1')!r}. Check the address of the portal."
         )
     is_json = beginning.startswith(b"[")
     if not page.rstrip(b" \t").endswith((b"]", b"]\n") if is_json else b"\n"):

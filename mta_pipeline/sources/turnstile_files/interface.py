@@ -38,6 +38,8 @@ class PublishedFile:
     etag: str | None = None
     last_modified: dt.datetime | None = None
     size: int | None = None
+    same_as: str | None = None
+    """An earlier etag, if the contents are the same as then."""
 
     @property
     def subject(self) -> str:
@@ -145,7 +147,8 @@ class Feed(Protocol):
     def look(self, week: str, known: str | None = None) -> PublishedFile | None:
         """Return the metadata of one week without a download; None if the feed does not offer the week.
 
-        `known` is the etag that the caller has. It helps feeds that can tell without a request that it is current.
+        `known` is the etag that the caller has. It helps feeds that can tell with fewer requests that it is current, or
+        that the contents are the same (`same_as`).
 
         Raises:
             BadFile: the feed offers the week, but its file is not there.
