@@ -32,12 +32,12 @@ def show(console: Console, found: Sequence[PartDifference], compared: Collection
     if not found:
         console.print(f"[green]No differences in {scope}.[/green]")
         return
-    grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+    grid = Grid(title="Rows of tables that differ", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("table", "week"):
         grid.add_column(name, no_wrap=True)
-    for name in ("rows, first", "rows, second", "only first", "only second", "changed"):
-        grid.add_column(name, justify="right")
-    grid.add_column("columns", overflow="fold")
+    for name in ("first", "second", "only first", "only second", "changed"):
+        grid.add_column(name, justify="right", min_width=7)
+    grid.add_column("columns", overflow="fold", min_width=7)
     for part in found:
         grid.add_row(*_row(part))
     console.print(grid)
