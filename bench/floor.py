@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.sample import path
+from mta_pipeline.turnstile.clock import with_utc_offset
 from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
 
@@ -21,7 +22,7 @@ _SCHEMA = {
     "exits_register": pl.String(),
 }
 _REGISTERS = ("entries", "exits")
-_CARRIED = ("read_at", "entries_register", "exits_register")
+_CARRIED = ("read_at", "utc_offset", "entries_register", "exits_register")
 _IN_TOTALS = ("ok", "long_gap")
 
 
@@ -32,7 +33,7 @@ def run(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     booths = control_areas().select(pl.col("control_area", "unit").cast(pl.Categorical), "complex_id")
     carried: pl.DataFrame | None = None
     for week in weeks:
-        readings = _readings(path(feed, week))
+        readings = with_utc_offset(_readings(path(feed, week)), week, _TURNSTILE)
         _write(readings.select(*TURNSTILE_READINGS.schema), out / "readings" / f"{week}.parquet")
         ends = pl.any_horizontal(pl.col(c) != pl.col(c).shift(-1) for c in _TURNSTILE).fill_null(value=True)
         last = readings.filter(ends).select(*_TURNSTILE, *_CARRIED)
@@ -76,7 +77,7 @@ def _readings(file: Path) -> pl.DataFrame:
 
 
 def _traffic(readings: pl.DataFrame, carried: pl.DataFrame, booths: pl.DataFrame) -> pl.DataFrame:
-    before = ("started_at", "entries_before", "exits_before")
+    before = ("started_at", "started_utc_offset", "entries_before", "exits_before")
     numbered = readings.with_columns(turnstile=pl.col("starts").cum_sum())
     first = (
         numbered.filter("starts")
@@ -86,7 +87,8 @@ def _traffic(readings: pl.DataFrame, carried: pl.DataFrame, booths: pl.DataFrame
         )
         .join(booths, on=("control_area", "unit"), how="left", maintain_order="left")
     )
-    seconds = (pl.col("read_at") - pl.col("started_at")).dt.total_seconds()
+    shift = (pl.col("utc_offset") - pl.col("started_utc_offset")) * 3600
+    seconds = (pl.col("read_at") - pl.col("started_at")).dt.total_seconds() - shift
     paired = numbered.with_columns(
         pl.when("starts").then(first[old].gather(numbered["turnstile"] - 1)).otherwise(pl.col(new).shift()).alias(old)
         for new, old in zip(_CARRIED, before, strict=True)
@@ -124,6 +126,8 @@ def _traffic(readings: pl.DataFrame, carried: pl.DataFrame, booths: pl.DataFrame
         pl.col("started_at").dt.date().alias("service_date"),
         *(pl.when(pl.col(f"{r}_status").is_in(_IN_TOTALS)).then(r).alias(r) for r in _REGISTERS),
         *(f"{r}_status" for r in _REGISTERS),
+        "started_utc_offset",
+        pl.col("utc_offset").alias("ended_utc_offset"),
     ).select(*TURNSTILE_TRAFFIC.schema)
 
 

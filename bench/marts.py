@@ -103,7 +103,7 @@ def _make(folder: Path) -> None:
     SampleFeed(seed=0, turnstiles=TURNSTILES, first_week=weeks[0]).write(folder / "feed", weeks)
     settings = Settings(feed=str(folder / "feed"), lake_root=str(folder / "lake"))
     with dg.DagsterInstance.ephemeral() as instance:
-        assert run_weeks(settings, weeks, instance, Console()).success
+        assert run_weeks(settings, weeks, instance, Console()).exit_code == 0
 
 
 if __name__ == "__main__":

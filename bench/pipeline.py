@@ -26,14 +26,14 @@ def through_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     settings = Settings(feed=str(feed), lake_root=str(out / "lake"))
     with with_open_connections(dg.DagsterInstance.get()) as instance:
         outcome = run_weeks(settings, weeks, instance, Console())
-    assert outcome.success, outcome
+    assert outcome.exit_code == 0, outcome
 
 
 def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     """Create the same tables with the same functions, table by table, without checks. The lake is `<out>/lake`."""
     import polars as pl  # noqa: PLC0415
 
-    from mta_pipeline.lake.completeness import traffic_made_from  # noqa: PLC0415
+    from mta_pipeline.lake.origin import Origin, traffic_origin  # noqa: PLC0415
     from mta_pipeline.lake.parquet import scan, to_parquet  # noqa: PLC0415
     from mta_pipeline.lake.raw_files import RawFiles  # noqa: PLC0415
     from mta_pipeline.lake.storage import part_path, write_atomically  # noqa: PLC0415
@@ -43,12 +43,13 @@ def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
 
     lake, source = str(out / "lake"), open_feed(str(feed))
     files = RawFiles(lake)
-    origin: dict[str, str] = {}
+    origins: dict[str, Origin] = {}
 
     def write(
-        table: contract.Table, frame: pl.DataFrame, week: str | None = None, made_from: str | None = None
+        table: contract.Table, frame: pl.DataFrame, week: str | None = None, origin: Origin | None = None
     ) -> None:
-        write_atomically(part_path(lake, table.layer, table.name, week), to_parquet(frame, made_from))
+        payload = to_parquet(frame, origin and origin.by(table))
+        write_atomically(part_path(lake, table.layer, table.name, week), payload)
 
     def read(table: contract.Table, week: str) -> pl.LazyFrame:
         return scan(part_path(lake, table.layer, table.name, week), in_place=True)
@@ -57,19 +58,20 @@ def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     write(contract.CONTROL_AREAS, booths)
     write(contract.STATION_COMPLEXES, complexes.station_complexes())
     for week in weeks:
-        origin[week] = files.land(source, week)[0].sha256
+        origins[week] = Origin(files.land(source, week)[0].sha256)
     rejects = {}
     for week in weeks:
         staged = readings.stage(files.load(week).published, week, booths)
         rejects[week] = staged.rejects
-        write(contract.TURNSTILE_READINGS, staged.readings, week, origin[week])
+        write(contract.TURNSTILE_READINGS, staged.readings, week, origins[week])
     for week, table in rejects.items():
-        write(contract.TURNSTILE_REJECTS, table, week, origin[week])
-    made_from = {week: traffic_made_from(origin.get(week_before(week)), origin[week]) for week in weeks}
+        write(contract.TURNSTILE_REJECTS, table, week, origins[week])
+    of_readings = {week: origin.by(contract.TURNSTILE_READINGS) for week, origin in origins.items()}
+    of_traffic = {week: traffic_origin(of_readings.get(week_before(week)), of_readings[week]) for week in weeks}
     carried = None
     for week in weeks:
         current = read(contract.TURNSTILE_READINGS, week).select(traffic.COLUMNS).collect()
-        write(contract.TURNSTILE_TRAFFIC, traffic.traffic(current, carried, booths), week, made_from[week])
+        write(contract.TURNSTILE_TRAFFIC, traffic.traffic(current, carried, booths), week, of_traffic[week])
         carried = current
     for table, summed in (
         (contract.COMPLEX_DAILY, ridership.complex_daily),
@@ -77,4 +79,4 @@ def without_dagster(feed: Path, out: Path, weeks: Sequence[str]) -> None:
     ):
         for week in weeks:
             of_week = read(contract.TURNSTILE_TRAFFIC, week).select(ridership.COLUMNS).collect()
-            write(table, summed(of_week), week, made_from[week])
+            write(table, summed(of_week), week, of_traffic[week].by(contract.TURNSTILE_TRAFFIC))

@@ -1,7 +1,7 @@
 """Describes tables: layer, name, grain and columns. The contract modules declare the tables themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -25,6 +25,8 @@ class Column:
     """The smallest allowed number."""
     at_most: float | None = None
     """The largest allowed number."""
+    if_absent: pl.Expr | None = field(default=None, compare=False)
+    """The values in files that were written before the table had this column; None if every file has it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     """The columns that identify a row. Nulls count as equal. In a weekly table the key is unique within each week."""
+    rules: int = 1
+    """The version of the rules that compute the rows. Raise it by one with every change of the code after which the
+    same input can give other rows. The weeks made with older rules are then due, with all tables computed from them."""
 
     @cached_property
     def schema(self) -> Mapping[str, pl.DataType]:

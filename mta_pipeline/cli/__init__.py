@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mta_pipeline.cli.exit_codes import CommandError, ExitCode, help_text
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 
@@ -49,7 +50,7 @@ class Weeks(click.ParamType[list[str]]):
         return weeks
 
 
-@click.group()
+@click.group(epilog=help_text())
 @click.version_option(package_name="mta-pipeline")
 def main() -> None:
     """Turn the New York subway's weekly turnstile files into validated ridership tables.
@@ -76,10 +77,9 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from mta_pipeline.cli.run import ReadingBar, RecordsError, bring_up_to_date  # noqa: PLC0415
+    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date  # noqa: PLC0415
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
     from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
-    from mta_pipeline.sources.errors import FeedError  # noqa: PLC0415
     from mta_pipeline.sources.turnstile_files import unused_files  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
@@ -91,35 +91,38 @@ def run(weeks: list[str] | None, again: bool) -> None:
     try:
         feed = open_it(progress=ReadingBar(console))
     except ValueError as error:
-        raise click.ClickException(f"MTA_FEED: {error}") from error
+        raise CommandError(ExitCode.CONFIGURATION, f"MTA_FEED: {error}") from error
 
     def print_unused_files() -> None:
         for note in unused_files(open_it(fail_fast=True)):
             console.print(note, style="yellow", markup=False)
 
-    try:
+    with _errors_as_codes(settings.lake_root, settings.dagster_home):
         weeks = weeks or list(feed.available_weeks())[-NEWEST:]
         if not weeks:
             print_unused_files()
-            raise click.ClickException(
-                f"No turnstile data at {feed.location}: no file there is named turnstile_YYMMDD.txt, and no yearly "
-                "export there has a complete week."
+            problem = (
+                f"No turnstile data at {feed.location}: neither a weekly file (turnstile_YYMMDD.txt) nor a complete "
+                "week in a yearly export or data set."
             )
+            raise CommandError(ExitCode.NOTHING_OFFERED, problem)
         kind = "sample feed" if settings.is_sample else "feed"
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
         console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
         outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
-    except (FeedError, RecordsError) as error:
-        raise click.ClickException(str(error)) from error
     show(console, settings, weeks)
     print_unused_files()
-    for week in outcome.out_of_date:
-        console.print(f"[yellow]week {week} is outdated, the week before it has changed:[/yellow] run --weeks {week}")
+    for week, reason in outcome.out_of_date.items():
+        console.print(f"[yellow]week {week} is outdated, {reason}:[/yellow] run --weeks {week}")
     for week, reason in outcome.failed_weeks.items():
         console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
+    for failure in outcome.failed_checks:
+        console.print(f"[red]check failed:[/red] {escape(failure)}")
     for failure in outcome.failures:
         console.print(f"[red]failed:[/red] {escape(failure)}")
-    sys.exit(0 if outcome.success else 1)
+    if outcome.exit_code is ExitCode.NOTHING_OFFERED:
+        console.print(f"[red]The feed offers none of these weeks:[/red] {escape(feed.location)}")
+    sys.exit(outcome.exit_code)
 
 
 @main.command()
@@ -180,18 +183,67 @@ def summary(weeks: list[str]) -> None:
 
 
 @main.command()
+@click.argument("first", metavar="LAKE")
+@click.argument("second", metavar="LAKE")
+@click.option("--tables", multiple=True, metavar="TABLE", help="A table such as complex_daily; can be repeated.")
+@click.option("--weeks", type=Weeks(), help="FIRST...LAST. Tables without weeks are left out.")
+@click.option(
+    "--ignore", multiple=True, metavar="COLUMN", help="Do not compare COLUMN or TABLE.COLUMN; can be repeated."
+)
+@click.option("--tolerance", default=0.0, help="Largest relative difference of floats that counts as equal.")
+@click.option("--rows", default=0, metavar="N", help="Show N rows of each kind of difference.")
+def compare(
+    first: str,
+    second: str,
+    *,
+    tables: Sequence[str],
+    weeks: list[str] | None,
+    ignore: Sequence[str],
+    tolerance: float,
+    rows: int,
+) -> None:
+    """Compare the tables of two lakes by rows. The exit code is 1 if they differ.
+
+    A LAKE is a directory or a gs:// URL. The order of rows is not compared, nor are line numbers in published files.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.cli.compare import differences, show  # noqa: PLC0415
+    from mta_pipeline.lake.comparison import IGNORED, Options, parts_of  # noqa: PLC0415
+
+    console = Console(soft_wrap=True, highlight=False)
+    with _errors_as_codes(f"{first} or {second}"):
+        parts = parts_of(first, second)
+        for nth, lake in enumerate((first, second)):
+            if not any(there[nth] for there in parts.values()):
+                raise CommandError(ExitCode.UNUSABLE_INPUT, f"{lake} is not a lake: there are no tables.")
+        if unknown := {*tables} - {part.table for part in parts}:
+            raise click.BadParameter(f"neither lake has {', '.join(sorted(unknown))}", param_hint="--tables")
+        wanted = {
+            part: there
+            for part, there in parts.items()
+            if (not tables or part.table in tables) and (not weeks or part.week in weeks)
+        }
+        options = Options(frozenset((*IGNORED, *ignore)), tolerance, rows)
+        found = differences(console, first, second, wanted, options)
+    show(console, found, wanted)
+    sys.exit(ExitCode.PROBLEMS if found else ExitCode.SUCCESS)
+
+
+@main.command()
 def status() -> None:
-    """Show problems with what to do about them, and key figures. Exits with 1 if there are problems."""
+    """Show problems with what to do about them, and key figures. The exit code is 1 if there are problems."""
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
 
-    with _health() as reader:
+    settings = _settings()
+    with _health() as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
         health = reader.read()
     console = Console(soft_wrap=True, highlight=False)
     for part in terminal(health):
         console.print(part)
-    sys.exit(1 if any(problems(health)) else 0)
+    sys.exit(ExitCode.PROBLEMS if any(problems(health)) else ExitCode.SUCCESS)
 
 
 @main.command()
@@ -202,7 +254,8 @@ def metrics(host: str, port: int) -> None:
     try:
         from mta_pipeline.monitoring.server import HealthServer  # noqa: PLC0415
     except ImportError as error:
-        raise click.ClickException("Metrics need the extra `telemetry`: mta-pipeline[telemetry]") from error
+        problem = "Metrics need the extra `telemetry`: mta-pipeline[telemetry]"
+        raise CommandError(ExitCode.CONFIGURATION, problem) from error
 
     with _health() as reader:
         try:
@@ -231,36 +284,66 @@ def notify() -> None:
 
     settings = _settings()
     if settings.notify is None:
-        raise click.ClickException("MTA_NOTIFY is not set: set it to Apprise URLs, or to a file with one URL per line.")
+        problem = "MTA_NOTIFY is not set: set it to Apprise URLs, or to a file with one URL per line."
+        raise CommandError(ExitCode.CONFIGURATION, problem)
     try:
         receivers = Receivers(settings.notify)
     except ReceiversError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
     reasons = {receiver: receivers.send(receiver, trial(settings.ui)) for receiver in receivers.names}
     for receiver, reason in reasons.items():
         click.echo(f"receiver {receiver}: {f'not sent, {reason}' if reason else 'sent'}")
-    sys.exit(1 if any(reasons.values()) else 0)
+    sys.exit(ExitCode.PROBLEMS if any(reasons.values()) else ExitCode.SUCCESS)
 
 
 @contextmanager
 def _health() -> "Iterator[HealthReader]":
-    import dagster as dg  # noqa: PLC0415
-
     from mta_pipeline.build import build_defs  # noqa: PLC0415
+    from mta_pipeline.cli.run import open_records  # noqa: PLC0415
     from mta_pipeline.monitoring.health import HealthReader  # noqa: PLC0415
 
     settings = _settings()
     if settings.dagster_home is None:
-        raise click.ClickException("DAGSTER_HOME is not set: set it to the directory of Dagster's records.")
-    with dg.DagsterInstance.get() as instance:
+        problem = "DAGSTER_HOME is not set: set it to the directory of Dagster's records."
+        raise CommandError(ExitCode.CONFIGURATION, problem)
+    with ExitStack() as stack:
+        with _errors_as_codes(settings.lake_root, settings.dagster_home):
+            instance = stack.enter_context(open_records())
         yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
+
+
+@contextmanager
+def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
+    """Ends the command with a message and an exit code if feed, lake or records cannot be used."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from mta_pipeline.cli.run import RecordsError  # noqa: PLC0415
+    from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra  # noqa: PLC0415
+
+    try:
+        yield
+    except BadFile as error:
+        raise CommandError(ExitCode.UNUSABLE_INPUT, str(error)) from error
+    except (FeedNeedsExtra, SettingsError) as error:
+        raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
+    except (FeedError, RecordsError) as error:
+        raise CommandError(ExitCode.UNREACHABLE, str(error)) from error
+    except SQLAlchemyError as error:
+        problem = f"Dagster's records in {records} cannot be read: {error}"
+        raise CommandError(ExitCode.UNREACHABLE, problem) from error
+    except ImportError as error:
+        problem = f"The lake at {lake} needs a package that is not installed: {error}"
+        raise CommandError(ExitCode.CONFIGURATION, problem) from error
+    except OSError as error:
+        problem = f"The lake at {lake} cannot be read or written: {error}"
+        raise CommandError(ExitCode.UNREACHABLE, problem) from error
 
 
 def _settings() -> Settings:
     try:
         return read_settings()
     except SettingsError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
 
 
 def _retry_message(retry: "RetryDetails") -> str:

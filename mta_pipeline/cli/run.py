@@ -26,7 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
 from mta_pipeline.build import build_defs
-from mta_pipeline.lake.completeness import weeks_due, weeks_out_of_date
+from mta_pipeline.cli.exit_codes import ExitCode
+from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_due, weeks_out_of_date
 from mta_pipeline.lake.storage import folder_lock, location, remove_stale_temp_files, report_path
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
@@ -38,9 +39,10 @@ from mta_pipeline.orchestration.keys import (
     RIDERSHIP_JOB,
     WEEKLY_KEYS,
 )
-from mta_pipeline.orchestration.run_records import range_tags
+from mta_pipeline.orchestration.run_records import failed_checks, range_tags
 from mta_pipeline.run_launchers.local import fail_dead_runs
-from mta_pipeline.settings import Settings
+from mta_pipeline.settings import Settings, SettingsError
+from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.tables import RIDERSHIP
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
@@ -51,22 +53,33 @@ from mta_pipeline.weeks import contiguous_ranges, week_after
 # Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+_FEED_FAILURES: Final = {error.__name__ for error in (FeedUnavailable, FeedSlow, FeedRefused)}
 _INPUTS_OF_ANSWERS: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
 
 
 @dataclass
 class Outcome:
-    """The result of a run: failed weeks and other failures, each with its reason."""
+    """The result of a run: failed weeks, failed checks and other failures, each with its reason."""
 
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    out_of_date: list[str] = field(default_factory=list)
-    """Weeks after the processed ones whose traffic starts from readings that have changed."""
+    failed_checks: list[str] = field(default_factory=list)
+    """Weeks that are in the lake although a check failed with an error."""
+    out_of_date: dict[str, str] = field(default_factory=dict)
+    """Weeks after the processed ones whose tables are outdated now, each with the reason."""
+    feed_failed: bool = False
+    """Whether the feed stopped answering during the run, so that the run is not finished."""
+    nothing_offered: bool = False
+    """Whether the feed offers none of the weeks, and the lake has none of them."""
 
     @property
-    def success(self) -> bool:
-        """Whether nothing failed."""
-        return not (self.failed_weeks or self.failures)
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self.feed_failed:
+            return ExitCode.UNREACHABLE
+        if self.failed_weeks or self.failures or self.failed_checks:
+            return ExitCode.PROBLEMS
+        return ExitCode.NOTHING_OFFERED if self.nothing_offered else ExitCode.SUCCESS
 
 
 class RecordsError(RuntimeError):
@@ -81,9 +94,13 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         RecordsError: Dagster's records cannot be written.
     """
     remove_stale_temp_files(settings.lake_root)
-    due = list(weeks) if again else weeks_due(weeks, settings.lake_root, feed)
+    reasons = weeks_due(weeks, settings.lake_root, feed)
+    due = list(weeks) if again else list(reasons)
+    if due and not again:
+        console.print(due_because(reasons), markup=False)
     if len(due) < len(weeks):
-        console.print(f"{len(due)} of them to process, the others are complete in the lake (--again rebuilds all)")
+        others = "The others" if due else "All of them"
+        console.print(f"{others} are complete in the lake (--again rebuilds all)")
     try:
         with _records(settings) as instance:
             fail_dead_runs(instance)
@@ -92,10 +109,18 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
             if not outcome.failures and (again or answers_are_due(settings.lake_root)):
                 console.print("Materializing the marts and the report ...")
                 make_answers(settings, instance, console, outcome)
+            graph = build_defs(settings).resolve_asset_graph()
+            checks = [key for key in graph.asset_check_keys if key.asset_key in WEEKLY_KEYS]
+            outcome.failed_checks = [
+                f"week {week}, {described(evaluation)}"
+                for week, evaluation in sorted(failed_checks(instance, checks, weeks), key=lambda found: found[0])
+                if week not in outcome.failed_weeks
+            ]
     except SQLAlchemyError as error:
         reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
         advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
         raise RecordsError(f"{reason}\n{advice}") from error
+    outcome.nothing_offered = [*reasons.values()] == [NOT_OFFERED] * len(weeks)
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
     return outcome
@@ -107,13 +132,26 @@ def _records(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # The first process creates the tables. Of two processes at once, one would fail.
     with folder_lock(UPath(settings.dagster_home)):
-        return with_open_connections(dg.DagsterInstance.get())
+        return with_open_connections(open_records())
+
+
+def open_records() -> dg.DagsterInstance:
+    """Dagster's instance in DAGSTER_HOME.
+
+    Raises:
+        SettingsError: DAGSTER_HOME is not the absolute path of a directory.
+    """
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvariantViolationError as error:
+        raise SettingsError(f"DAGSTER_HOME: {error}") from error
 
 
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
     """Materialize the reference tables and then these weeks, from the raw layer to the lake.
 
-    A week whose file cannot be used is reported in the outcome. The run continues with the other weeks.
+    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. The run continues with
+    the other weeks.
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
@@ -174,7 +212,7 @@ class _Runner:
     outcome: Outcome
 
     def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> dict[str, str]:
-        """Run a job for a range of weeks. Returns the weeks whose file cannot be used, with reasons."""
+        """Run a job for a range of weeks. Returns the weeks that failed, with reasons: the file or a blocking check."""
         run_id = str(uuid.uuid4())
         self.instance.add_event_listener(run_id, self.show)
         result = self.defs.resolve_job_def(job).execute_in_process(
@@ -184,15 +222,23 @@ class _Runner:
             run_config=_QUIET,
             raise_on_error=False,
         )
-        failed: dict[str, str] = {}
+        stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
+        failed = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
         for event in result.filter_events(lambda event: event.is_step_failure):
             data = event.step_failure_data
             if data.user_failure_data and FAILED_WEEKS in data.user_failure_data.metadata:
                 failed |= data.user_failure_data.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
-            elif data.error:
+            elif data.error and not (failed and data.error.cls_name == "DagsterAssetCheckFailedError"):
                 cause = data.error.cause or data.error
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
+                self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
         return failed
+
+
+def described(evaluation: dg.AssetCheckEvaluation) -> str:
+    """A failed check in a line: table, name and description."""
+    key = evaluation.asset_check_key
+    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
 
 
 @contextmanager
@@ -219,22 +265,22 @@ class ReadingBar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lines = FileProgress(lambda line: console.print(line, highlight=False, markup=False))
-        self._bar: Progress | None = None
+        self._name = ""
+        self._bar = Progress(console=console)
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show that so many bytes of an export are read."""
         if not self._console.is_terminal:
             self._lines(name, done, total)
             return
-        if self._bar is None:
+        if name != self._name:
             columns = (TextColumn("  Reading {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=self._console)
+            self._name, self._bar = name, Progress(*columns, console=self._console)
             self._bar.add_task(name, total=total)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done)
         if done == total:
             self._bar.stop()
-            self._bar = None
 
 
 def _print_line(console: Console, entry: dg.EventLogEntry) -> None:

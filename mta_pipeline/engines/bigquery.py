@@ -266,6 +266,11 @@ class BigQueryWarehouse:
         if existing is not None:
             if existing.table_type != "TABLE":
                 raise self._wrong_kind(existing)
+            # The table may have been created before the contract had its newest columns.
+            there = {field.name for field in existing.schema}
+            for name, dtype in schema(table).items():
+                if name not in there:
+                    self._run(f"ALTER TABLE `{self._path(table)}` ADD COLUMN {name} {TYPES[dtype]}")
             return existing
         return self.client.create_table(wanted)
 
@@ -296,6 +301,8 @@ class BigQueryWarehouse:
         else:
             external.source_uris = [str(found[0].path)]
         external.autodetect = True
+        # Files from before a column was added lack it, so infer the columns from the newest file.
+        external.reference_file_schema_uri = str(max(found, key=lambda one: one.generation or 0).path)
         wanted = bigquery.Table(self._path(table))
         wanted.external_data_configuration = external
         wanted.description = table.description

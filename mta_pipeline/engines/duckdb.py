@@ -5,7 +5,7 @@ The file holds no data except dim_date. It is written in full and replaced atomi
 
 import glob
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -119,10 +119,19 @@ def _select(lake_root: str, table: Table) -> str:
     columns = schema(table)
     is_mart = table in MARTS
     there = part_path(lake_root, table.layer, table.name).exists() if is_mart else is_there(lake_root, table)
-    if there:
-        selected = ", ".join([_WEEK_OF_FILE, *table.schema] if table in WEEKLY else columns)
-        options = "hive_partitioning = false, filename = true"
-        return f"SELECT {selected} FROM read_parquet({_quoted(_pattern(lake_root, table))}, {options})"  # noqa: S608
+    if not there:
+        return _no_rows(columns)
+    week = [_WEEK_OF_FILE] if table in WEEKLY else []
+    files = f"{_quoted(_pattern(lake_root, table))}, hive_partitioning = false, filename = true"
+    new = {column.name: column.dtype for column in table.columns if column.if_absent is not None}
+    if not new:
+        return f"SELECT {', '.join([*week, *table.schema])} FROM read_parquet({files})"  # noqa: S608
+    # Some files, or all of them, may lack the new columns. A filter on the week chooses files only below the union.
+    rows = f"SELECT {', '.join([*week, '*'])} FROM read_parquet({files}, union_by_name = true)"  # noqa: S608
+    return f"SELECT {', '.join(columns)} FROM ({rows} UNION ALL BY NAME {_no_rows(new)})"  # noqa: S608
+
+
+def _no_rows(columns: Mapping[str, pl.DataType]) -> str:
     types = ibis.Schema.from_polars(columns)
     nulls = (f"CAST(NULL AS {DuckDBType.to_string(dtype)}) AS {name}" for name, dtype in types.items())
     return f"SELECT {', '.join(nulls)} WHERE false"

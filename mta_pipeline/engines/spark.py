@@ -96,12 +96,14 @@ def _connected(builder: Any, server: str) -> "SparkSession":
 
 
 def _read(session: "SparkSession", lake_root: str, table: Table) -> "DataFrame":
+    from ibis.backends.pyspark.datatypes import PySparkSchema  # noqa: PLC0415  # needs pyspark
+
     columns = schema(table)
+    spark_schema = PySparkSchema.from_ibis(ibis.Schema.from_polars(columns))
     if is_there(lake_root, table):
         folder = location(lake_root) / table.layer / table.name
         # Not an encoded URI, because Spark does not decode it.
         uri = f"file://{folder.path}" if local_path(folder) else str(folder)
-        return session.read.options(**_LITERALLY).parquet(uri).select(*columns)
-    from ibis.backends.pyspark.datatypes import PySparkSchema  # noqa: PLC0415  # needs pyspark
-
-    return session.createDataFrame([], PySparkSchema.from_ibis(ibis.Schema.from_polars(columns)))
+        # With a schema, Spark reads null for columns that a file lacks because it is older than they are.
+        return session.read.options(**_LITERALLY).schema(spark_schema).parquet(uri).select(*columns)
+    return session.createDataFrame([], spark_schema)

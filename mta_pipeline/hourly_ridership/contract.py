@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.schema import WALL_CLOCK, Column, Table
-from mta_pipeline.sources.socrata.dataset import SodaColumn, SodaDataSet, SodaSource
+from mta_pipeline.sources.socrata.dataset import SodaChecks, SodaColumn, SodaDataSet, SodaSource
 
 SUBWAY: Final = "subway"
 """The transit mode that subway figures count. The data sets also hold the Staten Island Railway and the tram."""
@@ -77,6 +77,7 @@ HOURLY_RIDERSHIP: Final = SodaDataSet(
             description="Number of these riders who came by a free transfer from a bus or another station.",
         ),
     ),
+    checks=SodaChecks(rejects_at_most=0),
 )
 
 _COMPLEX_ID: Final = Column(

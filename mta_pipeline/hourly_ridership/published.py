@@ -59,7 +59,11 @@ def share() -> pl.Expr:
 
 def hours_missing(published: pl.DataFrame, week: str) -> list[str]:
     """Return the hours of a week without any rider in the whole subway. The MTA has not published these hours yet."""
-    absent = hours_of(week_start(week)).to_frame().join(published.select("hour"), on="hour", how="anti")
+    absent = (
+        hours_of(week_start(week))
+        .to_frame()
+        .join(published.filter(pl.col("ridership") > 0).select("hour"), on="hour", how="anti")
+    )
     return absent["hour"].dt.to_string("%Y-%m-%d %H:%M").to_list()
 
 

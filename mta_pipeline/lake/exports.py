@@ -14,6 +14,7 @@ from os import SEEK_END
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, BinaryIO, Final, NamedTuple
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,8 +24,8 @@ from mta_pipeline.lake.raw import (
     Manifest,
     RawFolders,
     line_bytes,
-    line_numbers,
     packed,
+    stored_lines,
     unpacked_object,
 )
 from mta_pipeline.lake.storage import folder_lock, write_atomically
@@ -43,7 +44,7 @@ from mta_pipeline.sources.turnstile_files.unpacking import unpacked
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile.exports import WeekOfExport, days_missing, join_weeks, split_export
 from mta_pipeline.turnstile.parsing import UnreadableFile
-from mta_pipeline.weeks import saturday, weeks_between
+from mta_pipeline.weeks import FIRST_WEEK, saturday, weeks_between
 
 EXPORTS: Final = "turnstile_export"
 
@@ -81,6 +82,8 @@ class ExportManifest(Manifest):
     weeks: Mapping[str, StoredWeek]
     undated: StoredWeek | None = None
     """The rows without a readable date."""
+    unusable: str | None = None
+    """Why no week is read from it. It is read again when it has changed."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class SplitExport(RawFolders[ExportManifest]):
     @property
     def table(self) -> str:
         """The folder of the export below the raw layer."""
-        return f"{EXPORTS}/{self.export.name}"
+        return f"{EXPORTS}/{quote(self.export.name, safe=' ()')}"
 
     def current(self) -> ExportManifest | None:
         """Return the manifest if this version of the export is split already."""
@@ -109,8 +112,7 @@ class SplitExport(RawFolders[ExportManifest]):
         If another process reads an export for a lake in the same directory, wait for it.
 
         Raises:
-            UnreadableFile: this is not an export of turnstile data.
-            FeedError: the feed cannot deliver the export, or it is damaged.
+            FeedError: the feed cannot deliver the export.
         """
         with folder_lock(self.path(None).parent):
             return (None if again else self.current()) or self._split(files, progress)
@@ -121,10 +123,14 @@ class SplitExport(RawFolders[ExportManifest]):
         Raises:
             DamagedRawFile: an object is missing, or does not match the manifest.
         """
-        lines = line_numbers(self._unpacked(stored.lines, 4 * (stored.rows + 1)))
-        found = WeekOfExport(week, self._unpacked(stored.object, stored.size), lines, stored.days)
+        folder = self.path(None)
+        try:
+            lines = stored_lines(folder / stored.lines, 4 * (stored.rows + 1))
+            found = WeekOfExport(week, unpacked_object(folder / stored.object, stored.size), lines, stored.days)
+        except (OSError, ValueError) as error:
+            raise DamagedRawFile(f"{folder}: {error}.") from error
         if found.sha256 != stored.sha256:
-            raise DamagedRawFile(f"{self.path(None) / stored.object}: it does not match the sha256 in the manifest.")
+            raise DamagedRawFile(f"{folder / stored.object}: it does not match the sha256 in the manifest.")
         return found
 
     def _split(self, files: ExportFiles, progress: Progress | None) -> ExportManifest:
@@ -137,18 +143,23 @@ class SplitExport(RawFolders[ExportManifest]):
                 for chunk in unpacked(stored, export):
                     digest.update(chunk)
                     size += len(chunk)
-                    if progress:
+                    if progress and stored.tell() < total:
                         progress(export.name, stored.tell(), total)
                     yield chunk
             except OSError as error:
                 raise FeedUnavailable(f"{export.subject}: reading failed ({error}). Try again later.") from error
             if export.size not in (None, total):
                 raise FeedUnavailable(f"{export.subject}: it was replaced in the meantime. Try again.")
+            if progress:
+                progress(export.name, total, total)
 
-        weeks = {}
+        weeks, unusable = {}, None
         with files.open_export(export) as stored, TemporaryDirectory() as folder, span("split") as traced:
-            for week in split_export(chunks(stored), export.name, Path(folder)):
-                weeks[week.week] = self._store(week)
+            try:
+                for week in split_export(chunks(stored), export.name, Path(folder)):
+                    weeks[week.week] = self._store(week)
+            except (BadFile, UnreadableFile) as error:
+                weeks, unusable = {}, str(error)
             traced.add(bytes_in=size)
         undated = weeks.pop(None, None)
         manifest = ExportManifest(
@@ -161,6 +172,7 @@ class SplitExport(RawFolders[ExportManifest]):
             signature=export.signature,
             weeks={str(week): stored_week for week, stored_week in weeks.items()},
             undated=undated,
+            unusable=unusable,
         )
         kept = [*manifest.weeks.values(), *([undated] if undated else [])]
         with suppress(ConcurrentWriteError):  # Another process has split it, too.
@@ -175,13 +187,6 @@ class SplitExport(RawFolders[ExportManifest]):
         return StoredWeek(
             object=names[0], lines=names[1], sha256=week.sha256, size=len(week.text), rows=week.rows, days=week.days
         )
-
-    def _unpacked(self, name: str, size: int) -> bytes:
-        path = self.path(None) / name
-        try:
-            return unpacked_object(path, size)
-        except OSError as error:
-            raise DamagedRawFile(f"{path}: {error}.") from error
 
     def _remedy(self, week: str | None) -> str:  # noqa: ARG002
         return "remove it, and the export will be read again"
@@ -226,19 +231,21 @@ class ExportsFeed:
         listing = self._files.listing_unless(version)
         if listing is None or not self._exports:
             return listing
-        notes, weeks, parts = list(listing.notes), dict[str, PublishedFile](), dict[str, list[_Part]]()
+        notes, weeks, parts = list(listing.notes), dict[str, PublishedFile](), dict[str, dict[str, _Part]]()
         for export in self._exports:
             manifest = self._manifest(export)
             if manifest is None:
-                weeks |= {week: _unread(week, export) for week in _weeks_of(export)}
+                # Without a year in the name, one week is enough: the run that asks for it reads the export.
+                weeks |= {week: _unread(week, export) for week in _weeks_of(export)[: None if export.years else 1]}
             elif isinstance(manifest, BadFile):
                 notes.append(f"{manifest} It is not used.")
             else:
                 notes += _undated(self._split(export), manifest)
-                for week in manifest.weeks:
-                    parts.setdefault(week, []).append(self._part(export, manifest, week))
-        for week, of_week in parts.items():
-            if week not in listing.weeks and week not in weeks and (missing := _days_missing(week, of_week)):
+                for week, stored in manifest.weeks.items():
+                    parts.setdefault(week, {}).setdefault(stored.sha256, self._part(export, manifest, week))
+        for week in sorted(parts.keys() - listing.weeks.keys() - weeks.keys()):
+            of_week = list(parts[week].values())
+            if missing := _days_missing(week, of_week):
                 notes.append(f"Week {week} is not available: {_incomplete(of_week, missing)}")
             else:
                 weeks[week] = _published(week, of_week)
@@ -288,13 +295,14 @@ class ExportsFeed:
     def _manifest(self, export: PublishedExport) -> ExportManifest | BadFile | None:
         """The manifest of an export, or why it cannot be used; None if it must be read first, with `fail_fast`."""
         if export.name not in self._manifests:
-            found: ExportManifest | BadFile | None = self._split(export).current()
-            if found is None and not self._fail_fast:
-                try:
+            found = self._split(export).current()
+            try:
+                if found is None and not self._fail_fast:
                     found = self._split(export).split(self._files, self._progress)
-                except (BadFile, UnreadableFile) as error:
-                    found = BadFile(str(error))
-            self._manifests[export.name] = found
+            except BadFile as error:  # It is not there, or too large.
+                self._manifests[export.name] = error
+            else:
+                self._manifests[export.name] = BadFile(found.unusable) if found and found.unusable else found
         return self._manifests[export.name]
 
     def _part(self, export: PublishedExport, manifest: ExportManifest, week: str) -> _Part:
@@ -304,20 +312,21 @@ class ExportsFeed:
         """The parts of a week, without repetitions, and the exports that may have others but are not read yet.
 
         Raises:
-            BadFile: parts are missing, and an export that may have them cannot be used.
+            BadFile: parts are missing, and the export of that year cannot be used.
         """
         parts, unread, bad = dict[str, _Part](), list[PublishedExport](), list[BadFile]()
         likely = [export for export in self._exports if week in _weeks_of(export)]
-        others = [] if self._fail_fast else [export for export in self._exports if export not in likely]
+        others = [export for export in self._exports if export not in likely]
         # An export is read only if it is needed: first those with the year in their name.
         for export in (*likely, *others):
             if export in others and parts and not _days_missing(week, list(parts.values())):
                 break
             manifest = self._manifest(export)
             if manifest is None:
-                unread.append(export)
+                unread += [export] if export in likely else []
             elif isinstance(manifest, BadFile):
-                bad.append(manifest)
+                is_meant = export.url == self.location or (export.years and export in likely)
+                bad += [manifest] if is_meant else []
             elif week in manifest.weeks:
                 parts.setdefault(manifest.weeks[week].sha256, self._part(export, manifest, week))
         found = list(parts.values())
@@ -329,14 +338,19 @@ class ExportsFeed:
         try:
             return part.split.week(week, part.stored)
         except DamagedRawFile:
-            manifest = part.split.split(self._files, self._progress, again=True)
-            return part.split.week(week, manifest.weeks[week])
+            export = part.split.export
+            if self._fail_fast:
+                raise FeedSlow(f"{export.subject}: it has to be read again. A run will read it.") from None
+            manifest = self._manifests[export.name] = part.split.split(self._files, self._progress, again=True)
+            if manifest.weeks.get(week) != part.stored:
+                raise FeedUnavailable(f"{export.subject}: it was replaced in the meantime. Try again.") from None
+            return part.split.week(week, part.stored)
 
 
 def _weeks_of(export: PublishedExport) -> Sequence[str]:
     """The weeks of the years in the name of an export; all if it names none."""
-    first, last = export.years or (2010, 2100)
-    return weeks_between(saturday(dt.date(first, 1, 1)), saturday(dt.date(last, 12, 31)))
+    first, last = export.years or (2010, 2099)
+    return weeks_between(max(FIRST_WEEK, saturday(dt.date(first, 1, 1))), saturday(dt.date(last, 12, 31)))
 
 
 def _published(week: str, parts: Sequence[_Part]) -> PublishedFile:

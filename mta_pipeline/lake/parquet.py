@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import polars as pl
 import polars.selectors as cs
 
+from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.storage import local_path, read_bytes
+from mta_pipeline.schema import Table
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
     from upath import UPath
-
-MADE_FROM: Final = "made_from"
-"""The key in a file's own metadata. Its value says which published contents the table was made from (sha256)."""
 
 Frame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pa.Table | pd.DataFrame"
 
@@ -66,11 +65,11 @@ def from_polars(frame: pl.LazyFrame, kind: object) -> Frame:
     raise TypeError(f"A table cannot be loaded as {kind}: annotate a Polars, pyarrow or pandas frame, or WeeklyInputs")
 
 
-def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
+def to_parquet(frame: pl.DataFrame, origin: Origin | None = None) -> memoryview:
     """Encode a frame as a Parquet file that every engine reads: plain strings, microseconds without zone, zstd.
 
     Categories become strings, and wall-clock times microseconds. The same rows give the same bytes, however the frame
-    is split into chunks. `made_from` is stored in the metadata of the file.
+    is split into chunks. `origin` is stored in the metadata of the file.
     """
     plain = frame.with_columns(
         (cs.categorical() | cs.enum()).cast(pl.String), cs.datetime(time_zone=None).cast(pl.Datetime("us"))
@@ -80,18 +79,17 @@ def to_parquet(frame: pl.DataFrame, made_from: str | None = None) -> memoryview:
         buffer,
         compression="zstd",
         row_group_size=_ROWS_PER_GROUP,
-        metadata={MADE_FROM: made_from} if made_from else None,
+        metadata=origin.to_metadata() if origin else None,
     )
     return buffer.getbuffer()
 
 
-def made_from(path: "UPath") -> str | None:
-    """Return `made_from` of a Parquet file, or None if the file lacks it or does not exist."""
+def origin(path: "UPath") -> Origin | None:
+    """Return the origin of a Parquet file, or None if the file lacks it or does not exist."""
     try:
-        value = (_metadata(path).metadata or {}).get(MADE_FROM.encode())
+        return Origin.of_metadata(_metadata(path).metadata or {})
     except FileNotFoundError:
         return None
-    return None if value is None else value.decode()
 
 
 def row_count(path: "UPath") -> int:
@@ -123,3 +121,11 @@ def scan(path: "UPath", *, in_place: bool) -> pl.LazyFrame:
         return pl.scan_parquet(local, glob=False, hive_partitioning=False)
     # Not the object store reader of Polars, because it ignores the settings of fsspec.
     return pl.scan_parquet(io.BytesIO(read_bytes(path)))
+
+
+def with_new_columns(frame: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """Add the columns that a file lacks because it was written before the table had them."""
+    if not (new := {column.name: column.if_absent for column in table.columns if column.if_absent is not None}):
+        return frame
+    there = frame.collect_schema()
+    return frame.with_columns(**{name: values for name, values in new.items() if name not in there})

@@ -6,6 +6,7 @@ all objects of a version, even if a writer died or another version is landing. `
 `raw_pages` pages of the portal. `turnstile` and `sources.socrata` parse the contents.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, TypeVar
@@ -65,6 +66,18 @@ def line_numbers(contents: bytes) -> pl.Series:
     import numpy as np  # noqa: PLC0415
 
     return pl.Series("line", np.frombuffer(contents, "<i4"), pl.Int32)
+
+
+def stored_lines(path: UPath, size: int | None = None) -> pl.Series:
+    """Return the line numbers in an object, whose name contains their sha256.
+
+    Raises:
+        OSError, ValueError: the object is missing or damaged.
+    """
+    contents = unpacked_object(path, size)
+    if hashlib.sha256(contents).hexdigest()[:12] not in path.name:
+        raise ValueError(f"{path.name} does not match the sha256 in its name")
+    return line_numbers(contents)
 
 
 class Manifest(BaseModel):

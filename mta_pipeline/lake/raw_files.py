@@ -21,8 +21,8 @@ from mta_pipeline.lake.raw import (
     Manifest,
     RawFolders,
     line_bytes,
-    line_numbers,
     packed,
+    stored_lines,
     unpacked_object,
 )
 from mta_pipeline.lake.storage import folder_lock
@@ -105,7 +105,7 @@ class RawFiles(RawFolders[FileManifest]):
         path = self.path(week) / manifest.object
         try:
             published = unpacked_object(path, manifest.size)
-            lines = self._lines(week, manifest)
+            lines = None if manifest.lines is None else stored_lines(self.path(week) / manifest.lines)
         except (OSError, ValueError) as error:
             if self.manifest(week) != manifest:  # another version has landed in the meantime
                 return self.load(week)
@@ -116,15 +116,6 @@ class RawFiles(RawFolders[FileManifest]):
                 f"({manifest.size:,} bytes); {self._remedy(week)}."
             )
         return Landed(published, manifest.sha256, lines)
-
-    def _lines(self, week: str, manifest: FileManifest) -> pl.Series | None:
-        """The line numbers of rows of exports. Their sha256 is in the name of the object."""
-        if manifest.lines is None:
-            return None
-        contents = unpacked_object(self.path(week) / manifest.lines)
-        if hashlib.sha256(contents).hexdigest()[:12] not in manifest.lines:
-            raise ValueError(f"{manifest.lines} does not match the sha256 in its name")
-        return line_numbers(contents)
 
     def land(self, feed: "Feed", week: str) -> tuple[FileManifest, bool]:
         """Fetch a week and store it. Return its manifest and whether its contents are new.
@@ -158,7 +149,8 @@ class RawFiles(RawFolders[FileManifest]):
         )
         is_new = before.manifest is None or before.manifest.sha256 != landed.sha256
         # The same rows in another order have other line numbers. Those that readings have been staged with remain.
-        manifest = landed if before.manifest is None or is_new else before.manifest.with_signature_of(fetched.file)
+        remains = before.manifest is not None and not is_new and self._has_lines(week, before.manifest)
+        manifest = before.manifest.with_signature_of(fetched.file) if before.manifest and remains else landed
         objects: dict[str, memoryview | None] = {manifest.object: memoryview(text.getvalue())}
         if manifest.lines is not None:
             objects[manifest.lines] = packed(numbers) if numbers and manifest.lines == landed.lines else None
@@ -169,6 +161,13 @@ class RawFiles(RawFolders[FileManifest]):
         except ConcurrentWriteError:
             return self.land(feed, week)
         return manifest, is_new
+
+    def _has_lines(self, week: str, manifest: FileManifest) -> bool:
+        """Whether the line numbers that the manifest names, if any, are intact."""
+        try:
+            return manifest.lines is None or not stored_lines(self.path(week) / manifest.lines).is_empty()
+        except (OSError, ValueError):
+            return False
 
     def available_version(self, feed: "Feed", week: str) -> str | None:
         """Return the sha256 of the contents that the feed offers now, or None if the week has not landed.

@@ -33,6 +33,18 @@ class Found(NamedTuple):
     generation: int | None
 
 
+class Part(NamedTuple):
+    """A week of a table, or a whole table without weeks (`week` is None)."""
+
+    layer: str
+    table: str
+    week: str | None
+
+    def path(self, lake_root: str) -> UPath:
+        """Return its file below a lake's root."""
+        return part_path(lake_root, *self)
+
+
 def location(root: str) -> UPath:
     """Return the path of a lake's root, in which no character has a special meaning.
 
@@ -57,6 +69,21 @@ def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> se
         found = (path for path, _ in gcs.objects(folder) if path.name == file)
         weeks = {path.parent.name for path in found if path.parent.parent == folder}
     return {name.removeprefix(_WEEK) for name in weeks if name.startswith(_WEEK)}
+
+
+def parts(lake_root: str, layer: str) -> set[Part]:
+    """Return the parts of all tables of a layer, with one listing in a bucket."""
+    folder = location(lake_root) / layer
+    if local := local_path(folder):
+        found = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{_PART}"))
+        names = [list(path.relative_to(local).parts) for path in found]
+    else:
+        names = [path.path.removeprefix(f"{folder.path}/").split("/") for path, _ in gcs.objects(folder)]
+    return {
+        Part(layer, table, week[0].removeprefix(_WEEK) if week else None)
+        for table, *week, file in names
+        if file == _PART and (not week or (len(week) == 1 and week[0].startswith(_WEEK)))
+    }
 
 
 def report_path(lake_root: str) -> UPath:

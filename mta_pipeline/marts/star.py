@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Collection
 
+import ibis
 import ibis.expr.types as ir
 import polars as pl
 
@@ -25,12 +26,15 @@ def dim_booth(control_areas: ir.Table) -> ir.Table:
 
 
 def fact_turnstile(turnstile_traffic: ir.Table) -> ir.Table:
-    """Add the length of each interval in seconds, and whether the turnstile counts in subway figures (rule 7)."""
+    """Add the length of each interval in seconds (rule 10), and whether subway figures count the turnstile (rule 7)."""
     traffic = turnstile_traffic
     subway = traffic.division.isin(SUBWAY_DIVISIONS) & (traffic.control_area != BUS_CONTROL_AREA)
+    # The offsets are null in files that were written before the table had them.
+    shift = (traffic.ended_utc_offset - traffic.started_utc_offset).fill_null(0) * 3600
+    seconds = traffic.ended_at.delta(traffic.started_at, unit="second") - shift
     return traffic.mutate(
         is_subway=subway.fill_null(False),
-        seconds=traffic.ended_at.delta(traffic.started_at, unit="second"),
+        seconds=ibis.ifelse(seconds < 0, 0, seconds),
     )
 
 

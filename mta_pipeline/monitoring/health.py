@@ -8,21 +8,21 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
 
-from mta_pipeline.lake.completeness import weeks_complete
+from mta_pipeline.lake.completeness import weeks_complete, weeks_with_older_rules
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.orchestration.dagster_internals import (
     AssetCheckExecutionRecordStatus,
     InstigatorState,
     InstigatorType,
-    PartitionKeyFilter,
     TickStatus,
 )
 from mta_pipeline.orchestration.keys import FEED_KEY, asset_key
-from mta_pipeline.orchestration.run_records import weeks_of
+from mta_pipeline.orchestration.run_records import latest_evaluation, weeks_of
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, TURNSTILE_READINGS
 
 ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -105,6 +105,8 @@ class Weeks(NamedTuple):
     landed: Sequence[str]
     complete: Sequence[str]
     """Weeks that every weekly table has."""
+    outdated: Mapping[str, str] = MappingProxyType({})
+    """Complete weeks that older rules have made, each with these rules."""
 
     @property
     def unfinished(self) -> list[str]:
@@ -156,6 +158,8 @@ class HealthReader:
     jobs: Collection[str]
     _ended: dict[str, EndedRun] = field(default_factory=dict)
     _read_until: dt.datetime | None = None
+    _current: set[str] = field(default_factory=set)
+    """Weeks found to be made by current rules. Their files are not read again."""
 
     @classmethod
     def of(cls, instance: dg.DagsterInstance, lake_root: str, defs: dg.Definitions) -> "HealthReader":
@@ -236,7 +240,9 @@ class HealthReader:
             FEED_KEY, dg.DagsterEventType.ASSET_OBSERVATION
         )
         landed, complete = RawFiles(self.lake_root).weeks(), weeks_complete(self.lake_root)
-        return Weeks(sorted({*seen, *landed}), sorted(landed), sorted(complete))
+        outdated = weeks_with_older_rules(self.lake_root, sorted(complete - self._current))
+        self._current = complete - outdated.keys()
+        return Weeks(sorted({*seen, *landed}), sorted(landed), sorted(complete), outdated)
 
     def _checks(self) -> tuple[dict[dg.AssetCheckKey, CheckCounts], list[FailedCheck]]:
         storage = self.instance.event_log_storage
@@ -255,13 +261,8 @@ class HealthReader:
         )
 
     def _failed_check(self, key: dg.AssetCheckKey, week: str | None) -> FailedCheck | None:
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            [key], partition_filter=PartitionKeyFilter(key=week)
-        ).get(key)
-        if latest is None or latest.event is None or latest.event.dagster_event is None:
-            return None
-        found = latest.event.dagster_event.asset_check_evaluation_data
-        return FailedCheck(key, week, found.severity.value, found.description or "")
+        found = latest_evaluation(self.instance, key, week)
+        return None if found is None else FailedCheck(key, week, found.severity.value, found.description or "")
 
     def _made_at(self) -> Iterator[tuple[str, dt.datetime]]:
         for record in self.instance.get_asset_records(list(self.tables)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import dagster as dg
 
+from mta_pipeline.lake.completeness import due_because
 from mta_pipeline.monitoring.health import EndedRun, Health
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def problems(health: Health) -> Iterator[Problem]:
             yield Problem(f"The {ticks.kind} {ticks.name} is turned off", "enable it if it should run")
     if unfinished := health.weeks.unfinished:
         yield Problem(f"{_count(unfinished)} landed, but incomplete", "launch weekly_ridership for these weeks")
+    if outdated := health.weeks.outdated:
+        span = "...".join(sorted({min(outdated), max(outdated)}))
+        yield Problem(
+            due_because(outdated), f"launch weekly_ridership for these weeks, or mta-pipeline run --weeks {span}"
+        )
     if missing := health.weeks.missing:
         yield Problem(f"{_count(missing)} available, but not in the lake", "launch weekly_ridership for these weeks")
     for failed in health.failed_checks:

@@ -50,6 +50,21 @@ _BY_CHECK: Final = {
         "If the feed is down, wait: the sensor retries automatically. If it refuses access, correct MTA_FEED or the "
         "credentials.",
     ),
+    "reject_share_at_most": Advice(
+        "many rows or lines are rejected",
+        "The cause names reasons and unknown values. If the publisher added a category, allow it in the declaration of "
+        "the data set, update the project and materialize the weeks again. If the file is damaged, replace it.",
+    ),
+    "subway_turnstiles_present": Advice(
+        "a week has hardly any subway turnstiles at known booths",
+        "Compare the control areas and divisions in the file with those of another week. Replace the file at the feed. "
+        "Until then, the week gets no ridership.",
+    ),
+    "riders_found": Advice(
+        "a week has hardly any riders",
+        "Compare the registers or columns of the week with those of another week. Replace the file at the feed, or "
+        "wait for the publisher to correct the data. Until then, the tables downstream stay as they are.",
+    ),
     "week_as_usual": Advice(
         "a week is unusual",
         "Check for an external cause (storm, strike, pandemic), then the rejects and the coverage of the week. With "

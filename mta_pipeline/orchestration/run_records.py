@@ -14,7 +14,9 @@ from mta_pipeline.orchestration.dagster_internals import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
+    AssetCheckExecutionRecordStatus,
     CheckedMaterialization,
+    PartitionKeyFilter,
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.weeks import weeks_between
@@ -95,6 +97,29 @@ def latest_materializations(
         for record in instance.fetch_materializations(wanted, limit=len(ids)).records
         if record.partition_key
     }
+
+
+def failed_checks(
+    instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey], weeks: Collection[str]
+) -> Iterator[tuple[str, dg.AssetCheckEvaluation]]:
+    """The weeks whose latest result of a check is an error, with the result. Warnings are left out."""
+    for result in instance.event_log_storage.get_asset_check_partition_info(list(checks)):
+        week, status = result.partition_key, result.latest_execution_status
+        if week and week in weeks and status is AssetCheckExecutionRecordStatus.FAILED:
+            found = latest_evaluation(instance, result.check_key, week)
+            if found is not None and found.severity is dg.AssetCheckSeverity.ERROR:
+                yield week, found
+
+
+def latest_evaluation(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, week: str | None
+) -> dg.AssetCheckEvaluation | None:
+    """The latest result of a check for a week, or for no week. None if it has not ended."""
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [check], partition_filter=PartitionKeyFilter(key=week)
+    ).get(check)
+    event = latest.event.dagster_event if latest and latest.event else None
+    return event.asset_check_evaluation_data if event else None
 
 
 def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 import dagster as dg
 
 from mta_pipeline.lake.completeness import is_made_from
+from mta_pipeline.lake.origin import Origin
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
@@ -21,8 +22,10 @@ def skips_complete_weeks(context: dg.AssetExecutionContext) -> bool:
     return context.run.tags.get(COMPLETE_WEEKS) == SKIP
 
 
-def is_up_to_date(context: dg.AssetExecutionContext, lake: Lake, week: str, origin: str | None, *tables: Table) -> bool:
-    """Whether the run skips these tables of a week, because they are made from the current input already."""
+def is_up_to_date(
+    context: dg.AssetExecutionContext, lake: Lake, week: str, origin: Origin | None, *tables: Table
+) -> bool:
+    """Whether the run skips these tables of a week: they are made from the input with this origin, by current rules."""
     return skips_complete_weeks(context) and origin is not None and is_made_from(lake.lake_root, week, origin, *tables)
 
 

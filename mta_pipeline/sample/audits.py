@@ -17,6 +17,7 @@ from mta_pipeline.sample.layout import Layout
 from mta_pipeline.sample.people import EPOCH, WEEK, People
 from mta_pipeline.sample.turnstiles import HOUR, REGISTERS, Turnstiles
 from mta_pipeline.schema import WALL_CLOCK
+from mta_pipeline.turnstile.clock import clock_change
 from mta_pipeline.turnstile.contract import RejectReason
 
 _DESCS: Final = ("REGULAR", "RECOVR AUD", "DOOR OPEN", "DOOR CLOSE", "TS VLT OPN")
@@ -154,7 +155,7 @@ class Auditor:
         place = np.clip(1.5 * self._chance("long gap place").uniform(n, number) - 0.25, 0.0, 1.0)
         begin = start + np.floor(place * (WEEK - length)).astype(np.int64)
         begin, end = begin[turnstile], (begin + length)[turnstile]
-        seen = ~(gone[turnstile] & (at >= begin) & (at < end))
+        seen = ~(gone[turnstile] & (at >= begin) & (at < end)) & ~_in_hour_of_clock_change(at, start)
         turnstile, at, desc = turnstile[seen], at[seen], desc[seen]
 
         backwards = self._chance("disordered").uniform(n, number) < faults.disordered
@@ -257,6 +258,18 @@ class Auditor:
         parts = (pl.Series(on_top, dtype=pl.String), lines, pl.Series(at_end, dtype=pl.String))
         text: str = pl.concat(parts).str.join("\n").item()
         return text.encode() + (b"" if cut and not at_end else b"\n")
+
+
+def _in_hour_of_clock_change(at: Ints, start: int) -> Bools:
+    """Whether moments lie in the hour that is skipped or repeated in the week from `start` on. No audit is made then.
+
+    The weeks of a sample have 168 hours, so it has neither an hour less nor an hour twice.
+    """
+    change = clock_change((EPOCH + dt.timedelta(seconds=start)).isoformat())
+    if change is None:
+        return np.zeros(at.size, dtype=np.bool_)
+    until = (change.until - dt.datetime.combine(EPOCH, dt.time())) // dt.timedelta(seconds=1)
+    return np.asarray((at >= until - HOUR) & (at < until))
 
 
 def _one_per_moment(turnstile: Ints, second: Ints, regular: Bools, sound: Ints) -> tuple[Ints, int, int]:

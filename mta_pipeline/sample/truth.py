@@ -14,6 +14,7 @@ from mta_pipeline.sample.chance import Ints
 from mta_pipeline.sample.people import People
 from mta_pipeline.sample.turnstiles import HOUR, REGISTERS, Turnstiles
 from mta_pipeline.schema import WALL_CLOCK
+from mta_pipeline.turnstile.clock import offset_of
 from mta_pipeline.turnstile.contract import BUS_CONTROL_AREA, SUBWAY_DIVISIONS, RejectReason, Status
 
 TRUTH_SCHEMA: Final = {
@@ -95,8 +96,9 @@ def truth(kept: Readings, before: Readings | None, roster: Turnstiles, people: P
 
     started = previous(kept.at, before.at if before else None)
     first = started == _NONE
-    long = kept.at - started > 24 * HOUR
     columns = {"started_at": wall_clock(started), "ended_at": wall_clock(kept.at)}
+    later_offset = pl.DataFrame(columns).select(offset_of("ended_at") - offset_of("started_at")).to_series()
+    long = kept.at - started - HOUR * later_offset.to_numpy() > 24 * HOUR
     for register in REGISTERS:
         passed = previous(kept.passed[register], before.passed[register] if before else None)
         reset, jump = people.happened(register, kept.turnstile, started, kept.at)

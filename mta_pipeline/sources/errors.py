@@ -35,5 +35,9 @@ class FeedRefused(FeedError):
     """The feed refuses the request. Credentials, permissions or an address must change first."""
 
 
+class FeedNeedsExtra(FeedRefused):
+    """The feed needs a package that is not installed."""
+
+
 class BadFile(FeedError):
     """The feed offers a week, but its file is not there, is no weekly file, or is damaged at the source."""

@@ -50,6 +50,7 @@ class FileProgress:
 
     log: Callable[[str], None]
     _name: str = ""
+    _done: int = 0
     _started: float = 0
     _logged: float = 0
 
@@ -58,9 +59,9 @@ class FileProgress:
         now = time.monotonic()
         if name != self._name:
             self._name, self._started = name, now
-        elif done < total and now - self._logged < SECONDS_BETWEEN_LINES:
+        elif self._done == total or (done < total and now - self._logged < SECONDS_BETWEEN_LINES):
             return
-        self._logged = now
+        self._logged, self._done = now, done
         self.log(f"{name}: {done / total:.0%} read{_time_left(now - self._started, done / total)}")
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from mta_pipeline.turnstile.clock import instant, utc
 from mta_pipeline.turnstile.ridership import is_subway
 from mta_pipeline.weeks import ONE_WEEK, week_start
 
@@ -239,9 +240,9 @@ def late_complexes(week: str, traffic: pl.LazyFrame) -> pl.DataFrame:
         complex_id, turnstiles (their number), and hours: the longest time without a reading, of the turnstile for
         which this time is shortest.
     """
-    start = dt.datetime.combine(week_start(week), dt.time())
-    at = pl.col("ended_at")
-    gaps = pl.max_horizontal(at.min() - pl.lit(start), at.sort().diff().max(), pl.lit(start + ONE_WEEK) - at.max())
+    start, end = (pl.lit(utc(day)) for day in (week_start(week), week_start(week) + ONE_WEEK))
+    at = instant("ended_at", "ended_utc_offset")
+    gaps = pl.max_horizontal(at.min() - start, at.sort().diff().max(), end - at.max())
     return (
         traffic.filter(is_subway() & pl.col("complex_id").is_not_null())
         .group_by("complex_id", "control_area", "unit", "scp")

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from mta_pipeline.schema import WALL_CLOCK, Column, Table
+from mta_pipeline.turnstile.clock import offset_of
 
 SUBWAY_DIVISIONS: Final = ("BMT", "IRT", "IND")
 """The divisions that subway figures count (rule 7). PTH, SRT, RIT and JFK are other carriers."""
@@ -64,6 +65,14 @@ _COMPLEX_ID = Column(
     "The MTA's ID of the station complex; null if the booth is unknown or has no complex.",
     nullable=True,
 )
+
+
+def _utc_offset(wall_clock: str) -> str:
+    return (
+        f"UTC offset of {wall_clock} in hours: -5 is standard time, -4 daylight saving time. UTC is time minus offset."
+    )
+
+
 _ENTRIES_DAILY = "Number of entries, without OMNY taps."
 _EXITS_DAILY = "Number of exits."
 
@@ -98,8 +107,11 @@ TURNSTILE_READINGS: Final = Table(
             "exits_register", pl.Int64(), "Value of the cumulative exit register; can count down or reset.", at_least=0
         ),
         Column("source_line", pl.Int32(), "Line number in the published file, from 1.", at_least=1),
+        Column("utc_offset", pl.Int32(), _utc_offset("read_at"), if_absent=offset_of("read_at")),
     ),
-    key=("control_area", "unit", "scp", "read_at"),
+    # The offset is before the time, because with this order the rows of a week prove by their order that it is a key.
+    key=("control_area", "unit", "scp", "utc_offset", "read_at"),
+    rules=2,
 )
 
 TURNSTILE_REJECTS: Final = Table(
@@ -124,6 +136,7 @@ TURNSTILE_REJECTS: Final = Table(
         ),
         Column("raw_text", pl.String(), "Text of the line or group as published, without trailing padding."),
     ),
+    rules=2,
 )
 
 _STATUSES = ", ".join(Status)
@@ -174,8 +187,17 @@ TURNSTILE_TRAFFIC: Final = Table(
         ),
         Column("entries_status", pl.String(), f"Status of the entries: one of {_STATUSES}.", one_of=tuple(Status)),
         Column("exits_status", pl.String(), f"Status of the exits: one of {_STATUSES}.", one_of=tuple(Status)),
+        Column(
+            "started_utc_offset",
+            pl.Int32(),
+            _utc_offset("started_at"),
+            nullable=True,
+            if_absent=offset_of("started_at"),
+        ),
+        Column("ended_utc_offset", pl.Int32(), _utc_offset("ended_at"), if_absent=offset_of("ended_at")),
     ),
-    key=("control_area", "unit", "scp", "ended_at"),
+    key=("control_area", "unit", "scp", "ended_utc_offset", "ended_at"),
+    rules=2,
 )
 
 COMPLEX_DAILY: Final = Table(
@@ -193,6 +215,7 @@ COMPLEX_DAILY: Final = Table(
         Column("ok_seconds", pl.Int64(), "Total length of the intervals whose exits are ok, in seconds.", at_least=0),
     ),
     key=("complex_id", "service_date"),
+    rules=2,
 )
 
 COMPLEX_HOURLY: Final = Table(
@@ -208,6 +231,7 @@ COMPLEX_HOURLY: Final = Table(
         Column("exits", pl.Float64(), _EXITS_DAILY, at_least=0),
     ),
     key=("complex_id", "hour"),
+    rules=2,
 )
 
 CONTROL_AREAS: Final = Table(

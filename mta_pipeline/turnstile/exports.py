@@ -6,6 +6,7 @@ a week are sorted by their text, so that the same rows give the same text, in wh
 
 import datetime as dt
 import hashlib
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,10 +27,16 @@ from mta_pipeline.turnstile.header import (
     split_fields,
 )
 from mta_pipeline.turnstile.parsing import UnreadableFile, as_utf8, excerpt, moments
-from mta_pipeline.weeks import ONE_WEEK, week_start
+from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start
 
 PIECE_BYTES: Final = 32 * 2**20
 """An export is read in pieces of about this size, so that memory use does not depend on its size."""
+
+MAX_WEEK_BYTES: Final = 128 * 2**20
+"""Maximum size of one week, which is held in memory, and of one line. Real weeks have 33 MB."""
+
+END_OF_WEEKS: Final = "2100-01-01"
+"""A date from here on, or before the first week, is in no possible week."""
 
 _SATURDAY: Final = 6
 _UNDATED: Final = "undated"
@@ -46,7 +53,7 @@ class WeekOfExport:
     """
 
     week: str | None
-    """None: the lines without a readable date."""
+    """None: the lines without a date that is readable and in a possible week."""
     text: bytes
     lines: pl.Series
     """Int32: the number of each line of `text` in the export, from 1."""
@@ -80,14 +87,17 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
         folder: an empty folder for temporary files. They have about the size of the export.
 
     Raises:
-        UnreadableFile: the export is empty, or its first line is not the header of an export.
+        UnreadableFile: the export is empty, its first line is not the header of an export, or a line or a week is
+            too large.
     """
     header: _Header | None = None
     days: dict[str, set[dt.date]] = {}
     number, unterminated = 0, False
-    for piece in _pieces(chunks):
-        lines = pl.read_lines(as_utf8(piece.removeprefix(BOM_UTF8)))["line"].str.strip_chars_end()
-        rows = lines.alias("text").to_frame().with_row_index("line", number + 1).filter(pl.col("text") != "")
+    for piece in _pieces(chunks, name):
+        lines = pl.read_lines(_decoded(piece if number else piece.removeprefix(BOM_UTF8)))["line"]
+        # A tab at the end of a line can separate two fields.
+        rows = lines.str.strip_chars_end(" \r").alias("text").to_frame().with_row_index("line", number + 1)
+        rows = rows.filter(pl.col("text").str.strip_chars() != "")
         number, unterminated = number + len(lines), not piece.endswith(b"\n")
         if header is None and len(rows):
             header, rows = _header(rows["text"][0], rows["line"][0], name), rows.slice(1)
@@ -97,6 +107,11 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
     if header is None:
         raise UnreadableFile(f"{name}: the file is empty.")
     for week in sorted(days):
+        if (folder / f"{week}{_TEXT}").stat().st_size > MAX_WEEK_BYTES:
+            which = "without a readable date" if week == _UNDATED else f"of week {week}"
+            raise UnreadableFile(
+                f"{name}: the rows {which} are too many: more than {MAX_WEEK_BYTES:,} bytes. Check the column DATE."
+            )
         yield _read(folder / week, header, number if unterminated else None, sorted(days[week]))
 
 
@@ -135,11 +150,14 @@ def join_weeks(parts: Sequence[WeekOfExport]) -> WeekOfExport:
         columns = [column for column in COLUMNS if any(column in header.columns for header in headers)]
         text = ",".join(COLUMNS[column] for column in columns)
         split = [(header, _rewritten(rows, header, columns)) for header, rows in split]
-    _, joined = split[0]
-    for _, rows in split[1:]:
+    # A line that may be cut off comes last, so that the whole line takes precedence over it.
+    joined, *others = sorted((rows for _, rows in split), key=lambda rows: rows["cut"].any())
+    for rows in others:
         joined = pl.concat([joined, rows.join(joined, on="text", how="anti", maintain_order="left")])
     days = sorted({day for part in parts for day in part.days})
-    return _week(parts[0].week, text, headers[0].number, joined.sort("text", maintain_order=True), days)
+    joined = joined.sort("cut", "text", maintain_order=True)
+    week = _week(parts[0].week, text, headers[0].number, joined, days)
+    return replace(week, text=week.text[:-1]) if joined["cut"].any() else week
 
 
 def days_missing(week: str, days: Iterable[dt.date]) -> list[dt.date]:
@@ -148,24 +166,43 @@ def days_missing(week: str, days: Iterable[dt.date]) -> list[dt.date]:
     return sorted({start + dt.timedelta(n) for n in range(ONE_WEEK.days)} - set(days))
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Join chunks to pieces that end with a whole line. Line ends become newlines."""
+def _pieces(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Join chunks to pieces that end with a whole line. Carriage returns that end lines become newlines."""
     rest, newline = bytearray(), b""
     for chunk in chunks:
         rest += chunk
         if len(rest) < PIECE_BYTES:
             continue
         newline = newline or _newline(rest)
-        end = rest.rfind(newline) + 1
+        # The last byte may be the first half of a line end.
+        end = rest.rfind(newline, 0, -1) + 1 if newline else 0
+        end += rest[end : end + 1] == b"\n" and newline == b"\r"
         if end:
-            yield bytes(rest[:end]).replace(b"\r", b"\n") if newline == b"\r" else bytes(rest[:end])
+            yield _with_newlines(bytes(rest[:end]), newline)
             del rest[:end]
+        elif len(rest) > MAX_WEEK_BYTES:
+            raise UnreadableFile(f"{name}: a line has more than {MAX_WEEK_BYTES:,} bytes. This is not a text file.")
     if rest:
-        yield bytes(rest).replace(b"\r", b"\n") if (newline or _newline(rest)) == b"\r" else bytes(rest)
+        yield _with_newlines(bytes(rest), newline or _newline(rest + b"\n"))
 
 
 def _newline(text: bytearray) -> bytes:
-    return b"\r" if b"\n" not in text else b"\n"
+    """The byte that ends lines: a carriage return if the first line ends with one alone. Empty if no line ends yet."""
+    first = re.search(rb"\r*\n|\r+[^\r\n]", text)
+    return b"" if first is None else b"\n" if first[0].endswith(b"\n") else b"\r"
+
+
+def _with_newlines(text: bytes, newline: bytes) -> bytes:
+    return text if newline == b"\n" else text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _decoded(piece: bytes) -> bytes:
+    """The lines in UTF-8, each decoded by itself, so that a line is the same in any piece."""
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return b"\n".join(map(as_utf8, piece.split(b"\n")))
+    return piece
 
 
 def _header(text: str, number: int, name: str) -> _Header:
@@ -188,8 +225,10 @@ def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple
     known = pl.DataFrame({"written": midnights["date"], "day": moments(midnights, "modern").dt.date()})
     back = (pl.col("day").dt.weekday() - _SATURDAY) % 7
     week = (pl.col("day") - pl.duration(days=back)).dt.to_string("%Y-%m-%d")
-    known = known.with_columns(week=week.fill_null(_UNDATED))
+    is_possible = pl.col("day").is_between(week_start(FIRST_WEEK), week_start(END_OF_WEEKS), closed="left")
+    known = known.with_columns(pl.when(is_possible).then("day")).with_columns(week=week)
     rows = rows.with_columns(written).join(known, on="written", how="left", maintain_order="left")
+    rows = rows.with_columns(pl.col("week").fill_null(_UNDATED))
     for (name,), of_week in rows.group_by("week", maintain_order=True):
         with (folder / f"{name}{_TEXT}").open("ab") as text, (folder / f"{name}{_LINES}").open("ab") as lines:
             text.write(_joined(of_week["text"]))
@@ -216,9 +255,11 @@ def _read(stem: Path, header: _Header, unterminated: int | None, days: Sequence[
 
 
 def _split(part: WeekOfExport) -> tuple[_Header, pl.DataFrame]:
-    """The header of a week's text, and its other lines with their numbers."""
+    """The header of a week's text, and its other lines with their numbers. `cut` is the line without a line end."""
     text, _, rest = part.text.partition(b"\n")
     frame = pl.DataFrame({"line": part.lines[1:], "text": pl.read_lines(rest)["line"]})
+    is_last = pl.int_range(1, pl.len() + 1) == pl.len()
+    frame = frame.with_columns(cut=is_last & pl.lit(not rest.endswith(b"\n")))
     return _header(text.decode(), int(part.lines[0]), str(part.week)), frame
 
 
@@ -236,8 +277,10 @@ def _rewritten(rows: pl.DataFrame, header: _Header, columns: Sequence[str]) -> p
         for value in values
     ]
     whole = fields.list.len() == len(header.columns)
-    return rows.with_columns(fields=split_fields(rows["text"], header.separator)).select(
-        "line", text=pl.when(whole).then(pl.concat_str(quoted, separator=",")).otherwise("text")
+    return (
+        rows.with_columns(fields=split_fields(rows["text"], header.separator))
+        .select("line", "cut", text=pl.when(whole).then(pl.concat_str(quoted, separator=",")).otherwise("text"))
+        .select("line", "text", "cut")
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from mta_pipeline.turnstile.clock import order_of_readings, with_utc_offset
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
 from mta_pipeline.turnstile.header import COLUMNS, LOOKED_UP
 from mta_pipeline.turnstile.parsing import (
@@ -85,7 +86,8 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Se
     name = file_name(week)
     candidates = parse(published, name, lines)
     judged = _judge(candidates, week_start(week))
-    readings, twins = _one_per_moment(judged.filter(pl.col("reason").is_null()))
+    sound = with_utc_offset(judged.filter(pl.col("reason").is_null()), week, TURNSTILE)
+    readings, twins = _one_per_moment(sound, order_of_readings(week))
     rejects = pl.concat([judged.filter(pl.col("reason").is_not_null()), twins], how="diagonal_relaxed")
     if readings.is_empty():
         why = _why_none(rejects, candidates, week_start(week))
@@ -192,13 +194,13 @@ def _begins_a_nearer_number(value: int, near: int, digits: int) -> bool:
     return any(gap < abs(value - near) * (_BY_FAR if missing else 1) for gap in longer)
 
 
-def _one_per_moment(sound: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _one_per_moment(sound: pl.DataFrame, moment: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Keep one reading per turnstile and moment (rule 2): REGULAR before others, then the first in the file.
 
     Returns the readings, grouped by turnstile and in time order, and the others with their reason.
     """
-    ordered = _in_order(sound).with_row_index("row")
-    repeats = ~starts_turnstile() & (pl.col("read_at") == pl.col("read_at").shift())
+    ordered = _in_order(sound, moment).with_row_index("row")
+    repeats = ~starts_turnstile() & (moment == moment.shift())
     moments = ordered.with_columns(repeats=repeats.fill_null(value=False))
     if not moments["repeats"].any():
         return ordered, ordered.clear()
@@ -223,17 +225,17 @@ def starts_turnstile() -> pl.Expr:
     return pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in TURNSTILE)
 
 
-def _in_order(sound: pl.DataFrame) -> pl.DataFrame:
+def _in_order(sound: pl.DataFrame, moment: pl.Expr) -> pl.DataFrame:
     """Group by turnstile and sort by time. Almost all files are in this order already, so sort only if needed."""
     starts = starts_turnstile()
-    flags = sound.select(starts=starts, backwards=~starts & (pl.col("read_at") < pl.col("read_at").shift()))
+    flags = sound.select(starts=starts, backwards=~starts & (moment < moment.shift()))
     heads = sound.filter(flags["starts"]).select(TURNSTILE)
     if not flags["backwards"].any() and not heads.is_duplicated().any():
         return sound
     first_seen = heads.unique(maintain_order=True).with_row_index("turnstile")
     return (
         sound.join(first_seen, on=TURNSTILE, how="left", maintain_order="left")
-        .sort("turnstile", "read_at", *_FILE_ORDER)
+        .sort("turnstile", moment, *_FILE_ORDER)
         .drop("turnstile")
     )
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from mta_pipeline.turnstile.clock import elapsed_seconds
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
 from mta_pipeline.turnstile.readings import TURNSTILE, starts_turnstile
 
@@ -19,7 +20,7 @@ PLAUSIBLE_SUSTAINED_RATE: Final = 0.1
 LONG_GAP_SECONDS: Final = 24 * 3600
 
 _REGISTERS: Final = ("entries", "exits")
-_CARRIED: Final = ("read_at", "entries_register", "exits_register")
+_CARRIED: Final = ("read_at", "utc_offset", "entries_register", "exits_register")
 _BOOTH: Final = ("control_area", "unit")
 
 COLUMNS: Final = (*TURNSTILE, "division", *_CARRIED)
@@ -41,14 +42,14 @@ def traffic(readings: pl.DataFrame, week_before: pl.DataFrame | None, control_ar
     carried = last_readings(readings.clear() if week_before is None else week_before)
     paired = _with_reading_before(readings, carried, control_areas)
     return (
-        paired.with_columns(seconds=(pl.col("read_at") - pl.col("started_at")).dt.total_seconds())
+        paired.rename({"read_at": "ended_at", "utc_offset": "ended_utc_offset"})
+        .with_columns(seconds=elapsed_seconds())
         .with_columns(_difference(register).alias(register) for register in _REGISTERS)
         .with_columns(_status(register).alias(f"{register}_status") for register in _REGISTERS)
         .with_columns(
             pl.when(pl.col(f"{register}_status").is_in(Status.IN_TOTALS)).then(register).alias(register)
             for register in _REGISTERS
         )
-        .rename({"read_at": "ended_at"})
         .with_columns(service_date=pl.col("started_at").dt.date())
         .select(*TURNSTILE_TRAFFIC.schema)
     )
@@ -61,14 +62,14 @@ def last_readings(readings: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_reading_before(readings: pl.DataFrame, carried: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:
-    """Add each reading's complex_id and its previous reading (started_at, *_before): the row above or the carry-in.
+    """Add each reading's complex_id and its previous reading (started_*, *_before): the row above or the carry-in.
 
     Also adds `turnstile`, a turnstile number that counts from 1.
     """
     numbered = readings.with_columns(starts=starts_turnstile()).with_columns(
         turnstile=pl.col("starts").cum_sum().set_sorted()
     )
-    before = ("started_at", "entries_before", "exits_before")
+    before = ("started_at", "started_utc_offset", "entries_before", "exits_before")
     # A turnstile has about fifty readings, so join once per turnstile and not once per reading.
     first = (
         numbered.filter("starts")
@@ -102,7 +103,7 @@ def _status(register: str) -> pl.Expr:
         .then(pl.lit(Status.FIRST))
         .when(pl.col(register) < 0)
         .then(pl.lit(Status.RESET))
-        .when(pl.col(register) > most)
+        .when((pl.col(register) > most) | (seconds == 0))
         .then(pl.lit(Status.IMPLAUSIBLE))
         .when(seconds > LONG_GAP_SECONDS)
         .then(pl.lit(Status.LONG_GAP))

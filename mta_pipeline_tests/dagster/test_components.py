@@ -13,8 +13,11 @@ import stamina
 
 from mta_pipeline.components import DeclarationError, SodaDataSetComponent, declared_data_sets
 from mta_pipeline.components.soda_data_set import SodaDataSetScaffolder
+from mta_pipeline.orchestration.checks.soda import soda_checks
+from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.sample.portal import Portal, serve
+from mta_pipeline.sources.socrata.dataset import SodaDataSet
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import Project, failure_of
 
@@ -89,7 +92,27 @@ def test_a_data_set_with_a_time_column_becomes_weekly_tables(project):
         ("every_row_accounted_for", WEEK): True,
         ("enough_rows", WEEK): False,
         ("few_rejects", WEEK): False,
+        ("reject_share_at_most", WEEK): True,
     }
+
+
+def test_a_week_with_many_rejects_does_not_reach_the_lake(data_sets, tmp_path):
+    rows = data_sets["vxuj-8kew"].with_columns(buses_total_estimated_ridersip=pl.lit("-"))
+    with serve(Portal({"vxuj-8kew": rows})) as portal:
+        project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)}, has_reference_tables=False)
+        result = materialize(project, "daily_ridership", WEEK)
+    assert not project.checks(result)["reject_share_at_most", WEEK]
+    assert not result.success
+    assert not (project.lake / "lake" / "daily_ridership").exists()
+
+
+def test_a_declaration_sets_the_largest_share_of_rejects():
+    data_set = next(c.data_set for c in declared_data_sets() if c.data_set.table == "daily_ridership")
+    declared = SodaDataSet(**{**data_set.model_dump(exclude_unset=True), "checks": {"reject_share_at_most": 0.3}})
+    (checks,) = soda_checks(declared, calendar(None))
+    described = {spec.name: spec.description for spec in checks.check_specs}
+    assert described["reject_share_at_most"].startswith("At most 0.3 of all rows are rejected")
+    assert described.keys() == {"every_row_accounted_for", "reject_share_at_most"}
 
 
 def test_a_data_set_without_a_time_column_is_fetched_as_a_whole(project):
@@ -132,6 +155,7 @@ def test_a_declaration_takes_at_most_13_lines_and_one_line_per_column():
         (("time_column: day", "time_colum: day"), "time_colum:", "Extra inputs are not permitted"),
         (("vxuj-8kew", "vxuj8kew"), "vxuj8kew", "should match pattern"),
         (("rows_at_least: 7", "rows_at_least: many"), "many", "should be a valid integer"),
+        (("rows_at_least: 7", "reject_share_at_most: 2"), "most: 2", "should be less than or equal to 1"),
         (("  table: daily_ridership\n", ""), "attributes:", "Field required"),
     ],
 )

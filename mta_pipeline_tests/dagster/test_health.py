@@ -33,6 +33,7 @@ from mta_pipeline.monitoring.health import HealthReader
 from mta_pipeline.monitoring.server import HealthServer
 from mta_pipeline.monitoring.status import figures, page, problems, terminal
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
+from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
 from mta_pipeline_tests.conftest import REPOSITORY, skip_or_fail_in_ci
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
@@ -184,6 +185,19 @@ def test_the_status_shows_problems_remedies_and_key_figures(reader, url):
         assert name in on_terminal
         assert text in on_page
     assert "carry_in_present" in on_page
+
+
+def test_the_status_says_which_rules_have_made_weeks_due(project, monkeypatch):
+    reader = HealthReader.of(project.instance, str(project.lake), project.defs)
+    assert not reader.read().weeks.outdated
+    old, new = TURNSTILE_TRAFFIC.rules, TURNSTILE_TRAFFIC.rules + 1
+    monkeypatch.setitem(vars(TURNSTILE_TRAFFIC), "rules", new)
+    assert not reader.read().weeks.outdated  # found to be current, and not read again
+    after_update = HealthReader.of(project.instance, str(project.lake), project.defs).read()
+    remedies = {problem.what: problem.do for problem in problems(after_update)}
+    [remedy] = [do for what, do in remedies.items() if "rules" in what]
+    assert f"2 weeks are due: 2 made with older rules (turnstile_traffic {old} -> {new})" in remedies
+    assert remedy == f"launch weekly_ridership for these weeks, or mta-pipeline run --weeks {WEEKS[0]}...{WEEKS[1]}"
 
 
 def test_an_unreadable_state_gives_a_503_without_paths(tmp_path):

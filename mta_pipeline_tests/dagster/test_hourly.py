@@ -21,6 +21,7 @@ from mta_pipeline.sample.hourly import entry_factor_of, omny_share_of
 from mta_pipeline.sample.portal import Portal, serve
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import weeks_between
+from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import Project, failure_of
 from mta_pipeline_tests.support.published_files import moment
 
@@ -239,7 +240,7 @@ def test_an_unreachable_portal_is_reported_by_the_tick(project):
     tick = tick_sensor(project, soda=SodaPortal("http://127.0.0.1:9"))
     assert tick.run_requests == []
     assert "request failed: t69i-h2me at 127.0.0.1:9, " in tick.skip_message
-    assert "time of the last change: the connection failed" in tick.skip_message
+    assert "metadata: the connection failed" in tick.skip_message
 
 
 # --- without a portal, or with an incomplete week ---
@@ -267,6 +268,41 @@ def test_a_half_published_week_lands_and_a_check_reports_the_missing_hours(tmp_p
     assert not evaluations["every_hour_published"].passed
     assert "the first is 2024-01-30 05:00" in evaluations["every_hour_published"].description
     assert evaluations["published_riders_kept"].passed
+
+
+def test_an_unknown_payment_method_is_named_and_the_week_gets_no_table_while_the_other_weeks_do(tmp_path, truth):
+    is_new = (pl.col("transit_timestamp") >= moment("2024-02-03 00")) & (pl.col("payment_method") == "omny")
+    two_weeks = truth.filter(pl.col("transit_timestamp") < moment("2024-02-10 00"))
+    renamed = two_weeks.with_columns(payment_method=pl.when(is_new).then(pl.lit("tap")).otherwise("payment_method"))
+    with serve(Portal({DATA_SET: renamed})) as portal:
+        project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)})
+        results = [project.run(FIRST, WEEKS[1], job=HOURLY_JOB, tags={COMPLETE_WEEKS: SKIP}) for _ in range(2)]
+    assert [result.success for result in results] == [False, False]
+    shares = {
+        e.partition: e for e in results[0].get_asset_check_evaluations() if e.check_name == "reject_share_at_most"
+    }
+    assert {week: share.passed for week, share in shares.items()} == {FIRST: True, WEEKS[1]: False}
+    rows = renamed.filter(pl.col("transit_timestamp") >= moment("2024-02-03 00"))
+    new = rows.filter(payment_method="tap").height
+    failed = shares[WEEKS[1]]
+    assert failed.severity is dg.AssetCheckSeverity.ERROR
+    assert failed.description == (
+        f"{100 * new / rows.height:.1f} % of {rows.height:,} rows rejected: "
+        f"unknown_value {new:,} (payment_method: 'tap' {new:,})"
+    )
+    assert failed.metadata["unknown_values"].value == [{"column": "payment_method", "value": "tap", "rows": new}]
+    assert Automation(project, groups=("hourly",)).follow()["lake/complex_hourly_published"] == {FIRST}
+
+
+def test_a_week_without_subway_riders_fails_a_check(tmp_path, truth):
+    ferry = truth.filter(pl.col("transit_timestamp") < moment("2024-02-03 00")).with_columns(
+        transit_mode=pl.lit("ferry")
+    )
+    with serve(Portal({DATA_SET: ferry})) as portal:
+        result = Project(tmp_path, resources={"soda": SodaPortal(portal.url)}).run(FIRST, job=HOURLY_JOB)
+    (found,) = (e for e in result.get_asset_check_evaluations() if e.check_name == "riders_found")
+    assert (found.passed, found.description) == (False, "0 riders in the subway, 0 of them at unknown complexes")
+    assert not result.success
 
 
 def test_an_unknown_complex_is_named_and_its_riders_are_kept(tmp_path, truth):

@@ -197,8 +197,8 @@ def test_an_unreachable_feed_is_reported_when_its_check_fails_and_when_it_is_rea
 
 def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeated(notified):
     notified.project.run(job=REFERENCE_JOB)
-    for n, week in enumerate(WEEKS):
-        notified.project.publish(week, steady_week(week, 1_000 + n * 420).replace(b"A002,R051", b"X999,R051"))
+    for week in WEEKS:
+        notified.project.publish(week, valid_week(week).replace(b"A002,R051", b"X999,R051", 9))
     notified.project.run(FIRST, THIRD)
     [message] = notified.tick()
     assert message.title == "mta_pipeline: unknown booths"
@@ -206,6 +206,30 @@ def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeat
     assert message.line("Weeks") == f"{FIRST} to {THIRD} (3 weeks)"
     notified.later(days=2)
     assert notified.tick() == []
+
+
+def test_a_week_without_known_booths_is_reported_as_a_failed_run_and_a_failed_check(notified):
+    notified.project.run(job=REFERENCE_JOB)
+    notified.project.publish(SECOND, valid_week(SECOND).replace(b"A002,R051", b"XX,R051"))
+    notified.project.run(SECOND)
+    check, run, _ = sorted(notified.tick(), key=lambda message: message.title)
+    assert run.title == "mta_pipeline: job weekly_ridership failed"
+    assert check.title == "mta_pipeline: a week has hardly any subway turnstiles at known booths"
+    assert (check.tone, check.line("Weeks")) == ("failure", SECOND)
+    assert check.line("Likely cause").endswith("unknown booths: XX R051")
+    notified.project.publish(SECOND, valid_week(SECOND))
+    notified.project.run(SECOND)
+    assert [message.tone for message in notified.tick()] == ["success"] * 3
+
+
+def test_many_rejects_that_block_nothing_are_reported_as_a_failure(notified):
+    notified.project.run(job=REFERENCE_JOB)
+    notified.project.publish(SECOND, valid_week(SECOND).replace(b"/2024,0", b"/2024,X", 9))
+    assert notified.project.run(SECOND).success
+    [message] = notified.tick()
+    assert message.title == "mta_pipeline: many rows or lines are rejected"
+    assert message.tone == "failure"
+    assert message.line("Likely cause") == "21.4 % of 42 lines rejected: bad_timestamp 9"
 
 
 def test_an_unusual_week_of_a_range_is_reported_as_a_warning_with_its_week_alone(notified):

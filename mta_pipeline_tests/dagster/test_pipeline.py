@@ -1,5 +1,7 @@
 """Weeks go from the feed to the lake, one or many per run, and a bad week does not stop the others."""
 
+import re
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -8,7 +10,7 @@ from mta_pipeline import weeks
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.weeks import week_before
-from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week
+from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 
 FIRST, SECOND, THIRD = WEEKS
@@ -105,6 +107,62 @@ def test_a_lost_line_stops_the_week_before_it_reaches_the_lake(tmp_path):
     assert project.checks(result)["every_line_accounted_for", WEEK] is False
     assert not result.success
     assert project.landed() == []
+
+
+NONSENSE = {
+    "one unknown booth": ("subway_turnstiles_present", lambda file: file.replace(b"A002,", b"XX,")),
+    "booths with a prefix": ("subway_turnstiles_present", lambda file: file.replace(b"A002,", b"MTA-A002,")),
+    "most booths unknown": ("subway_turnstiles_present", lambda file: file.replace(b"A002,", b"XX,", 41)),
+    "PATH alone": (
+        "subway_turnstiles_present",
+        lambda file: file.replace(b"A002,R051", b"PTH01,R549").replace(b",BMT,", b",PTH,"),
+    ),
+    "unknown divisions": ("subway_turnstiles_present", lambda file: file.replace(b",BMT,", b",SUBWAY,")),
+    "a turnstile per line": (
+        "riders_found",
+        lambda file: b"".join(
+            line.replace(b"02-00-00", b"02-00-%02d" % n) for n, line in enumerate(file.splitlines(keepends=True))
+        ),
+    ),
+    "implausible registers": ("riders_found", lambda file: re.sub(rb"(\d{7})(\d{3}),", rb"\g<2>\g<1>,", file)),
+    "no riders": ("riders_found", lambda file: re.sub(rb"\d{10}", b"0000000007", file)),
+    "no exits": ("riders_found", lambda file: re.sub(rb",\d{10}( *)$", rb",0000000007\1", file, flags=re.MULTILINE)),
+}
+
+
+@pytest.mark.parametrize(("check", "spoil"), NONSENSE.values(), ids=NONSENSE.keys())
+def test_a_week_of_nonsense_fails_a_check_and_gets_no_ridership(project, check, spoil):
+    project.publish(SECOND, spoil(valid_week(SECOND)))
+    result = project.run(SECOND)
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert [e.check_name for e in failed if e.severity is dg.AssetCheckSeverity.ERROR] == [check]
+    assert not result.success
+    assert project.landed() == []
+
+
+def test_many_rejected_lines_fail_a_check_and_the_other_readings_become_ridership(project):
+    project.publish(SECOND, valid_week(SECOND).replace(b"/2024,0", b"/2024,X", 3))
+    result = project.run(SECOND)
+    [share] = [e for e in result.get_asset_check_evaluations() if e.check_name == "reject_share_at_most"]
+    assert (share.passed, share.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert share.description == "7.1 % of 42 lines rejected: bad_timestamp 3"
+    assert result.success
+    assert project.landed() == [SECOND]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: [*lines[:-1], lines[-1][:9]],
+        lambda lines: [lines[0], *(line for line in lines[1:] for _ in range(2))],
+    ],
+    ids=["a last line that is cut off", "every line twice"],
+)
+def test_a_single_reject_and_repeated_readings_fail_no_check(project, spoil):
+    project.publish(SECOND, b"".join(spoil(valid_week(SECOND).splitlines(keepends=True))))
+    result = project.run(SECOND)
+    assert project.checks(result)["reject_share_at_most", SECOND]
+    assert result.success
 
 
 def test_an_unknown_booth_is_named_and_its_traffic_is_kept(project):

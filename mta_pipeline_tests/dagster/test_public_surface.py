@@ -21,7 +21,7 @@ from mta_pipeline.build import build_defs
 from mta_pipeline.cli import main
 from mta_pipeline.components import SodaDataSetComponent
 from mta_pipeline.lake.discovery import DiscoveryCursor
-from mta_pipeline.lake.parquet import MADE_FROM
+from mta_pipeline.lake.origin import MADE_FROM, RULES
 from mta_pipeline.lake.raw_files import FileManifest
 from mta_pipeline.lake.raw_pages import PagesManifest
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
@@ -238,7 +238,7 @@ def stored() -> dict[str, Any]:
         "tags of runs": sorted([COMPLETE_WEEKS, MEMORY_TAG, CPUS_TAG, TRACEPARENT, SWEPT_ON]),
         "values of the tag for complete weeks": sorted([SKIP, REDO]),
         "metadata of failed steps": [FAILED_WEEKS],
-        "metadata of files": [MADE_FROM],
+        "metadata of files": [MADE_FROM, RULES],
         "pools": sorted([WEEKS_POOL, WAREHOUSE_POOL]),
         "reasons for rejects": sorted(RejectReason),
         "reasons for rejects of the portal": sorted(SodaRejectReason),

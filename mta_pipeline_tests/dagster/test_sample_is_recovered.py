@@ -1,5 +1,7 @@
 """The pipeline recovers the truth of the sample exactly where readings are valid, and gives null elsewhere."""
 
+import datetime as dt
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -7,12 +9,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from mta_pipeline.sample import Faults, SampleFeed, SampleWeek
+from mta_pipeline.turnstile.clock import clock_change
 from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.contract import RejectReason, Status
 from mta_pipeline.turnstile.readings import TURNSTILE, stage
 from mta_pipeline.turnstile.ridership import is_subway
 from mta_pipeline.turnstile.traffic import traffic
-from mta_pipeline.weeks import week_before
+from mta_pipeline.weeks import week_after, week_before
 from mta_pipeline_tests.dagster.project import Project
 from mta_pipeline_tests.unit.test_sample_truth import any_faults
 
@@ -69,6 +72,17 @@ def test_the_truth_is_recovered_if_every_fault_occurs_at_once(layout):
     assert_recovered(weeks)
 
 
+@pytest.mark.parametrize("layout", ["modern", "legacy"])
+@pytest.mark.parametrize("week", ["2014-11-01", "2015-03-07"])
+def test_the_truth_is_recovered_if_the_clocks_change(week, layout):
+    feed = SampleFeed(11, 300, week_before(week), faults=Faults.all(), layout=layout)
+    weeks = list(feed.stream([week_before(week), week, week_after(week)]))
+    assert_recovered(weeks)
+    change = clock_change(week)
+    in_hour = pl.col("ended_at").is_between(change.until - dt.timedelta(hours=1), change.until, closed="left")
+    assert weeks[1].truth.filter(in_hour).is_empty()
+
+
 @pytest.fixture
 def feed():
     return SampleFeed(5, 30, LEGACY, faults=Faults.all())
@@ -95,7 +109,7 @@ def test_every_recoverable_rider_of_a_sample_reaches_the_lake(tmp_path, feed):
     assert result.success
     evaluations = result.get_asset_check_evaluations()
     assert [(e.check_name, e.partition) for e in evaluations if not e.passed] == [("carry_in_present", LEGACY)]
-    assert len(evaluations) == len(WEEKS) * 9
+    assert len(evaluations) == len(WEEKS) * 12
     assert_lake_equals(project, truth)
     for week in WEEKS:
         assert_frame_equal(

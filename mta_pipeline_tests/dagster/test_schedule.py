@@ -14,6 +14,7 @@ from mta_pipeline.orchestration.automation import schedules
 from mta_pipeline.orchestration.automation.schedules import SCHEDULE
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
+from mta_pipeline.turnstile.contract import COMPLEX_HOURLY
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.automation import QUIET, requested_weeks
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week, valid_week
@@ -72,6 +73,16 @@ def test_it_also_requests_a_week_that_landed_but_lacks_tables(project):
     project.load_weeks_until(THIRD)
     (project.lake / "lake" / "complex_hourly" / f"week={SECOND}" / "part-0.parquet").unlink()
     assert requested_weeks(tick(project)) == [(SECOND,)]
+
+
+def test_it_also_requests_weeks_made_with_older_rules_until_they_are_rebuilt(project, monkeypatch):
+    project.load_weeks_until(THIRD)
+    assert "All 3 weeks available" in tick(project)
+    monkeypatch.setitem(vars(COMPLEX_HOURLY), "rules", COMPLEX_HOURLY.rules + 1)
+    requests = tick(project)
+    assert requested_weeks(requests) == [(FIRST, THIRD)]
+    execute(project, requests)
+    assert "All 3 weeks available" in tick(project)
 
 
 def test_a_late_file_gives_a_skip_and_is_found_later_that_day(project):

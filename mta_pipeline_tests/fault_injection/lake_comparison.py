@@ -9,25 +9,11 @@ import polars as pl
 
 from mta_pipeline.lake.raw import MANIFEST
 from mta_pipeline.lake.raw_files import RAW_TABLE
-from mta_pipeline.schema import Table
-from mta_pipeline.turnstile.contract import (
-    COMPLEX_DAILY,
-    COMPLEX_HOURLY,
-    TURNSTILE_READINGS,
-    TURNSTILE_REJECTS,
-    TURNSTILE_TRAFFIC,
-)
+from mta_pipeline.tables import RIDERSHIP, STAGED
 
-TURNSTILE = ("control_area", "unit", "scp")
-GRAINS: dict[Table, tuple[str, ...]] = {
-    TURNSTILE_READINGS: (*TURNSTILE, "read_at"),
-    TURNSTILE_REJECTS: ("source_line", "source_group", "raw_text"),
-    TURNSTILE_TRAFFIC: (*TURNSTILE, "ended_at"),
-    COMPLEX_DAILY: ("complex_id", "service_date"),
-    COMPLEX_HOURLY: ("complex_id", "hour"),
-}
+TABLES = (*STAGED, *RIDERSHIP)
 LAYERS = ("raw", "staged", "lake")
-WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in GRAINS))
+WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in TABLES))
 
 
 @dataclass(frozen=True)
@@ -80,10 +66,10 @@ def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:
 def _is_doubled(lake: Path, week: str) -> bool:
     if len(_files(lake, *RAW_TABLE, week)) > 2:
         return True
-    for table, grain in GRAINS.items():
+    for table in TABLES:
         files = _files(lake, table.layer, table.name, week)
         rows = pl.concat(pl.read_parquet(file) for file in files) if files else pl.DataFrame(schema=table.schema)
-        if rows.select(pl.struct(grain).is_duplicated().any()).item():
+        if rows.select(pl.struct(table.key or tuple(table.schema)).is_duplicated().any()).item():
             return True
     return False
 

@@ -179,14 +179,16 @@ class Site:
         """
         self.expect_exit(self.start_run(*options), expect)
 
-    def expect_exit(self, process: subprocess.Popen[bytes], expect: int = 0) -> None:
-        """Wait for a process and check its exit code."""
+    def expect_exit(self, process: subprocess.Popen[bytes], *expect: int) -> None:
+        """Wait for a process and check its exit code: one of `expect`, by default 0."""
         try:
             code = process.wait(TIMEOUT)
         finally:
             end(process)
-        if code != expect:
-            raise ScenarioError(f"exit code {code} instead of {expect}:\n{self.log()[-3000:]}")
+        if code not in (expect or (0,)):
+            raise ScenarioError(
+                f"exit code {code} instead of {' or '.join(map(str, expect or (0,)))}:\n{self.log()[-3000:]}"
+            )
 
     def log(self, name: str = "log.txt") -> str:
         """The output of the processes."""
@@ -217,7 +219,7 @@ class Site:
 
     def due(self) -> list[str]:
         """The weeks whose tables are missing or not made from what the feed offers now."""
-        return weeks_due(self.weeks, str(self.lake), open_feed(self.feed))
+        return list(weeks_due(self.weeks, str(self.lake), open_feed(self.feed)))
 
     def compare(self, undisturbed: Path) -> LakeComparison:
         """Compare the lake with an undisturbed one.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, half_written
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, Site, end
@@ -88,7 +89,7 @@ def disk_full(sandbox: Sandbox) -> LakeComparison:
     if _mounted(site.lake):
         try:
             fill = _fill(site.lake, sum(sizes))  # not enough: files take up whole pages
-            site.expect_exit(site.start_run(), expect=1)
+            site.expect_exit(site.start_run(), ExitCode.PROBLEMS)
             return _retry_with_room(sandbox, site, "No space left on device", fill.unlink)
         finally:
             _unmount(site.lake)
@@ -96,7 +97,9 @@ def disk_full(sandbox: Sandbox) -> LakeComparison:
     sandbox.note(f"  file size limited to less than {max(sizes):,} bytes")
     del site.environment["DAGSTER_HOME"]  # Dagster's records are larger than the limit
     limit = (max(sizes) - 1, resource.RLIM_INFINITY)
-    site.expect_exit(site.start_run(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)), expect=1)
+    site.expect_exit(
+        site.start_run(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)), ExitCode.PROBLEMS
+    )
     return _retry_with_room(sandbox, site, "File too large", lambda: None)
 
 
@@ -113,7 +116,7 @@ def disk_full_of_records(sandbox: Sandbox) -> LakeComparison:
         try:
             site.make_folders()
             fill = _fill(site.disk, int(share * sandbox.disk_of_a_run))
-            site.expect_exit(site.start_run(), expect=1)
+            site.expect_exit(site.start_run(), ExitCode.PROBLEMS, ExitCode.UNREACHABLE)
             total += _retry_with_room(sandbox, site, "full", fill.unlink)
         finally:
             _unmount(site.disk)

@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.engines import open_lake
-from mta_pipeline.engines.bigquery import BigQueryError, BigQueryWarehouse
+from mta_pipeline.engines.bigquery import BigQueryError, BigQueryWarehouse, _fields
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.lake.storage import part_path, read_bytes
 from mta_pipeline.marts.contract import KEYS, MARTS, WAREHOUSE
@@ -254,6 +254,17 @@ def test_a_run_killed_between_upload_load_and_record_is_completed_by_the_next_ru
 
 
 @pytest.mark.slow
+def test_a_table_from_before_a_column_was_added_gets_that_column(cloud):
+    client, name = cloud.warehouse.client, f"{cloud.warehouse.prefix}lake.{TURNSTILE_TRAFFIC.name}"
+    cloud.warehouse._make_dataset("lake")
+    older = [field for field in _fields(TURNSTILE_TRAFFIC) if not field.name.endswith("_utc_offset")]
+    client.create_table(bigquery.Table(f"{client.project}.{name}", older))
+    cloud.warehouse.publish(quiet)
+    assert [field.name for field in client.get_table(name).schema] == ["week", *TURNSTILE_TRAFFIC.schema]
+    assert cloud.rows(TURNSTILE_TRAFFIC)["ended_utc_offset"].to_list() == [-4] * 4
+
+
+@pytest.mark.slow
 def test_a_dropped_table_is_loaded_again(cloud):
     cloud.warehouse.publish(quiet)
     cloud.warehouse.client.delete_table(f"{cloud.warehouse.prefix}lake.{COMPLEX_DAILY.name}")
@@ -299,6 +310,8 @@ def test_external_tables_point_to_the_lake_s_files_and_marts_are_views(cloud, mo
         "sourceUris": [f"{folder}/*"],
         "hivePartitioningOptions": {"mode": "CUSTOM", "sourceUriPrefix": f"{folder}/{{week:DATE}}"},
         "autodetect": True,
+        # The newest file has all columns of the contract.
+        "referenceFileSchemaUri": f"{folder}/week=2014-10-25/part-0.parquet",
     }
     assert cloud.session.loads() == []
     assert cloud.lake(storage="external")._create_statement(MARTS[0], "VIEW").startswith("CREATE OR REPLACE VIEW ")

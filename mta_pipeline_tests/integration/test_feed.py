@@ -390,11 +390,15 @@ def test_a_missing_feed_is_unavailable_and_not_empty(tmp_path, gcs_bucket):
                 request()
 
 
-def test_a_file_given_instead_of_a_directory_is_reported(tmp_path):
-    (tmp_path / NAME).write_bytes(CONTENTS)
+def test_a_single_file_is_a_feed_of_one_week(tmp_path):
+    for name in (NAME, NEXT_NAME, "Turnstile_Usage_Data__2019.csv"):
+        (tmp_path / name).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path / NAME))
 
-    with pytest.raises(FeedUnavailable, match="this is a file"):
-        open_feed(str(tmp_path / NAME)).available_weeks()
+    assert list(feed.available_weeks()) == [WEEK]
+    assert list(feed.exports()) == []
+    assert fetch(feed) == CONTENTS
+    assert_refused(feed, NotPublished, "is not published", NEXT_WEEK)
 
 
 def test_symbolic_links_are_followed_and_the_signature_is_that_of_their_target(tmp_path):
@@ -495,4 +499,4 @@ def test_an_invalid_location_is_reported_at_once(location):
 def test_the_resource_opens_the_feed_at_its_location(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENTS)
 
-    assert list(TurnstileFeed(location=str(tmp_path)).open().available_weeks()) == [WEEK]
+    assert list(TurnstileFeed(location=str(tmp_path)).open(str(tmp_path / "lake")).available_weeks()) == [WEEK]

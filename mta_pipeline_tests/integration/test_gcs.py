@@ -18,9 +18,11 @@ from upath import UPath
 
 from mta_pipeline.lake import gcs
 from mta_pipeline.lake import raw as raw_layer
-from mta_pipeline.lake.parquet import made_from, to_parquet
+from mta_pipeline.lake.comparison import compare_parts, parts_of
+from mta_pipeline.lake.origin import Origin
+from mta_pipeline.lake.parquet import origin, to_parquet
 from mta_pipeline.lake.raw_files import RawFiles
-from mta_pipeline.lake.storage import files_in, location, part_path, read_bytes, remove, write_atomically
+from mta_pipeline.lake.storage import Part, files_in, location, part_path, read_bytes, remove, write_atomically
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.project import steady_week
@@ -252,9 +254,21 @@ def test_new_files_of_other_writers_are_seen_although_the_folder_was_listed_befo
     assert (table / "b.parquet").exists()
 
 
-def test_made_from_is_read_from_the_end_of_the_file_only(gcs_bucket, path, monkeypatch):
+def test_lakes_in_a_bucket_are_compared(gcs_bucket):
+    first, second = f"{gcs_bucket}/[one]", f"{gcs_bucket}/other"
+    for root, n in ((first, 1), (second, 2)):
+        write_atomically(part_path(root, "lake", "same"), to_parquet(pl.DataFrame({"n": [1]})))
+        write_atomically(part_path(root, "lake", "weekly", WEEK), to_parquet(pl.DataFrame({"n": [n]})))
+        write_atomically(location(root) / "lake" / "weekly" / "notes" / "part-0.parquet", b"no part of a table")
+    wanted = parts_of(first, second)
+    assert wanted == dict.fromkeys([Part("lake", "same", None), Part("lake", "weekly", WEEK)], (True, True))
+    found = [part for part in compare_parts(first, second, wanted, {}) if part]
+    assert [(part.part.week, part.only_first, part.only_second) for part in found] == [(WEEK, 1, 1)]
+
+
+def test_the_origin_is_read_from_the_end_of_the_file_only(gcs_bucket, path, monkeypatch):
     rows = pl.select(n=pl.int_range(1_000_000)).select(pl.col("n") * 7_919 % 1_000_003)
-    write_atomically(path, to_parquet(rows, "the contents"))
+    write_atomically(path, to_parquet(rows, Origin("the contents", {"a": 2})))
     filesystem, caches = type(path.fs), []
     original = filesystem.open
 
@@ -264,5 +278,5 @@ def test_made_from_is_read_from_the_end_of_the_file_only(gcs_bucket, path, monke
         return file
 
     monkeypatch.setattr(filesystem, "open", recording)
-    assert made_from(path) == "the contents"
+    assert origin(path) == Origin("the contents", {"a": 2})
     assert 0 < caches[0].total_requested_bytes <= 1 << 16 < len(read_bytes(path))

@@ -1,13 +1,15 @@
 """Marts have the same rows on every engine, with exactly equal floats."""
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from mta_pipeline.engines import open_lake
 from mta_pipeline.marts.contract import MARTS, STATION_DAILY, SYSTEM_DAILY
+from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
 from mta_pipeline_tests.conftest import skip_or_fail_in_ci
 from mta_pipeline_tests.support.parity import ENGINES, difference, marts_on, missing, sample_lake
-from mta_pipeline_tests.support.small_lake import SmallLake
+from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FEW_MARTS = (STATION_DAILY, SYSTEM_DAILY)
 """Enough to test another connection to Spark: the SQL is the same."""
@@ -49,6 +51,20 @@ def test_every_mart_has_the_same_rows_as_on_duckdb(engine, marts, lake, spark, b
             rows = expected(name)
             assert not rows.is_empty()
             assert difference(rows, actual(name)) is None, name
+
+
+@pytest.mark.slow
+def test_spark_counts_wall_clock_time_in_files_from_before_the_utc_offsets(tmp_path, spark):
+    lake = SmallLake(tmp_path)
+    weeks = ("2024-01-06", "2024-01-13")
+    for week in weeks:
+        lake.week(week, interval(f"{week} 04", f"{week} 08", 5, 5))
+    with marts_on("duckdb", str(lake.root), [SYSTEM_DAILY.name]) as rows:
+        expected = rows(SYSTEM_DAILY.name)
+    path = lake.path(TURNSTILE_TRAFFIC, weeks[0])
+    pl.read_parquet(path).drop(cs.ends_with("_utc_offset")).write_parquet(path)
+    with marts_on("spark", str(lake.root), [SYSTEM_DAILY.name]) as rows:
+        assert difference(expected, rows(SYSTEM_DAILY.name)) is None
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 from upath import UPath
 
 from mta_pipeline.lake.parquet import to_parquet, to_polars
-from mta_pipeline.lake.storage import part_path, read_bytes
+from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
 from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
@@ -28,13 +28,13 @@ from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.turnstile import complexes
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, CONTROL_AREAS
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, CONTROL_AREAS, TURNSTILE_READINGS
 from mta_pipeline.weeks import week_after, week_before, week_start, weeks_between
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
 # An asset that is described by a table has this table as its contract.
-for table in (COMPLEX_DAILY, CONTROL_AREAS):
+for table in (COMPLEX_DAILY, CONTROL_AREAS, TURNSTILE_READINGS):
     described(table)
 
 WEEKS = weeks_between("2023-12-30", "2024-01-27")
@@ -634,6 +634,23 @@ def test_a_week_outside_of_the_window_is_an_error_and_not_a_missing_carry_in(
         raise_on_error=False,
     )
     assert f"Week {FIRST} is not one of the weeks that the input's partition mapping selects" in failure(result)
+
+
+def test_a_week_from_before_a_column_was_added_is_read_with_that_column(
+    lake: str, instance: dg.DagsterInstance
+) -> None:
+    key = dg.AssetKey([TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name])
+    read_at = [dt.datetime.fromisoformat(at) for at in ("2024-03-09 23:00", "2024-03-10 03:00")]
+    old = pl.DataFrame({"read_at": read_at, "source_line": [2, 3]}, schema_overrides={"read_at": pl.Datetime("us")})
+    path = part_path(lake, TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name, THIRD)
+    write_atomically(path, to_parquet(old))
+
+    @dg.asset(partitions_def=calendar, ins={"readings": dg.AssetIn(key)})
+    def traffic(readings: WeeklyInputs) -> None:
+        assert readings.only(["read_at", "utc_offset"])[THIRD]["utc_offset"].to_list() == [-5, -4]
+        assert readings[THIRD].columns == ["read_at", "source_line", "utc_offset"]
+
+    run(lake, dg.AssetSpec(key, partitions_def=calendar), traffic, partition_key=THIRD, instance=instance)
 
 
 def test_a_window_reads_each_week_once_and_keeps_the_last_two() -> None:

@@ -44,7 +44,7 @@ def test_new_and_rebuilt_weeks_are_visible_without_writing_the_file_again(lake, 
 
 def test_every_table_has_a_view_with_a_comment(file):
     views = dict(query(file, "SELECT schema_name, count(*) FROM duckdb_views() WHERE NOT internal GROUP BY ALL"))
-    assert views == {"staged": 4, "lake": 7, "warehouse": 3, "marts": 8}
+    assert views == {"staged": 4, "lake": 8, "warehouse": 3, "marts": 8}
     [(comment,)] = query(file, "SELECT comment FROM duckdb_views() WHERE view_name = 'system_daily'")
     assert comment.startswith("Subway entries and exits per day")
     assert query(file, "SELECT count(*) FROM warehouse.dim_date WHERE is_whole_day") == [(6,)]

@@ -14,9 +14,21 @@ SELECT
   `t0`.`started_at`,
   `t0`.`ended_at`,
   `t0`.`service_date`,
-  DATETIME_DIFF(`t0`.`ended_at`, `t0`.`started_at`, SECOND) AS `seconds`,
+  IF(
+    (
+      DATETIME_DIFF(`t0`.`ended_at`, `t0`.`started_at`, SECOND) - (
+        COALESCE(`t0`.`ended_utc_offset` - `t0`.`started_utc_offset`, 0) * 3600
+      )
+    ) < 0,
+    0,
+    DATETIME_DIFF(`t0`.`ended_at`, `t0`.`started_at`, SECOND) - (
+      COALESCE(`t0`.`ended_utc_offset` - `t0`.`started_utc_offset`, 0) * 3600
+    )
+  ) AS `seconds`,
   `t0`.`entries`,
   `t0`.`exits`,
   `t0`.`entries_status`,
-  `t0`.`exits_status`
+  `t0`.`exits_status`,
+  `t0`.`started_utc_offset`,
+  `t0`.`ended_utc_offset`
 FROM `lake`.`turnstile_traffic` AS `t0`

@@ -15,6 +15,7 @@ from mta_pipeline.lake.storage import part_path, write_atomically
 from mta_pipeline.report.page import Sources
 from mta_pipeline.schema import Table
 from mta_pipeline.sources.socrata.staging import hours_of
+from mta_pipeline.turnstile.clock import utc_offset
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     COMPLEX_HOURLY,
@@ -106,5 +107,7 @@ def interval(start: str, end: str, entries: int = 0, exits: int = 0, **others: o
         "exits": exits,
         "entries_status": "ok",
         "exits_status": "ok",
+        "started_utc_offset": utc_offset(moment(start)),
+        "ended_utc_offset": utc_offset(moment(end)),
         **others,
     }

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from mta_pipeline.turnstile.anomalies import AnomalyDetector, WeekFigures, late_complexes, week_figures
+from mta_pipeline.turnstile.clock import utc_offset
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY
 from mta_pipeline.weeks import ONE_WEEK, week_before, week_start, weeks_between
 
@@ -155,6 +156,16 @@ def test_a_complex_is_late_if_all_of_its_turnstiles_are():
         ],
         schema=["control_area", "unit", "scp", "division", "complex_id", "ended_at"],
         orient="row",
-    )
+    ).with_columns(ended_utc_offset=pl.lit(-4))
     late = late_complexes(WEEK, traffic.lazy())
     assert late.rows() == [(1, 2, 52.0), (4, 1, 60.0)]
+
+
+@pytest.mark.parametrize(("week", "monday", "hours"), [("2023-11-04", 3, [48.0]), ("2023-03-11", 4, [])])
+def test_a_complex_is_late_by_elapsed_time(week, monday, hours):
+    start = dt.datetime.combine(week_start(week), dt.time())
+    at = [start + dt.timedelta(hours=h) for h in (*range(0, 8, 4), *range(48 + monday, 168, 4))]
+    traffic = pl.DataFrame({"ended_at": at, "ended_utc_offset": [utc_offset(each) for each in at]})
+    turnstile = {"control_area": "A002", "unit": "R051", "scp": "00-00-00", "division": "BMT", "complex_id": 1}
+    rows = traffic.with_columns(pl.lit(value).alias(name) for name, value in turnstile.items())
+    assert late_complexes(week, rows.lazy())["hours"].to_list() == hours

@@ -11,6 +11,14 @@ from click.testing import CliRunner, Result
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
+from mta_pipeline.cli.exit_codes import ExitCode, markdown
+from mta_pipeline.sources.errors import FeedUnavailable
+from mta_pipeline.sources.turnstile_files import FilesystemFeed
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
+from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.dagster.project import valid_week
+from mta_pipeline_tests.support.exports import EXPORT_NAME, export, rows_of_days
 from mta_pipeline_tests.support.feed_server import serve_feed
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 from mta_pipeline_tests.support.webhook import serve_webhook
@@ -55,6 +63,7 @@ def test_help_imports_no_heavy_packages(processes):
     script = f"""
 import sys
 from mta_pipeline.cli import main
+from mta_pipeline.cli.exit_codes import ExitCode, markdown
 for words in ([], ["run"], ["sample"], ["summary"]):
     main([*words, "--help"], standalone_mode=False)
 print(sorted(set({HEAVY}) & set(sys.modules)))
@@ -145,6 +154,28 @@ def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(work_dir):
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
 
 
+def test_failed_checks_are_named_with_their_weeks_and_in_the_exit_code(work_dir):
+    (work_dir / "mirror").mkdir()
+    spoiled = {
+        WEEK: valid_week(WEEK),
+        "2024-01-13": valid_week("2024-01-13").replace(b"A002,", b"XX,"),
+        "2024-01-20": valid_week("2024-01-20").replace(b"/2024,0", b"/2024,X", 3),
+    }
+    for week, contents in spoiled.items():
+        (work_dir / "mirror" / file_name(week)).write_bytes(contents)
+    for _ in range(2):
+        result = run_command("run", MTA_FEED="mirror", DAGSTER_HOME=str(work_dir))
+        assert result.exit_code == 1
+        assert result.output.splitlines()[-2:] == [
+            "week 2024-01-13 failed: staged/turnstile_readings, check subway_turnstiles_present: 0 of 42 readings are "
+            "of subway turnstiles at known booths; divisions: BMT; unknown booths: XX R051",
+            "check failed: week 2024-01-20, staged/turnstile_rejects, check reject_share_at_most: 7.1 % of 42 lines "
+            "rejected: bad_timestamp 3",
+        ]
+        daily = work_dir / "data/real/lake/lake/complex_daily"
+        assert sorted(path.name for path in daily.iterdir()) == [f"week={WEEK}", "week=2024-01-20"]
+
+
 def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land(work_dir):
     (work_dir / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
     with serve_feed(work_dir) as server:
@@ -159,18 +190,126 @@ def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
 
 
+def test_a_run_says_why_weeks_are_due(work_dir, monkeypatch):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    assert "1 week is due: 1 not in the lake" in run_command("run", MTA_FEED="mirror").output
+    assert "All of them are complete in the lake" in run_command("run", MTA_FEED="mirror").output
+    monkeypatch.setitem(vars(TURNSTILE_READINGS), "rules", 2)
+    again = run_command("run", MTA_FEED="mirror")
+    assert "1 week is due: 1 made with older rules (turnstile_readings 1 -> 2)" in again.output
+    assert again.exit_code == ExitCode.SUCCESS
+    assert "All of them are complete in the lake" in run_command("run", MTA_FEED="mirror").output
+
+
+def test_one_dead_link_alone_is_a_failed_week(work_dir):
+    with serve_feed(work_dir) as server:
+        server.index_page = b'<a href="data/nyct/turnstile/turnstile_240113.txt">a week</a>'
+        result = run_command("run", "--weeks", WEEK, MTA_FEED=server.index_url)
+    assert result.exit_code == ExitCode.PROBLEMS
+    assert f"week {WEEK} failed: " in result.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [(), ("--again",)], ids=["", "again"])
+def test_a_feed_without_any_of_the_requested_weeks_has_an_exit_code_of_its_own(work_dir, options):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "turnstile_240120.txt").write_bytes(b"")
+    result = run_command("run", "--weeks", f"{WEEK}...{WEEK}", *options, MTA_FEED="mirror")
+    assert result.exit_code == ExitCode.NOTHING_OFFERED
+    assert f"The feed offers none of these weeks: {work_dir}/mirror" in result.output
+
+
+def test_an_index_page_that_is_none_is_unusable_input(work_dir):
+    with serve_feed(work_dir) as server:
+        server.index_page = b"<p>Please log in</p>"
+        result = run_command("run", MTA_FEED=server.index_url)
+    assert result.exit_code == ExitCode.UNUSABLE_INPUT
+    assert "links to no weekly file" in result.output
+
+
+def test_a_feed_that_refuses_access_is_unreachable(work_dir):
+    with serve_feed(work_dir, credentials="user:word") as server:
+        assert run_command("run", MTA_FEED=server.index_url).exit_code == ExitCode.UNREACHABLE
+
+
+def test_a_feed_that_stops_answering_during_the_run_is_unreachable(work_dir, monkeypatch):
+    def unreachable(*_: object) -> None:
+        raise FeedUnavailable("the line is dead")
+
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
+    monkeypatch.setattr(FilesystemFeed, "fetch", unreachable)
+    result = run_command("run", MTA_FEED="mirror")
+    assert "the line is dead" in result.output
+    assert result.exit_code == ExitCode.UNREACHABLE
+
+
+def test_a_feed_or_lake_whose_package_is_not_installed_is_a_configuration_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    for places in ({"MTA_FEED": "gs://bucket/feed"}, {"MTA_FEED": ".", "LAKE_ROOT": "gs://bucket/lake"}):
+        result = run_command("run", "--weeks", WEEK, **places)
+        assert "not installed" in result.output
+        assert result.exit_code == ExitCode.CONFIGURATION
+
+
+def test_records_that_cannot_be_read_or_written_are_unreachable(work_dir, monkeypatch):
+    (work_dir / "home" / "storage").mkdir(parents=True)
+    (work_dir / "home" / "history").mkdir()
+    (work_dir / "home" / "history" / "runs.db").mkdir()
+    for words in (["status"], ["run", "--weeks", WEEK]):
+        monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
+        result = run_command(*words, MTA_FEED=".")
+        assert "Dagster's records in" in result.output
+        assert result.exit_code == ExitCode.UNREACHABLE
+
+
+@pytest.mark.parametrize("home", ["relative", "/no/such/home"])
+def test_status_needs_the_directory_of_the_records(home, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", home)
+    result = run_command("status")
+    assert result.exit_code == ExitCode.CONFIGURATION
+    assert "DAGSTER_HOME" in result.output
+
+
+def test_the_help_and_the_documentation_have_the_same_exit_codes():
+    assert markdown() in (REPOSITORY / "docs" / "operations.md").read_text()
+    help_text = run_command("--help").output
+    assert all(f"{code.value}  {code.meaning}" in help_text for code in ExitCode)
+    assert [code.value for code in ExitCode] == [0, 1, 2, 3, 4, 5, 6]
+
+
 def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
     (work_dir / "mirror").mkdir()
     (work_dir / "mirror" / "[x] 240113.csv").write_bytes(b"data")
     result = run_command("run", MTA_FEED="mirror")
-    assert result.exit_code == 1
-    assert "No weekly files at" in result.output.splitlines()[-1]
+    assert result.exit_code == ExitCode.NOTHING_OFFERED
+    assert "No turnstile data at" in result.output.splitlines()[-1]
     assert result.output.count("[x] 240113.csv") == 1
     (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))
     for words in (["run"], ["run", "--weeks", WEEK]):
         result = run_command(*words, MTA_FEED="mirror")
         assert result.exit_code == 0
         assert result.output.count("[x] 240113.csv") == 1
+
+
+def test_an_export_is_read_with_progress_and_its_weeks_land(work_dir):
+    days = [f"2019-01-{day:02}" for day in range(5, 21)]
+    (work_dir / "exports").mkdir()
+    (work_dir / "exports" / EXPORT_NAME).write_bytes(export(rows_of_days(*days), seed=1))
+    (work_dir / "exports" / "turnstile_stations.csv").write_bytes(b"station,borough\n1,2\n")
+    result = run_command("run", MTA_FEED="exports")
+    assert result.exit_code == 0, result.output
+    assert f"{EXPORT_NAME}: 100% read" in result.output
+    assert "2 weeks, 2019-01-05 to 2019-01-12, from the feed at" in result.output
+    assert "Week 2019-01-19 is not available: " in result.output
+    assert result.output.count("turnstile_stations.csv: line 1 is not the header of an export") == 1
+    again = run_command("run", MTA_FEED="exports")
+    assert again.exit_code == 0
+    assert "% read" not in again.output
+    missing = run_command("run", "--weeks", "2019-01-12...2019-01-19", MTA_FEED=f"exports/{EXPORT_NAME}")
+    assert missing.exit_code == 1
+    assert "week 2019-01-19 failed: " in missing.output
+    assert "2019-01-21, 2019-01-22, 2019-01-23" in missing.output
 
 
 def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
@@ -183,19 +322,19 @@ def test_paths_with_markup_characters_are_printed_unchanged(work_dir):
 
 
 @pytest.mark.parametrize(
-    ("feed", "expected"),
+    ("feed", "expected", "code"),
     [
-        ("nowhere", "there is no such directory or file"),
-        (".", "No weekly files at"),
-        ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known"),
-        ("https://mirror.example/feed?token=secret", "MTA_FEED: .*must have a host and a path"),
-        ("http://127.0.0.1:9/feed", "the connection failed"),
+        ("nowhere", "there is no such directory or file", ExitCode.UNREACHABLE),
+        (".", "No turnstile data at", ExitCode.NOTHING_OFFERED),
+        ("nonsense://mirror", "MTA_FEED: .*nonsense:// is not known", ExitCode.CONFIGURATION),
+        ("https://mirror.example/feed?token=secret", "MTA_FEED: .*must have a host", ExitCode.CONFIGURATION),
+        ("http://127.0.0.1:9/feed", "the connection failed", ExitCode.UNREACHABLE),
     ],
 )
-def test_an_unusable_feed_is_reported_in_one_line(feed, expected):
+def test_an_unusable_feed_is_reported_in_one_line(feed, expected, code):
     with stamina.set_testing(True, attempts=1):
         result = run_command("run", MTA_FEED=feed)
-    assert result.exit_code == 1
+    assert result.exit_code == code
     [line] = result.output.strip().splitlines()
     assert re.match(f"Error: .*{expected}", line)
     assert "secret" not in line
@@ -203,14 +342,14 @@ def test_an_unusable_feed_is_reported_in_one_line(feed, expected):
 
 def test_a_missing_feed_is_also_reported_if_weeks_are_given():
     result = run_command("run", "--weeks", WEEK, MTA_FEED="nowhere")
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.UNREACHABLE
     assert re.search("Error: Week 2024-01-06, feed .*nowhere: there is no such directory or file", result.output)
     assert run_command("run", "--weeks", WEEK, MTA_FEED="nonsense://mirror").output.startswith("Error: MTA_FEED: ")
 
 
 def test_an_invalid_setting_is_reported_with_its_variable():
     result = run_command("run", MTA_LAST_WEEK="2024-01-07")
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.CONFIGURATION
     assert result.output.startswith("Error: Invalid settings: MTA_LAST_WEEK: ")
 
 
@@ -245,7 +384,9 @@ def test_the_version_is_that_of_the_package():
 
 
 def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_path):
-    assert "MTA_NOTIFY is not set" in run_command("notify").output
+    not_set = run_command("notify")
+    assert "MTA_NOTIFY is not set" in not_set.output
+    assert not_set.exit_code == ExitCode.CONFIGURATION
     with serve_webhook() as webhook:
         assert run_command("notify", MTA_NOTIFY=webhook.url).output == "receiver 1 (json): sent\n"
         assert [message.title for message in webhook.new()] == ["mta_pipeline: test message"]
@@ -254,6 +395,6 @@ def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_pat
         assert (refused.exit_code, refused.output) == (1, "receiver 1 (json): not sent, it answered 403\n")
     for unusable in ("nonsense://secret-word", str(tmp_path / "secret-word")):
         refused = run_command("notify", MTA_NOTIFY=unusable)
-        assert refused.exit_code == 1
+        assert refused.exit_code == ExitCode.CONFIGURATION
         assert "MTA_NOTIFY: " in refused.output
         assert "secret-word" not in refused.output

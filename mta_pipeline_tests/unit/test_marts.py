@@ -5,6 +5,7 @@ import inspect
 from importlib import import_module
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from mta_pipeline.engines import mart, open_lake
@@ -14,7 +15,7 @@ from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, FACT_TURNSTILE, KEYS, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
 from mta_pipeline.tables import TABLES
-from mta_pipeline.turnstile.contract import STATION_COMPLEXES
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES, TURNSTILE_TRAFFIC
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND, THIRD = "2024-01-06", "2024-01-13", "2024-01-20"
@@ -29,6 +30,28 @@ def lake(tmp_path):
 
 def rows_of(lake: SmallLake, name: str) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(mart(str(lake.root), name)))
+
+
+def test_the_length_of_an_interval_is_elapsed_time(lake):
+    autumn = interval("2023-11-05 01:45", "2023-11-05 01:00", ended_utc_offset=-5)
+    spring = interval("2015-03-07 23:22", "2015-03-08 04:22", control_area="A003")
+    late_clock = interval("2015-03-08 02:45", "2015-03-08 03:00", started_utc_offset=-5, control_area="A004")
+    lake.week("2023-11-04", autumn)
+    lake.week("2015-03-07", spring, late_clock, {**spring, "started_at": None, "started_utc_offset": None})
+    with open_lake(str(lake.root)) as opened:
+        seconds = opened.tables["fact_turnstile"].seconds.to_polars()
+    assert sorted(seconds, key=str) == [0, 4 * 3600, 900, None]
+
+
+@pytest.mark.parametrize("older", [(FIRST,), (FIRST, SECOND)])
+def test_files_from_before_the_utc_offsets_count_wall_clock_time(lake, older):
+    for week, start in ((FIRST, "2024-01-06 04"), (SECOND, "2024-01-13 04")):
+        lake.week(week, interval(start, f"{start[:-2]}08", 5, 5))
+    expected = rows_of(lake, "system_daily")
+    for week in older:
+        path = lake.path(TURNSTILE_TRAFFIC, week)
+        pl.read_parquet(path).drop(cs.ends_with("_utc_offset")).write_parquet(path)
+    assert rows_of(lake, "system_daily").equals(expected)
 
 
 def test_a_friday_in_the_files_of_two_weeks_is_one_day(lake):

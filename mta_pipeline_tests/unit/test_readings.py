@@ -54,6 +54,7 @@ def test_a_modern_line_becomes_a_typed_reading():
         "entries_register": 100,
         "exits_register": 50,
         "source_line": 2,
+        "utc_offset": -5,
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mta_pipeline.turnstile.clock import utc_offset
 from mta_pipeline.turnstile.contract import COMPLEX_DAILY, COMPLEX_HOURLY, TURNSTILE_TRAFFIC
 from mta_pipeline.turnstile.ridership import complex_daily, complex_hourly
 from mta_pipeline_tests.support.published_files import moment
@@ -27,7 +28,7 @@ def interval(
     started, ended = (moment(at) if isinstance(at, str) else at for at in (start, end))
     turnstile = (control_area, "R051", "02-00-00", division, complex_id)
     people = (entries, exits, status, exits_status or status)
-    row = (*turnstile, started, ended, started.date(), *people)
+    row = (*turnstile, started, ended, started.date(), *people, utc_offset(started), utc_offset(ended))
     return pl.DataFrame([row], schema=dict(TURNSTILE_TRAFFIC.schema), orient="row")
 
 

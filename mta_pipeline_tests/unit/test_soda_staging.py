@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections import Counter
 
 import polars as pl
 import pytest
@@ -12,7 +13,7 @@ from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
 from mta_pipeline.sources.errors import BadFile
 from mta_pipeline.sources.socrata.dataset import RejectReason, SodaDataSet, SodaSource
 from mta_pipeline.sources.socrata.pages import rows_of
-from mta_pipeline.sources.socrata.staging import StagedRows, hours_of, in_lake, stage
+from mta_pipeline.sources.socrata.staging import StagedRows, hours_of, in_lake, stage, unknown_values
 from mta_pipeline_tests.support.published_files import moment
 
 WEEK = "2024-03-09"
@@ -193,3 +194,13 @@ def test_a_page_has_the_same_rows_as_csv_and_as_json():
 def test_an_invalid_page_is_reported_with_its_name(page, saying):
     with pytest.raises(BadFile, match=rf"rows 1 to 5: .*{saying}"):
         rows_of(page, (":id", "ridership"), "rows 1 to 5")
+
+
+@given(st.lists(st.text(min_size=1), max_size=20))
+def test_unknown_values_are_counted_as_the_portal_wrote_them(values):
+    rejects = staged(*({**SOUND, "payment_method": value} for value in ["omny", *values])).rejects
+    unknown = unknown_values(rejects, HOURLY_RIDERSHIP)
+    expected = Counter(value for value in values if value not in ("omny", "metrocard"))
+    assert {value: rows for _, value, rows in unknown.rows()} == expected
+    assert unknown["rows"].is_sorted(descending=True)
+    assert set(unknown["column"]) <= {"payment_method"}

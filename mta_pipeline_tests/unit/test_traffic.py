@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mta_pipeline.turnstile.clock import utc_offset
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
 from mta_pipeline.turnstile.traffic import traffic
 from mta_pipeline_tests.support.published_files import BOOTHS, moment
@@ -12,7 +13,10 @@ from mta_pipeline_tests.support.published_files import BOOTHS, moment
 
 def readings(*rows: tuple[str, int, int], booth: tuple[str, str, str] = ("A002", "R051", "02-00-00")) -> pl.DataFrame:
     return pl.DataFrame(
-        [(*booth, "59 ST", "NQR456W", "BMT", moment(at), "REGULAR", entries, exits, 1) for at, entries, exits in rows],
+        [
+            (*booth, "59 ST", "NQR456W", "BMT", moment(at), "REGULAR", entries, exits, 1, utc_offset(moment(at)))
+            for at, entries, exits in rows
+        ],
         schema=dict(TURNSTILE_READINGS.schema),
         orient="row",
     )
@@ -39,6 +43,8 @@ def test_an_interval_has_its_turnstile_complex_times_service_date_and_people():
         "exits": 5,
         "entries_status": "ok",
         "exits_status": "ok",
+        "started_utc_offset": -5,
+        "ended_utc_offset": -5,
     }
 
 

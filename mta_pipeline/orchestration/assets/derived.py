@@ -52,7 +52,7 @@ def derived_asset(
 
         def derive(week: str) -> WeekOutput:
             with span("week", table=table.name, week=week) as traced:
-                origin = inputs.made_from(week)
+                origin = inputs.origin(week)
                 if is_up_to_date(context, raw_layer, week, origin, table):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 source_rows = needed.get(week)
@@ -61,7 +61,7 @@ def derived_asset(
                 with span("derive"):
                     rows = make(source_rows)
                 sums = {column: float(rows[column].sum()) for column in totals}
-                return WeekOutput(week, rows, sums, origin, partial(inputs.made_from, week), traced)
+                return WeekOutput(week, rows, sums, origin, partial(inputs.origin, week), traced)
 
         return WeeklyFrames(in_progress.result() for in_progress in prefetch(derive, context.partition_keys))
 

@@ -7,7 +7,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from mta_pipeline.lake.completeness import traffic_made_from
+from mta_pipeline.lake.origin import Origin, traffic_origin
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
@@ -75,7 +75,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
 
         def compute(week: str) -> WeekOutput:
             with span("week", table=TURNSTILE_TRAFFIC.name, week=week) as traced:
-                origin = _made_from(readings, week)
+                origin = _origin(readings, week)
                 if is_up_to_date(context, raw_layer, week, origin, TURNSTILE_TRAFFIC):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 carried = needed.get(week_before(week))
@@ -85,7 +85,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 with span("diff"):
                     table = traffic(current, carried, control_areas)
                 facts = {**_statistics(table), _CARRY_IN: "missing" if carried is None else "present"}
-                return WeekOutput(week, table, facts, origin, partial(_made_from, readings, week), traced)
+                return WeekOutput(week, table, facts, origin, partial(_origin, readings, week), traced)
 
         def week_by_week() -> Iterator[WeekOutput]:
             for in_progress in prefetch(compute, context.partition_keys):
@@ -118,8 +118,9 @@ def complex_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefini
     ]
 
 
-def _made_from(readings: WeeklyInputs, week: str) -> str | None:
-    return traffic_made_from(readings.made_from(week_before(week)), readings.made_from(week))
+def _origin(readings: WeeklyInputs, week: str) -> Origin | None:
+    current = readings.origin(week)
+    return current and traffic_origin(readings.origin(week_before(week)), current)
 
 
 def _statistics(table: pl.DataFrame) -> dict[str, object]:

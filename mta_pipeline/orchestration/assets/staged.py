@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.raw import DamagedRawFile, RawFolders
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
@@ -57,14 +58,14 @@ def staged_weeks(
 
     def staged(week: str) -> tuple[WeekOutput, WeekOutput]:
         with span("week", table=of_rows.name, week=week) as traced:
-            origin = raw.version(week)
+            origin = _origin(raw, week)
             if is_up_to_date(context, lake, week, origin, *tables):
                 return (WeekOutput(week, None, {"outcome": UP_TO_DATE}),) * 2
             result = stage_week(week, traced)
             if result is None:
                 outcome = f"skipped: the week has not landed in {raw.path(week)}"
                 return (WeekOutput(week, None, {"outcome": outcome}),) * 2
-            origins = result.made_from, partial(raw.version, week)
+            origins = Origin(result.made_from), partial(_origin, raw, week)
             return (
                 WeekOutput(week, result.rows, result.facts, *origins, traced),
                 WeekOutput(week, result.rejects, {"by_reason": result.rejects_by_reason}, *origins),
@@ -84,6 +85,11 @@ def staged_weeks(
     # All rows are written before the rejects, which are few and stay in memory until then.
     yield dg.Output(WeeklyFrames(rows()), of_rows.name)
     yield dg.Output(WeeklyFrames(rejects), of_rejects.name)
+
+
+def _origin(raw: RawFolders[Any], week: str) -> Origin | None:
+    version = raw.version(week)
+    return None if version is None else Origin(version)
 
 
 def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:

@@ -1,4 +1,4 @@
-"""The weekly schedule. It requests the week that has just ended and all other weeks that are not in the lake."""
+"""The weekly schedule. It requests the week that has just ended and all others that are not in the lake or outdated."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from mta_pipeline.lake.completeness import weeks_complete
+from mta_pipeline.lake.completeness import weeks_complete, weeks_with_older_rules
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
@@ -40,8 +40,9 @@ def weekly_turnstile_schedule(
         cron_schedule=f"0 {_FIRST_HOUR}-{_LAST_HOUR}/{_EVERY} * * 6",
         execution_timezone=NEW_YORK,
         description="On Saturdays, every three hours from 06:00 to 21:00 in New York: requests the week that has just "
-        "ended and every other published week that is not complete in the lake. Each week is requested once per "
-        "Saturday. If the file is not published yet, the tick is skipped and a later tick checks again.",
+        "ended and every other published week that is not complete in the lake, or was made with older rules. Each "
+        "week is requested once per Saturday. If the file is not published yet, the tick is skipped and a later tick "
+        "checks again.",
     )
     def weekly_turnstile(
         context: dg.ScheduleEvaluationContext, feed: TurnstileFeed, raw_layer: Lake
@@ -53,7 +54,9 @@ def weekly_turnstile_schedule(
             available = _available(source, newest)
         except FeedError as error:
             return dg.SkipReason(f"{error} {_next_check(at)}.")
-        absent = [week for week in available if week in calendar and week not in weeks_complete(raw_layer.lake_root)]
+        complete = weeks_complete(raw_layer.lake_root)
+        complete -= weeks_with_older_rules(raw_layer.lake_root, complete).keys()
+        absent = [week for week in available if week in calendar and week not in complete]
         busy = in_progress(context.instance, RAW_KEY, landing_jobs) | _requested_on(context.instance, at.date())
         if due := [week for week in absent if week not in busy]:
             swept_on = {_SWEPT_ON: at.date().isoformat()}

@@ -26,11 +26,14 @@ class Finding:
     passed: bool
     description: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    is_error: bool = False
+    """Whether a failure is an error although the check does not block."""
 
     @property
     def severity(self) -> dg.AssetCheckSeverity:
-        """An error if the check blocks, otherwise a warning."""
-        return dg.AssetCheckSeverity.ERROR if self.check.blocking else dg.AssetCheckSeverity.WARN
+        """An error if the check blocks or `is_error`, otherwise a warning."""
+        is_error = self.check.blocking or self.is_error
+        return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
 
     def of_whole_table(self) -> dg.AssetCheckResult:
         """The result for a table without weeks."""

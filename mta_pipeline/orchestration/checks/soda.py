@@ -8,15 +8,17 @@ import polars as pl
 from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, HOURLY_RIDERSHIP
 from mta_pipeline.hourly_ridership.published import hours_missing, is_subway, unknown_complexes
 from mta_pipeline.orchestration.checks.factory import Finding, Judge, check_spec, weekly_check
+from mta_pipeline.orchestration.checks.rejects import reject_share
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
-from mta_pipeline.orchestration.keys import asset_key
+from mta_pipeline.orchestration.keys import REJECT_SHARE_AT_MOST, RIDERS_FOUND, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
+from mta_pipeline.sources.socrata.staging import unknown_values
 from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 
 
 def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Every row is accounted for (blocking), and the checks of the declaration."""
+    """Every row is accounted for, few rows are rejected (both blocking), and the other checks of the declaration."""
     calendar = weeks if data_set.is_weekly else None
     accounted = check_spec(
         calendar,
@@ -26,23 +28,42 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
         against=(data_set.rejects,),
         blocking=True,
     )
-    least, most = data_set.checks.rows_at_least, data_set.checks.rejects_at_most
+    limits = data_set.checks
+    least, most = limits.rows_at_least, limits.rejects_at_most
+    few_enough = check_spec(
+        calendar,
+        data_set.staged,
+        REJECT_SHARE_AT_MOST,
+        f"At most {limits.reject_share_at_most:g} of all rows are rejected, for any reason. A single reject passes.",
+        against=(data_set.rejects,),
+        # A rejected row is missing in every sum, and nothing in the lake shows it.
+        blocking=True,
+    )
     enough = check_spec(calendar, data_set.staged, "enough_rows", f"There are at least {least} rows.")
     few = check_spec(
         calendar, data_set.staged, "few_rejects", f"At most {most} rows are rejected.", against=(data_set.rejects,)
     )
-    specs = [accounted, *([enough] if least is not None else []), *([few] if most is not None else [])]
+    specs = [accounted, few_enough, *([enough] if least is not None else []), *([few] if most is not None else [])]
 
     def findings(lake: Lake, week: str | None, rows: int, rejects: pl.DataFrame) -> Iterator[Finding]:
         manifest = lake.pages(data_set).manifest(week)
         published = manifest.rows if manifest else 0
         by_reason = dict(rejects["reason"].value_counts(sort=True).rows())
+        unknown = unknown_values(rejects, data_set)
+        share = reject_share(by_reason, rows, unknown_values=unknown)
         shown = f"{published:,} rows published, {rows:,} typed and {rejects.height:,} rejected"
         yield Finding(accounted, week, published == rows + rejects.height, shown, {"rejects": by_reason})
+        yield Finding(
+            few_enough,
+            week,
+            share.is_at_most(limits.reject_share_at_most),
+            share.shown("rows"),
+            {"rejects": by_reason, "unknown_values": unknown.to_dicts()},
+        )
         if least is not None:
             yield Finding(enough, week, rows >= least, f"{rows:,} rows")
         if most is not None:
-            yield Finding(few, week, rejects.height <= most, f"{rejects.height:,} rejected", {"rejects": by_reason})
+            yield Finding(few, week, rejects.height <= most, share.shown("rows"), {"rejects": by_reason})
 
     name, tables = f"check_{data_set.table}", {"staged": data_set.staged, "rejects": data_set.rejects}
     if data_set.is_weekly:
@@ -64,13 +85,21 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
 
 
 def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """The checks of the hourly feed: those of any data set, and three more."""
+    """The checks of the hourly feed: those of any data set, and four more."""
     kept = check_spec(
         weeks,
         COMPLEX_HOURLY_PUBLISHED,
         "published_riders_kept",
         "Riders and transfers add up to those of the week's staged subway rows.",
         against=(HOURLY_RIDERSHIP.staged,),
+        blocking=True,
+    )
+    found = check_spec(
+        weeks,
+        COMPLEX_HOURLY_PUBLISHED,
+        RIDERS_FOUND,
+        "The subway has riders, and at least half of them are at complexes in station_complexes.",
+        against=(STATION_COMPLEXES,),
         blocking=True,
     )
     whole = check_spec(
@@ -89,7 +118,7 @@ def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
 
     @weekly_check(
         f"check_{COMPLEX_HOURLY_PUBLISHED.name}",
-        [kept, whole, known],
+        [kept, found, whole, known],
         published=COMPLEX_HOURLY_PUBLISHED,
         staged=HOURLY_RIDERSHIP.staged,
         station_complexes=STATION_COMPLEXES,
@@ -101,10 +130,13 @@ def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
             here = table.select(sums).row(0)
             expected = staged.scan(week).filter(is_subway()).select(sums).collect().row(0)
             yield Finding(kept, week, here == expected, f"{here[0]:,} riders, {expected[0]:,} staged")
+            unknown = unknown_complexes(table, station_complexes)
+            riders, lost = here[0], unknown["ridership"].sum()
+            shown = f"{riders:,} riders in the subway, {lost:,} of them at unknown complexes"
+            yield Finding(found, week, riders > 0 and lost <= riders / 2, shown)
             absent = hours_missing(table, week)
             shown = f"{len(absent)} hours are missing, the first is {absent[0]}" if absent else "no hour is missing"
             yield Finding(whole, week, not absent, shown)
-            unknown = unknown_complexes(table, station_complexes)
             shown = "all complexes are known" if unknown.is_empty() else f"{unknown.height} unknown complexes"
             yield Finding(known, week, unknown.is_empty(), shown, {"unknown": unknown.to_dicts()})
 

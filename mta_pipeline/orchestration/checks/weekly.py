@@ -1,13 +1,20 @@
-"""What must hold of a week's turnstile tables: no line, interval or rider is lost."""
+"""What must hold of a week's turnstile tables: no line, interval or rider is lost, and the week makes sense."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import dagster as dg
 import polars as pl
 
 from mta_pipeline.orchestration.checks.factory import Finding, Judge, check_spec, weekly_check
+from mta_pipeline.orchestration.checks.rejects import reject_share
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
-from mta_pipeline.orchestration.keys import CARRY_IN_PRESENT
+from mta_pipeline.orchestration.keys import (
+    CARRY_IN_PRESENT,
+    REJECT_SHARE_AT_MOST,
+    RIDERS_FOUND,
+    SUBWAY_TURNSTILES_PRESENT,
+)
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
 from mta_pipeline.turnstile.complexes import unknown_booths
@@ -18,6 +25,7 @@ from mta_pipeline.turnstile.contract import (
     TURNSTILE_READINGS,
     TURNSTILE_REJECTS,
     TURNSTILE_TRAFFIC,
+    RejectReason,
     Status,
 )
 from mta_pipeline.turnstile.parsing import count_data_lines
@@ -26,11 +34,29 @@ from mta_pipeline.weeks import week_before, week_start
 
 _REGISTERS = ("entries", "exits")
 
+LARGEST_REJECT_SHARE: Final = 0.05
+"""More than in any known file: real weeks have no rejects, files with a damaged line 0.02 %, and small samples with all
+faults up to 4.3 %."""
+
+LEAST_SUBWAY_SHARE: Final = 0.5
+"""Least share of readings of known subway turnstiles. Real weeks have 0.94, the rest is PATH and others."""
+
+LEAST_OK_SHARE: Final = 0.5
+"""Least share of intervals with status ok. Real weeks have 0.98 without carry-in."""
+
+LEAST_INTERVALS: Final = 10
+"""A week with fewer intervals is not judged: a few turnstiles without carry-in have no interval with status ok."""
+
+_NAMES_SHOWN: Final = 5
+
+_REPETITIONS: Final = (RejectReason.DUPLICATE, RejectReason.SUPERSEDED)
+
 
 def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
     """The checks of all weekly turnstile tables."""
     return [
         _readings_checks(weeks),
+        _rejects_check(weeks),
         _traffic_checks(weeks),
         _sums_check(weeks, COMPLEX_DAILY),
         _sums_check(weeks, COMPLEX_HOURLY),
@@ -47,6 +73,14 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         against=(TURNSTILE_REJECTS,),
         blocking=True,
     )
+    present = check_spec(
+        weeks,
+        TURNSTILE_READINGS,
+        SUBWAY_TURNSTILES_PRESENT,
+        f"At least {LEAST_SUBWAY_SHARE:g} of the readings are of subway turnstiles at booths in control_areas.",
+        against=(CONTROL_AREAS,),
+        blocking=True,
+    )
     known = check_spec(
         weeks,
         TURNSTILE_READINGS,
@@ -57,7 +91,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
 
     @weekly_check(
         "check_turnstile_readings",
-        [accounted, known],
+        [accounted, present, known],
         turnstile_readings=TURNSTILE_READINGS,
         turnstile_rejects=TURNSTILE_REJECTS,
         control_areas=CONTROL_AREAS,
@@ -71,8 +105,16 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
             readings, rejects = turnstile_readings.height(week), turnstile_rejects.height(week)
             shown = f"{lines:,} data lines, {readings:,} readings and {rejects:,} rejects"
             yield Finding(accounted, week, lines == readings + rejects, shown)
-            booths = turnstile_readings.scan(week).select("control_area", "unit", "station", "line_name", "division")
-            unknown = unknown_booths(booths.collect(), control_areas)
+            columns = ("control_area", "unit", "station", "line_name", "division")
+            booths = turnstile_readings.scan(week).select(columns).collect()
+            unknown = unknown_booths(booths, control_areas)
+            subway = booths.filter(is_subway()).join(control_areas, on=("control_area", "unit"), how="semi").height
+            named = unknown.select(pl.concat_str("control_area", "unit", separator=" ")).to_series()
+            shown = (
+                f"{subway:,} of {readings:,} readings are of subway turnstiles at known booths; "
+                f"divisions: {_first_few(booths['division'].unique().sort())}; unknown booths: {_first_few(named)}"
+            )
+            yield Finding(present, week, subway >= LEAST_SUBWAY_SHARE * readings, shown)
             yield Finding(
                 known,
                 week,
@@ -80,6 +122,41 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
                 "all booths are known" if unknown.is_empty() else f"{unknown.height} unknown booths have no complex",
                 {"unknown": unknown.select("control_area", "unit", "station", "readings").to_dicts()},
             )
+
+        return judge
+
+    return checks
+
+
+def _first_few(names: pl.Series) -> str:
+    shown = ", ".join(name or "(unknown)" for name in names.head(_NAMES_SHOWN))
+    return (shown or "none") + (f" and {names.len() - _NAMES_SHOWN:,} more" if names.len() > _NAMES_SHOWN else "")
+
+
+def _rejects_check(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
+    few = check_spec(
+        weeks,
+        TURNSTILE_REJECTS,
+        REJECT_SHARE_AT_MOST,
+        f"At most {LARGEST_REJECT_SHARE:g} of the data lines (legacy files: groups) are rejected. Duplicate and "
+        "superseded readings do not count, because they repeat others, and a single reject passes. A failure is an "
+        "error. It does not block: the traffic of the readings that are left is right, with less coverage.",
+        against=(TURNSTILE_READINGS,),
+    )
+
+    @weekly_check(
+        "check_turnstile_rejects",
+        [few],
+        turnstile_rejects=TURNSTILE_REJECTS,
+        turnstile_readings=TURNSTILE_READINGS,
+    )
+    def checks(turnstile_rejects: WeeklyInputs, turnstile_readings: WeeklyInputs) -> Judge:
+        def judge(week: str) -> Iterator[Finding]:
+            reasons = turnstile_rejects.scan(week).group_by("reason").len().collect()
+            by_reason = dict(reasons.rows())
+            share = reject_share(by_reason, turnstile_readings.height(week), harmless=_REPETITIONS)
+            passed = share.is_at_most(LARGEST_REJECT_SHARE)
+            yield Finding(few, week, passed, share.shown("lines"), {"rejects": by_reason}, is_error=True)
 
         return judge
 
@@ -95,6 +172,14 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         against=(TURNSTILE_READINGS,),
         blocking=True,
     )
+    found = check_spec(
+        weeks,
+        TURNSTILE_TRAFFIC,
+        RIDERS_FOUND,
+        f"At least {LEAST_OK_SHARE:g} of the subway's intervals have status ok, and they have entries and exits. A "
+        f"week with fewer than {LEAST_INTERVALS} intervals passes.",
+        blocking=True,
+    )
     carried = check_spec(
         weeks,
         TURNSTILE_TRAFFIC,
@@ -105,7 +190,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
 
     @weekly_check(
         "check_turnstile_traffic",
-        [complete, carried],
+        [complete, found, carried],
         turnstile_traffic=TURNSTILE_TRAFFIC,
         turnstile_readings=TURNSTILE_READINGS,
     )
@@ -124,6 +209,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
             readings = turnstile_readings.height(week)
             shown = f"{intervals:,} intervals, {readings:,} readings"
             yield Finding(complete, week, sound and intervals == readings, shown)
+            yield _riders_found(found, week, turnstile_traffic.scan(week))
             yield Finding(
                 carried,
                 week,
@@ -136,6 +222,20 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         return judge
 
     return checks
+
+
+def _riders_found(check: dg.AssetCheckSpec, week: str, traffic: pl.LazyFrame) -> Finding:
+    ok = {register: pl.col(f"{register}_status") == Status.OK for register in _REGISTERS}
+    query = traffic.filter(is_subway()).select(
+        pl.len().alias("intervals"),
+        *(ok[register].sum().alias(f"{register}_ok") for register in _REGISTERS),
+        *(pl.col(register).filter(ok[register]).sum() for register in _REGISTERS),
+    )
+    row = query.collect().row(0, named=True)
+    intervals = row["intervals"]
+    enough = all(row[f"{r}_ok"] >= LEAST_OK_SHARE * intervals and row[r] > 0 for r in _REGISTERS)
+    shown = ", ".join(f"{row[register]:,} {register} in {row[f'{register}_ok']:,} intervals" for register in _REGISTERS)
+    return Finding(check, week, intervals < LEAST_INTERVALS or enough, f"{shown} with status ok of {intervals:,}")
 
 
 def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetChecksDefinition:

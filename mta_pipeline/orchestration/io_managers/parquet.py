@@ -12,7 +12,8 @@ import polars as pl
 from upath import UPath
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
-from mta_pipeline.lake.parquet import from_polars, made_from, scan, to_parquet, to_polars
+from mta_pipeline.lake.origin import Origin
+from mta_pipeline.lake.parquet import from_polars, origin, scan, to_parquet, to_polars, with_new_columns
 from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
@@ -68,7 +69,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         done: list[str] = []
         failed = FailedWeeks()
         try:
-            for week, frame, metadata, origin, origin_now, traced in _by_week(obj, weeks):
+            for week, frame, metadata, input_origin, origin_now, traced in _by_week(obj, weeks):
                 if week not in weeks or week in done or week in failed.reasons:
                     problem = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
                     raise _failure(f"{_name(context)}: the asset returned the week {week} {problem}")
@@ -78,7 +79,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                     table = to_polars(frame)
                     try:
                         with span("write", inside_of=traced, table=context.asset_key.path[-1], week=week):
-                            written = self._write(context, week, table, origin, origin_now)
+                            written = self._write(context, week, table, input_origin, origin_now)
                     except BrokenContract as error:
                         failed.reasons[week] = str(error)
                         context.log.error(f"week {week} failed: {error}")
@@ -114,7 +115,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 weeks,
                 start or "",
                 lambda week: self._scan(context, week, in_place=True),
-                lambda week: made_from(self._path(context, week)),
+                lambda week: origin(self._path(context, week)),
             )
         frames = [self._scan(context, week, in_place=kind is pl.LazyFrame) for week in weeks]
         if len(weeks) > 1:
@@ -134,8 +135,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         context: dg.OutputContext,
         week: str | None,
         table: pl.DataFrame,
-        origin: str | None = None,
-        origin_now: Callable[[], str | None] | None = None,
+        input_origin: Origin | None = None,
+        origin_now: Callable[[], Origin | None] | None = None,
     ) -> Mapping[str, Any]:
         contract = contract_of(context.asset_key)
         if contract and (broken := violations(table, contract)):
@@ -145,9 +146,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _failure(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
-        path, payload = self._path(context, week), to_parquet(table, origin)
+        of_file = input_origin.by(contract) if input_origin and contract else input_origin
+        path, payload = self._path(context, week), to_parquet(table, of_file)
         current_span().add(rows_out=len(table), bytes=len(payload))
-        precondition = None if origin_now is None else lambda: origin_now() == origin
+        precondition = None if origin_now is None else lambda: origin_now() == input_origin
         try:
             with folder_lock(path.parent):
                 write_atomically(path, payload, precondition=precondition)
@@ -161,12 +163,14 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     def _scan(self, context: dg.InputContext, week: str | None, *, in_place: bool = False) -> pl.LazyFrame:
         path = self._path(context, week)
         try:
-            return scan(path, in_place=in_place)
+            frame = scan(path, in_place=in_place)
         except FileNotFoundError:
             part = f" for the week {week}" if week else ""
             raise MissingInputError(
                 f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
             ) from None
+        contract = contract_of(context.asset_key)
+        return with_new_columns(frame, contract) if contract else frame
 
 
 def _by_week(output: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:

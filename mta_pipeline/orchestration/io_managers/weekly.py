@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.parquet import Frame
 from mta_pipeline.telemetry.tracing import Span, span
 
@@ -29,11 +30,11 @@ class WeekOutput(NamedTuple):
     week: str
     frame: "Frame | None"
     metadata: Mapping[str, Any] = _NOTHING
-    made_from: str | None = None
-    """Which published contents the frame was made from. Stored in its file; see WeeklyInputs.made_from."""
-    made_from_now: Callable[[], str | None] | None = None
-    """Returns which published contents the frame would be made from now. If they differ from `made_from`, another run
-    has updated the input. The frame is then not written, so a slow run never overwrites the table of a faster one."""
+    origin: Origin | None = None
+    """The origin of the input. The file stores it with the rules of the table itself; see WeeklyInputs.origin."""
+    origin_now: Callable[[], Origin | None] | None = None
+    """Returns the current origin of the input. If it differs from `origin`, another run has updated the input. The
+    frame is then not written, so a slow run never overwrites the table of a faster one."""
     traced: Span | None = None
     """The span in which the frame was computed. The span of the write becomes its child."""
 
@@ -81,12 +82,12 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         weeks: Sequence[str],
         calendar_start: str,
         scan: Callable[[str], pl.LazyFrame],
-        made_from: Callable[[str], str | None],
+        origin: Callable[[str], Origin | None],
     ) -> None:
         self.weeks = tuple(weeks)
         self._calendar_start = calendar_start
         self._scan = scan
-        self._made_from = made_from
+        self._origin = origin
         self._load = lru_cache(maxsize=2)(partial(_read, scan))
         self._lock = Lock()
 
@@ -108,15 +109,15 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
     def only(self, columns: Sequence[str]) -> "WeeklyInputs":
         """Return the same weeks with only these columns. The other columns are not read."""
         return WeeklyInputs(
-            self.weeks, self._calendar_start, lambda week: self._scan(week).select(columns), self._made_from
+            self.weeks, self._calendar_start, lambda week: self._scan(week).select(columns), self._origin
         )
 
-    def made_from(self, week: str) -> str | None:
-        """Return `made_from` of the week's file, or None if the file lacks it or does not exist.
+    def origin(self, week: str) -> Origin | None:
+        """Return the origin of the week's file, or None if the file lacks it or does not exist.
 
         Call it before the week is read: then the value is never newer than the rows.
         """
-        return self._made_from(week)
+        return self._origin(week)
 
     def weeks_there(self) -> Iterator[str]:
         """Yield the weeks that are in the lake, without reading them."""

@@ -113,12 +113,15 @@ class SodaSource(_Declared):
 
 
 class SodaChecks(_Declared):
-    """Checks of a table, besides the one that accounts for every row. Each failure is a warning."""
+    """Checks of a table, besides the one that accounts for every row."""
 
+    reject_share_at_most: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Largest share of rejected rows. Above it, the check is an error and blocks the table in the lake. No published
+    hour had a reject when this was chosen."""
     rows_at_least: Annotated[int, Field(ge=0)] | None = None
-    """Minimum number of rows per week (or of the whole table)."""
+    """Minimum number of rows per week (or of the whole table). Fewer are a warning."""
     rejects_at_most: Annotated[int, Field(ge=0)] | None = None
-    """Maximum number of rejected rows."""
+    """Maximum number of rejected rows. More are a warning."""
 
 
 class SodaDataSet(_Declared):

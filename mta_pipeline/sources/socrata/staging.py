@@ -70,6 +70,22 @@ def stage(texts: pl.DataFrame, data_set: SodaDataSet, week: str | None) -> Stage
     )
 
 
+def unknown_values(rejects: pl.DataFrame, data_set: SodaDataSet) -> pl.DataFrame:
+    """Return the texts that `one_of` does not allow: column, value, rows. Sorted by rows, the most frequent first."""
+    unknown = rejects.filter(pl.col("reason") == RejectReason.UNKNOWN_VALUE)
+    values = [
+        unknown.filter(pl.col("about") == column.name).select(
+            column="about", value=pl.col("raw_text").str.json_path_match(f"$['{column.source}']")
+        )
+        for column in data_set.columns
+        if column.one_of
+    ]
+    if not values:
+        return pl.DataFrame(schema={"column": pl.String, "value": pl.String, "rows": pl.Int64})
+    counted = pl.concat(values).group_by("column", "value").agg(rows=pl.len().cast(pl.Int64))
+    return counted.sort("rows", "column", "value", descending=[True, False, False])
+
+
 def in_lake(staged: pl.DataFrame, data_set: SodaDataSet) -> pl.DataFrame:
     """Return the lake's table: the declared columns, sorted by key, or by time without a key."""
     order = data_set.key or ((data_set.time_column,) if data_set.time_column else ())

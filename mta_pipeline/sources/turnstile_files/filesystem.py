@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUnavailable
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra, FeedRefused, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
@@ -81,8 +81,9 @@ class FilesystemFeed:
         """Open the stored bytes of an export. A local file is read in place, any other is copied first."""
         path = f"{self._directory.root}/{export.name}"
         with contextlib.ExitStack() as open_files:
-            with self._outcomes(export.subject):
+            with self._file_outcomes(export.subject):
                 if self._is_local:
+                    self._metadata(export.subject, {"name": path})  # a pipe would block
                     stored: IO[bytes] = open_files.enter_context(Path(path).open("rb"))
                 else:
                     stored = open_files.enter_context(tempfile.TemporaryFile())
@@ -165,8 +166,12 @@ class FilesystemFeed:
         return PublishedFile(week, url, **self._metadata(subject_of(week, url), entry))
 
     def _export(self, name: str, entry: Mapping[str, Any]) -> PublishedExport:
+        """A listed export, without metadata if it is not usable, as `_offered`."""
         url = self._address(entry)
-        return PublishedExport(name, url, **self._metadata(f"Export {url}", entry))
+        try:
+            return PublishedExport(name, url, **self._metadata(f"Export {url}", entry))
+        except FeedError:
+            return PublishedExport(name, url)
 
     def _metadata(self, subject: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Etag, last_modified and size of a listed file."""
@@ -214,7 +219,7 @@ class FilesystemFeed:
         except FileNotFoundError:
             raise FeedUnavailable(f"{subject}: there is no such directory or file. {_ADVICE}.") from None
         except ImportError as error:
-            raise FeedRefused(
+            raise FeedNeedsExtra(
                 f"{subject}: {self._protocol}:// needs a package that is not installed ({error}). "
                 "For gs:// install the extra: pip install 'mta-pipeline[gcp]'."
             ) from error

@@ -18,7 +18,7 @@ T = TypeVar("T")
 SUFFIXES: Final = (".txt", ".txt.gz", ".txt.zip")
 """The suffixes of weekly files, the preferred first."""
 
-_EXPORT: Final = re.compile(r".*\.(?:csv|tsv)(?:\.gz|\.zip)?|.*\.zip", re.IGNORECASE)
+_EXPORT: Final = re.compile(r"[^.~].*\.(?:csv|tsv)(?:\.gz|\.zip)?|[^.~].*\.zip", re.IGNORECASE)
 _NAMED_LIKE_A_WEEK: Final = re.compile(r"turnstile_\d{6}\b.*", re.IGNORECASE)
 _YEAR: Final = re.compile(r"(?<!\d)(20\d\d)(?!\d)")
 

@@ -127,7 +127,7 @@ def _contents(stored: IO[bytes], file: PublishedFile | PublishedExport, subject:
     beginning = stored.read(_BEGINNING_BYTES)
     stored.seek(0)
     if not beginning.startswith((_GZIP, *_ZIP)):
-        if beginning and not file.url.endswith(_PLAIN) and _is_part_of_archive(beginning):
+        if beginning and not _is_plain(file.url) and _is_part_of_archive(beginning):
             raise _not_an_archive(subject)
         while chunk := stored.read(CHUNK_BYTES):
             yield chunk
@@ -169,7 +169,7 @@ def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFil
             f"{_REPUBLISH}."
         )
     (member,) = members
-    if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.endswith(suffixes):
+    if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.lower().endswith(suffixes):
         raise BadFile(
             f"{subject}: the zip holds {member.orig_filename!r} instead of a {' or '.join(suffixes)} file at its top "
             f"level. {_REPUBLISH}."
@@ -202,8 +202,12 @@ def _check_beginning(chunk: bytes, url: str, subject: str) -> None:
         )
     if beginning.startswith((_GZIP, *_ZIP)):
         raise BadFile(f"{subject}: the file is packed twice. {_REPUBLISH}.")
-    if not url.endswith(_PLAIN) and not beginning.isascii():
+    if not _is_plain(url) and not beginning.isascii():
         raise _not_an_archive(subject)
+
+
+def _is_plain(name: str) -> bool:
+    return name.lower().endswith(_PLAIN)
 
 
 def _is_part_of_archive(beginning: bytes) -> bool:

@@ -133,10 +133,12 @@ class WebFeed:
         raise not_published(week, self.location)
 
     def exports(self) -> Sequence[PublishedExport]:
-        """Return the yearly exports that the index page links to, with the server's metadata."""
+        """Return the yearly exports that the index page links to, with the server's metadata. Dead links have none."""
         index = self._index_for(f"Index page {self._page}")
-        found = (self._site.with_retries(self._describe_export, name, url) for name, url in index.exports.items())
-        return [export for export in found if export is not None]
+        return [
+            self._site.with_retries(self._describe_export, name, url) or PublishedExport(name, shown(url))
+            for name, url in sorted(index.exports.items())
+        ]
 
     @contextlib.contextmanager
     def open_export(self, export: PublishedExport) -> Iterator[IO[bytes]]:
