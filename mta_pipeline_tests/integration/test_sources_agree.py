@@ -1,6 +1,7 @@
 """All sources of the same weeks give the same readings, traffic, ridership and marts, in every row."""
 
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,7 @@ from mta_pipeline.turnstile.contract import (
 from mta_pipeline.turnstile.readings import stage
 from mta_pipeline.turnstile.ridership import complex_daily, complex_hourly
 from mta_pipeline.turnstile.traffic import traffic
+from mta_pipeline_tests.support.published_files import modern_file, modern_line, moment
 from mta_pipeline_tests.support.turnstile_sources import SOURCES
 
 WEEKS = ("2018-12-22", "2018-12-29")
@@ -70,7 +72,7 @@ def expected(results) -> Results:
     return results("weekly files")
 
 
-def processed(location: str, lake: Path) -> Results:
+def processed(location: str, lake: Path, weeks: Sequence[str] = WEEKS) -> Results:
     """Land the weeks from a source, and compute everything else with the pure functions."""
     raw, feed, booths = RawFiles(str(lake)), feed_at(location, str(lake)), control_areas()
 
@@ -82,7 +84,7 @@ def processed(location: str, lake: Path) -> Results:
     readings, rejects, before = [], [], None
     put(CONTROL_AREAS, booths)
     put(STATION_COMPLEXES, station_complexes())
-    for week in WEEKS:
+    for week in weeks:
         raw.land(feed, week)
         landed = raw.load(week)
         staged = stage(landed.published, week, booths, landed.lines)
@@ -125,6 +127,31 @@ def test_a_source_without_stations_has_those_of_the_booths(results, kind):
     known = control_areas().select("control_area", "unit", known="station")
     both = found.join(known, on=["control_area", "unit"], how="left", maintain_order="left")
     assert both["station"].to_list() == both["known"].to_list()
+
+
+@pytest.mark.parametrize("step", [7, -7], ids=["counts up", "counts down"])
+@pytest.mark.parametrize("kind", ["CSV exports", "TSV exports", "portal"])
+def test_the_repeated_hour_of_autumn_does_not_depend_on_the_order_of_rows(tmp_path, kind, step):
+    week = "2018-11-03"
+    texts = {week: autumn_week(week, step)}
+    found = []
+    for name in ("weekly files", kind):
+        with SOURCES[name].holding(texts, tmp_path / name, usage_data_sets()) as location:
+            found.append(processed(location, tmp_path / f"{name} lake", [week]))
+    theirs, ours = found
+    assert (theirs.rejects.height, theirs.readings.height) == (0, 7 * 24 + 1)
+    assert_frame_equal(ours.readings.drop("source_line"), theirs.readings.drop("source_line"))
+    for name, table in theirs.tables.items():
+        assert_frame_equal(ours.tables[name], table, check_exact=True)
+
+
+def autumn_week(week: str, step: int) -> bytes:
+    """A turnstile that is read every hour, and twice at 01:00. As text, its registers are in another order then."""
+    start = moment(week)
+    hours = [start + dt.timedelta(hours=n) for n in range(7 * 24)]
+    hours.insert(25, hours[25])
+    registers = (10_000 + step * (n - 25) - (step > 0) for n in range(len(hours)))
+    return modern_file(*(modern_line(str(at), value, value) for at, value in zip(hours, registers, strict=True)))
 
 
 def without_station(readings: pl.DataFrame, kind: str) -> pl.DataFrame:

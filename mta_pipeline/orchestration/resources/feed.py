@@ -11,12 +11,12 @@ from mta_pipeline.telemetry.progress import FileProgress
 
 
 class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
-    """The location of the weekly turnstile files."""
+    """The location of the turnstile data."""
 
     location: str = Field(
-        description="An http(s) URL (index page or directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
+        description="A portal (https://data.ny.gov, or soda+https://host for any other), an http(s) URL (index page or "
+        "directory), a directory, or an fsspec URL such as gs://bucket/prefix.",
     )
-
     token: str | None = Field(
         default=None,
         description="An app token of the portal. Give it as dagster.EnvVar, so that the UI does not show it.",
