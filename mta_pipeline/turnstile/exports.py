@@ -27,6 +27,7 @@ from mta_pipeline.turnstile.header import (
     split_fields,
 )
 from mta_pipeline.turnstile.parsing import UnreadableFile, as_utf8, excerpt, moments
+from mta_pipeline.turnstile.readings import is_cut_short
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start
 
 PIECE_BYTES: Final = 32 * 2**20
@@ -48,8 +49,8 @@ _LINE_TYPE: Final = np.dtype("<i4")
 class WeekOfExport:
     """The lines of an export whose date is in one week, below the header of the export.
 
-    If the last line of the export has no line end, it stays the last of its week and has none here either: it may be
-    cut off.
+    If the last line of the export has no line end and counts as cut off, it stays the last of its week and has none
+    here either.
     """
 
     week: str | None
@@ -248,10 +249,14 @@ def _read(stem: Path, header: _Header, unterminated: int | None, days: Sequence[
     texts = pl.read_lines(stem.with_name(stem.name + _TEXT), glob=False)["line"]
     lines = np.fromfile(stem.with_name(stem.name + _LINES), _LINE_TYPE)
     rows = pl.DataFrame({"line": lines, "text": texts}).sort("text", maintain_order=True)
-    if unterminated in lines:
-        rows = rows.sort(pl.col("line") == unterminated, maintain_order=True)
-    week = _week(None if stem.name == _UNDATED else stem.name, header.text, header.number, rows, days)
-    return replace(week, text=week.text[:-1]) if unterminated in lines else week
+    key = None if stem.name == _UNDATED else stem.name
+    week = _week(key, header.text, header.number, rows, days)
+    if key is None or unterminated not in lines:
+        return week
+    rows = rows.sort(pl.col("line") == unterminated, maintain_order=True)
+    cut = _week(key, header.text, header.number, rows, days)
+    cut = replace(cut, text=cut.text[:-1])
+    return cut if is_cut_short(cut.text, key) else week
 
 
 def _split(part: WeekOfExport) -> tuple[_Header, pl.DataFrame]:
