@@ -422,6 +422,16 @@ def test_a_dead_link_to_an_export_fails_its_year_alone(folder, lake):
             feed.fetch("2018-06-02", io.BytesIO())
 
 
+def test_of_two_links_with_the_same_name_one_is_used_and_the_other_is_named(folder, lake):
+    publish(folder, {EXPORT_NAME: EXPORT})
+    with serve_feed(folder) as server:
+        server.index_page = f'<a href="/bare/{EXPORT_NAME}">a</a><a href="/old/{EXPORT_NAME}">b</a>'.encode()
+        listing = feed_at(server.index_url, lake).listing_unless(None)
+    assert list(listing.weeks) == [FIRST]
+    assert "an export of the same name is used" in listing.notes[0]
+    assert f"/old/{EXPORT_NAME}" in listing.notes[0]
+
+
 def test_a_broken_link_or_a_pipe_in_the_directory_fails_its_year_alone(folder, lake):
     publish(folder, {EXPORT_NAME: EXPORT})
     (folder / EXPORT_OF_2018).symlink_to("nowhere")

@@ -137,6 +137,7 @@ def test_a_missing_line_end_at_the_end_of_a_whole_export_changes_nothing(rows):
         (2_000 * b"x", "a line has more than 1,000 bytes"),
         (export(30 * [row("01/05/2019")]), "the rows of week 2019-01-05 are too many"),
         (export(30 * [row("soon")]), "the rows without a readable date are too many"),
+        (export(20 * ["x"]), "the rows without a readable date are too many"),
     ],
 )
 def test_a_file_that_is_no_export_is_refused_with_the_reason(contents, expected, monkeypatch):
