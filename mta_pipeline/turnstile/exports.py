@@ -8,6 +8,7 @@ import datetime as dt
 import hashlib
 import re
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,13 +28,17 @@ from mta_pipeline.turnstile.header import (
     split_fields,
 )
 from mta_pipeline.turnstile.parsing import UnreadableFile, as_utf8, excerpt, moments
+from mta_pipeline.turnstile.readings import is_cut_short
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start
 
-PIECE_BYTES: Final = 32 * 2**20
+PIECE_BYTES: Final = 8 * 2**20
 """An export is read in pieces of about this size, so that memory use does not depend on its size."""
 
 MAX_WEEK_BYTES: Final = 128 * 2**20
-"""Maximum size of one week, which is held in memory, and of one line. Real weeks have 33 MB."""
+"""Maximum size of one week, which is held in memory, with `BYTES_PER_ROW`, and of one line. Real weeks have 49 MB."""
+
+BYTES_PER_ROW: Final = 64
+"""A row takes about so much memory besides its text."""
 
 END_OF_WEEKS: Final = "2100-01-01"
 """A date from here on, or before the first week, is in no possible week."""
@@ -48,8 +53,8 @@ _LINE_TYPE: Final = np.dtype("<i4")
 class WeekOfExport:
     """The lines of an export whose date is in one week, below the header of the export.
 
-    If the last line of the export has no line end, it stays the last of its week and has none here either: it may be
-    cut off.
+    If the last line of the export has no line end and counts as cut off, it stays the last of its week and has none
+    here either.
     """
 
     week: str | None
@@ -92,6 +97,7 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
     """
     header: _Header | None = None
     days: dict[str, set[dt.date]] = {}
+    size: Counter[str] = Counter()
     number, unterminated = 0, False
     for piece in _pieces(chunks, name):
         lines = pl.read_lines(_decoded(piece if number else piece.removeprefix(BOM_UTF8)))["line"]
@@ -102,16 +108,15 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
         if header is None and len(rows):
             header, rows = _header(rows["text"][0], rows["line"][0], name), rows.slice(1)
         if header is not None and len(rows):
-            for week, of_week in _append(rows, header, folder):
+            for week, of_week, bytes_of_week in _append(rows, header, folder):
                 days.setdefault(week, set()).update(of_week)
+                size[week] += bytes_of_week
+                if size[week] > MAX_WEEK_BYTES:
+                    which = "without a readable date" if week == _UNDATED else f"of week {week}"
+                    raise UnreadableFile(f"{name}: the rows {which} are too many for one week. Check the column DATE.")
     if header is None:
         raise UnreadableFile(f"{name}: the file is empty.")
     for week in sorted(days):
-        if (folder / f"{week}{_TEXT}").stat().st_size > MAX_WEEK_BYTES:
-            which = "without a readable date" if week == _UNDATED else f"of week {week}"
-            raise UnreadableFile(
-                f"{name}: the rows {which} are too many: more than {MAX_WEEK_BYTES:,} bytes. Check the column DATE."
-            )
         yield _read(folder / week, header, number if unterminated else None, sorted(days[week]))
 
 
@@ -218,8 +223,8 @@ def _header(text: str, number: int, name: str) -> _Header:
     return _Header(text, number, columns, separator_of(text))
 
 
-def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple[str, Sequence[dt.date]]]:
-    """Append rows to the files of their weeks. Yields each week with its dates."""
+def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple[str, Sequence[dt.date], int]]:
+    """Append rows to the files of their weeks. Yields each week with its dates, and the memory that its rows take."""
     written = _field(rows["text"], header.columns.index("date"), header.separator)
     midnights = pl.DataFrame({"date": written.unique(), "time": "00:00:00"})
     known = pl.DataFrame({"written": midnights["date"], "day": moments(midnights, "modern").dt.date()})
@@ -231,9 +236,9 @@ def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple
     rows = rows.with_columns(pl.col("week").fill_null(_UNDATED))
     for (name,), of_week in rows.group_by("week", maintain_order=True):
         with (folder / f"{name}{_TEXT}").open("ab") as text, (folder / f"{name}{_LINES}").open("ab") as lines:
-            text.write(_joined(of_week["text"]))
+            size = text.write(_joined(of_week["text"])) + BYTES_PER_ROW * len(of_week)
             lines.write(of_week["line"].to_numpy().astype(_LINE_TYPE).tobytes())
-        yield str(name), of_week["day"].drop_nulls().unique().to_list()
+        yield str(name), of_week["day"].drop_nulls().unique().to_list(), size
 
 
 def _field(texts: pl.Series, position: int, separator: Separator) -> pl.Series:
@@ -248,10 +253,14 @@ def _read(stem: Path, header: _Header, unterminated: int | None, days: Sequence[
     texts = pl.read_lines(stem.with_name(stem.name + _TEXT), glob=False)["line"]
     lines = np.fromfile(stem.with_name(stem.name + _LINES), _LINE_TYPE)
     rows = pl.DataFrame({"line": lines, "text": texts}).sort("text", maintain_order=True)
-    if unterminated in lines:
-        rows = rows.sort(pl.col("line") == unterminated, maintain_order=True)
-    week = _week(None if stem.name == _UNDATED else stem.name, header.text, header.number, rows, days)
-    return replace(week, text=week.text[:-1]) if unterminated in lines else week
+    key = None if stem.name == _UNDATED else stem.name
+    week = _week(key, header.text, header.number, rows, days)
+    if key is None or unterminated not in lines:
+        return week
+    rows = rows.sort(pl.col("line") == unterminated, maintain_order=True)
+    cut = _week(key, header.text, header.number, rows, days)
+    cut = replace(cut, text=cut.text[:-1])
+    return cut if is_cut_short(cut.text, key) else week
 
 
 def _split(part: WeekOfExport) -> tuple[_Header, pl.DataFrame]:

@@ -99,6 +99,12 @@ def stage(published: bytes, week: str, control_areas: pl.DataFrame, lines: pl.Se
     )
 
 
+def is_cut_short(published: bytes, week: str) -> bool:
+    """Whether the last register of a file without a final line end counts as cut off (rule 1)."""
+    as_it_is, terminated = (_judge(parse(text, week), week_start(week)) for text in (published, published + b"\n"))
+    return bool(as_it_is["reason"][-1] != terminated["reason"][-1])
+
+
 def _with_known_places(readings: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:
     """Fill station, lines and division where the file has none. An empty audit becomes null."""
     readings = readings.with_columns(pl.col(*LOOKED_UP, "audit").replace("", None))

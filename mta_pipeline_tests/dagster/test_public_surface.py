@@ -21,6 +21,7 @@ from mta_pipeline.build import build_defs
 from mta_pipeline.cli import main
 from mta_pipeline.components import SodaDataSetComponent
 from mta_pipeline.lake.discovery import DiscoveryCursor
+from mta_pipeline.lake.exports import ExportManifest
 from mta_pipeline.lake.origin import MADE_FROM, RULES
 from mta_pipeline.lake.raw_files import FileManifest
 from mta_pipeline.lake.raw_pages import PagesManifest
@@ -248,6 +249,7 @@ def stored() -> dict[str, Any]:
         "cursor of notify": fields(NotifyCursor),
         "manifest of a weekly file": fields(FileManifest),
         "manifest of pages": fields(PagesManifest),
+        "manifest of an export": fields(ExportManifest),
     }
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -212,6 +213,31 @@ def test_an_export_is_read_once_for_a_lake(open_with, monkeypatch):
 
     open_with({EXPORT_NAME: export(ROWS, seed=5)}).available_weeks()
     assert sorted(opened[3:]) == [EXPORT_NAME]
+
+
+def test_processes_that_need_an_export_at_once_read_it_once(folder, lake, monkeypatch):
+    opened = []
+    real = unpacking.unpacked
+    monkeypatch.setattr("mta_pipeline.lake.exports.unpacked", lambda *file: opened.append(1) or real(*file))
+    publish(folder, {EXPORT_NAME: EXPORT})
+    with ThreadPoolExecutor(4) as threads:
+        texts = list(threads.map(lambda _: fetch(feed_at(str(folder), lake))[0], range(8)))
+    assert len(opened) == 1
+    assert set(texts) == {texts[0]}
+
+
+@pytest.mark.slow("gcs_server")
+def test_a_lake_in_a_bucket_keeps_the_split_and_lands_weeks_from_it(folder, gcs_bucket):
+    publish(folder, {EXPORT_NAME: EXPORT})
+    lake = f"{gcs_bucket}/lake [1] #2"
+    raw = RawFiles(lake)
+    before, _ = raw.land(feed_at(str(folder), lake), FIRST)
+
+    feed = feed_at(str(folder), lake, fail_fast=True)
+
+    assert list(feed.available_weeks()) == [FIRST]
+    assert raw.land(feed, FIRST) == (before, False)
+    assert rows_in(raw.read(FIRST)) == sorted(rows_of_week(FIRST))
 
 
 def test_an_export_is_only_read_for_its_years(open_with, lake):
@@ -420,6 +446,16 @@ def test_a_dead_link_to_an_export_fails_its_year_alone(folder, lake):
         assert list(feed.available_weeks()) == [FIRST]
         with pytest.raises(BadFile, match="does not exist"):
             feed.fetch("2018-06-02", io.BytesIO())
+
+
+def test_of_two_links_with_the_same_name_one_is_used_and_the_other_is_named(folder, lake):
+    publish(folder, {EXPORT_NAME: EXPORT})
+    with serve_feed(folder) as server:
+        server.index_page = f'<a href="/bare/{EXPORT_NAME}">a</a><a href="/old/{EXPORT_NAME}">b</a>'.encode()
+        listing = feed_at(server.index_url, lake).listing_unless(None)
+    assert list(listing.weeks) == [FIRST]
+    assert "an export of the same name is used" in listing.notes[0]
+    assert f"/old/{EXPORT_NAME}" in listing.notes[0]
 
 
 def test_a_broken_link_or_a_pipe_in_the_directory_fails_its_year_alone(folder, lake):

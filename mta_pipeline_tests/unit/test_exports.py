@@ -108,15 +108,22 @@ def test_the_days_of_a_week_are_those_that_occur_and_the_others_are_missing():
     assert days_missing("2019-01-05", [dt.date(2019, 1, day) for day in range(5, 12)]) == []
 
 
-def test_the_last_line_stays_last_and_without_an_end_because_it_may_be_cut_off():
-    rows = [row("01/05/2019", entries=5), row("01/05/2019", entries=3), row("01/12/2019")]
-    cut = export([rows[2], rows[0], rows[1]]).removesuffix(b"\n")
+def test_a_last_line_that_is_cut_off_stays_last_and_without_an_end():
+    *first, second = rows_of_days("2019-01-05", "2019-01-12", start=105_160)[:3]
+    cut = export([second, *first[::-1]]).removesuffix(b"0\n")
 
     with_cut, whole = split(cut)
 
-    assert with_cut.text.decode() == "\n".join([EXPORT_HEADER, rows[0], rows[1]])
+    assert with_cut.text.decode() == "\n".join([EXPORT_HEADER, first[1], first[0][:-1]])
     assert with_cut.lines.to_list() == [1, 3, 4]
     assert whole.text.endswith(b"\n")
+
+
+@given(st.permutations(rows_of_days("2019-01-05", "2019-01-06", "2019-01-12", start=105_160)))
+def test_a_missing_line_end_at_the_end_of_a_whole_export_changes_nothing(rows):
+    assert [week.sha256 for week in split(export(rows).removesuffix(b"\n"))] == [
+        week.sha256 for week in split(export(sorted(rows)))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +137,7 @@ def test_the_last_line_stays_last_and_without_an_end_because_it_may_be_cut_off()
         (2_000 * b"x", "a line has more than 1,000 bytes"),
         (export(30 * [row("01/05/2019")]), "the rows of week 2019-01-05 are too many"),
         (export(30 * [row("soon")]), "the rows without a readable date are too many"),
+        (export(20 * ["x"]), "the rows without a readable date are too many"),
     ],
 )
 def test_a_file_that_is_no_export_is_refused_with_the_reason(contents, expected, monkeypatch):

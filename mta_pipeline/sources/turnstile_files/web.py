@@ -265,9 +265,14 @@ def _parsed(text: str, response: requests.Response) -> _Index:
     addresses = [target for target in targets if isinstance(target, str)]
     not_followed = [target for target in targets if not isinstance(target, str)]
     links = by_week((_name(url), url) for url in addresses)
-    exports = {name: url for url in addresses if is_export(name := unquote(_name(url)))}
+    exports: dict[str, str] = {}
+    for url in addresses:
+        if is_export(name := unquote(_name(url))):
+            exports.setdefault(name, url)
     unused = {_name(url) for url in addresses} - {_name(url) for url in links.values()}
     reasons = [(name, why_not_used(name)) for name in unused]
+    namesakes = {shown(url) for url in addresses if exports.get(unquote(_name(url)), url) != url}
+    reasons += [(url, "an export of the same name is used") for url in namesakes]
     for link in not_followed:
         name = _name(link.url)
         reasons.append((name, why_not_used(name) and f"the link leads to {link.leads_to}"))
