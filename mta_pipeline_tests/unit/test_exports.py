@@ -222,7 +222,7 @@ def test_a_line_cut_off_in_one_export_does_not_win_over_the_whole_line_in_anothe
 
     assert joined.text.decode() == "\n".join([EXPORT_HEADER, *rows, rows[-1][:-1]])
     assert joined.lines.to_list() == [1, 2, 3, 4, 5, 5]
-    readings = stage(joined.text, "2019-01-05", BOOTHS).readings
+    readings = stage(joined.text, "2019-01-05", BOOTHS, joined.lines).readings
     assert readings["exits_register"].to_list() == [10_500, 10_501, 10_502, 10_503]
 
 
