@@ -47,6 +47,8 @@ LONGEST_FILES = (
     "integration/test_lake_on_gcs",
     "dagster/test_faults",
     "dagster/test_marts",
+    "acceptance/test_real_sources",
+    "integration/test_documented_commands",
 )
 """These files start first: a file's tests stay in one process, so a late long file would delay the end."""
 
