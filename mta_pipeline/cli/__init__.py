@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +89,8 @@ def run(weeks: list[str] | None, again: bool) -> None:
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
     open_it = partial(feed_at, settings.feed, settings.lake_root, token=settings.feed_token)
     try:
-        feed = open_it(progress=ReadingBar(console))
+        bar = ReadingBar(console)
+        feed = open_it(progress=bar)
     except ValueError as error:
         raise CommandError(ExitCode.CONFIGURATION, f"MTA_FEED: {error}") from error
 
@@ -97,7 +98,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         for note in unused_files(open_it(fail_fast=True)):
             console.print(note, style="yellow", markup=False)
 
-    with _errors_as_codes(settings.lake_root, settings.dagster_home):
+    with _errors_as_codes(settings.lake_root, settings.dagster_home), closing(bar):
         weeks = weeks or list(feed.available_weeks())[-NEWEST:]
         if not weeks:
             print_unused_files()

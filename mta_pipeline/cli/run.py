@@ -282,6 +282,10 @@ class ReadingBar:
         if done == total:
             self._bar.stop()
 
+    def close(self) -> None:
+        """End the bar of an export that could not be read to its end."""
+        self._bar.stop()
+
 
 def _print_line(console: Console, entry: dg.EventLogEntry) -> None:
     if not entry.is_dagster_event and (read_progress(entry.user_message) or int(entry.level) == logging.WARNING):
