@@ -80,7 +80,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from mta_pipeline.cli.run import ReadingBar, bring_up_to_date  # noqa: PLC0415
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
     from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
-    from mta_pipeline.sources.turnstile_files import unused_files  # noqa: PLC0415
+    from mta_pipeline.sources.turnstile_files import Listing, unused_files  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
@@ -94,12 +94,16 @@ def run(weeks: list[str] | None, again: bool) -> None:
     except ValueError as error:
         raise CommandError(ExitCode.CONFIGURATION, f"MTA_FEED: {error}") from error
 
+    listing: Listing | None = None
+
     def print_unused_files() -> None:
-        for note in unused_files(open_it(fail_fast=True)):
+        for note in listing.notes if listing else unused_files(open_it(fail_fast=True)):
             console.print(note, style="yellow", markup=False)
 
     with _errors_as_codes(settings.lake_root, settings.dagster_home), closing(bar):
-        weeks = weeks or list(feed.available_weeks())[-NEWEST:]
+        if not weeks:
+            listing = feed.listing_unless(None)
+            weeks = list(listing.weeks if listing else ())[-NEWEST:]
         if not weeks:
             print_unused_files()
             problem = (
