@@ -162,11 +162,9 @@ def test_the_report_and_the_catalogue_show_the_agreement(project):
     (week, *_) = by_week(
         table(project, "marts", "ridership_reconciliation").filter(week=dt.date.fromisoformat(LAST))
     ).to_dicts()
-    shown = (
-        *(f"{week[name]:.4f}" for name in ("ratio", "calibrated_ratio")),
-        *(f"{week[name]:.2%}" for name in ("deviation", "calibrated_deviation")),
-    )
-    assert "".join(f"<td>{figure}</td>" for figure in shown) in page
+    for name, form in (("ratio", ".4f"), ("deviation", ".2%")):
+        plain, calibrated = format(week[name], form), format(week[f"calibrated_{name}"], form)
+        assert f"<td>{plain}<small>{calibrated}</small></td>" in page
     made = project.instance.get_latest_materialization_event(dg.AssetKey(["report", "ridership_report"]))
     assert "data:image/png;base64," in made.asset_materialization.metadata["agreement"].value
 
