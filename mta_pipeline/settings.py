@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mta_pipeline.addresses import shown, without_credentials
+
 SAMPLE_FEED = Path("data/sample/feed")
 SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
@@ -40,7 +42,7 @@ def _location(text: str) -> str:
 
 
 def _without_credentials(location: str) -> str:
-    if "@" in urlsplit(location).netloc:
+    if "://" in location and without_credentials(location) != location:
         raise ValueError(
             "the URL must not contain a user or password, because URLs are displayed and logged; put them into ~/.netrc"
         )
@@ -59,7 +61,7 @@ def _is_sample(feed: str) -> bool:
 
 def _lake(location: str) -> str:
     if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
-        raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {location}")
+        raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {shown(location)}")
     if "\\" in location:
         raise ValueError(
             f"the lake's path must not contain a backslash, which separates folders for DuckDB: {location}"
@@ -77,7 +79,7 @@ def _warehouse(text: str | None) -> str | None:
     if text is None or _BIGQUERY.fullmatch(text):
         return text
     if "://" in text:
-        raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {text}")
+        raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {shown(text)}")
     return str(Path(text).expanduser().absolute())
 
 
@@ -103,6 +105,11 @@ def portal_of(feed: str) -> str | None:
 def _feed(location: str) -> str:
     if portal := portal_of(location):
         _portal(portal)
+    if re.search("https?://", location) and shown(location) != without_credentials(location):
+        raise ValueError(
+            "the URL must not contain a query or fragment, because URLs are displayed and logged, and a query can hold "
+            "a token"
+        )
     return location
 
 
@@ -291,4 +298,4 @@ def _read(kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"Invalid settings: {problems}") from error
+        raise SettingsError(f"Invalid settings: {problems}") from None  # the cause quotes the values

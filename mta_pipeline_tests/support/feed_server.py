@@ -7,6 +7,8 @@ directory, `listing_url` is a directory listing, and `bare_url` serves the files
 import contextlib
 import email.utils
 import hashlib
+import io
+import socket
 import ssl
 import threading
 from base64 import b64encode
@@ -21,6 +23,8 @@ INDEX = "/developers/turnstile.html"
 INDEX_FILES = "/developers/data/nyct/turnstile/"
 LISTING = "/listing/"
 BARE = "/bare/"
+DRIP_PAUSE = 0.02
+"""Seconds after each byte."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Fault:
     """One fault of a response. A field that is not set leaves that part of the response correct.
 
     `Fault(status=503)`, `Fault(hang=2)`, `Fault(cut_after=100)`, `Fault(cut_after=100, hang=2)` (stalls there),
-    `Fault(body=b"<html>…")`, `Fault(headers={"Content-Length": "7"})`, `Fault(status=302, headers={"Location": …})`.
+    `Fault(body=b"<html>…")`, `Fault(headers={"Content-Length": "7"})`, `Fault(status=302, headers={"Location": …})`,
+    `Fault(drip="headers")`.
     """
 
     status: int = 200
@@ -38,6 +43,8 @@ class Fault:
     hang: float = 0
     """Seconds to wait before the response, or at the place where it is cut."""
     cut_after: int | None = None
+    drip: str | None = None
+    """`headers` or `body`: from there on, send single bytes with a pause after each."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class FeedServer(ThreadingHTTPServer):
         self.every_second: Fault | None = None
         """The fault of every second request, counted from the next one."""
         self.closing = threading.Event()
+        self.hung_up = threading.Semaphore(0)
+        """Released for each dripping response that the client did not wait for."""
         self._faults: dict[str, list[Fault]] = {}
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
@@ -95,6 +104,24 @@ class FeedServer(ThreadingHTTPServer):
         """Ignore clients that hang up: that is part of the tests."""
 
 
+class _Dripping(io.BufferedIOBase):
+    """Writes single bytes to a socket, with a pause after each, until the client hangs up."""
+
+    def __init__(self, server: FeedServer, connection: socket.socket) -> None:
+        self._server, self._connection = server, connection
+
+    def write(self, data: Any) -> int:
+        for byte in bytes(data):
+            try:
+                self._connection.sendall(bytes([byte]))
+            except OSError:
+                self._server.hung_up.release()
+                raise
+            if self._server.closing.wait(DRIP_PAUSE):
+                break
+        return len(data)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FeedServer
@@ -120,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers |= fault.headers
         if fault.cut_after is None:
             self.server.closing.wait(fault.hang)
+        if fault.drip == "headers":
+            self._drip()
         self.send_response(fault.status)
         for name, value in headers.items():
             if value is not None:
@@ -127,11 +156,17 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut_after is not None or fault.headers:
             self.send_header("Connection", "close")
         self.end_headers()
+        if fault.drip == "body":
+            self._drip()
         if with_body:
             self.wfile.write(body[: fault.cut_after])
         if fault.cut_after is not None:
             self.wfile.flush()
             self.server.closing.wait(fault.hang)
+
+    def _drip(self) -> None:
+        """Send everything from here on as single bytes."""
+        self.wfile = _Dripping(self.server, self.connection)
 
     def _response_for(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
         wanted = self.server.credentials
