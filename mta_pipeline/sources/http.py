@@ -70,8 +70,9 @@ _FAILURES: Final = (
 )
 """What an exchange can raise. Not all malformed responses give an error of the packages' own."""
 
-# Messages of this logger quote addresses with their queries, which can hold tokens.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+# Messages of these loggers quote addresses with their queries, which can hold tokens.
+for _logger in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_logger).setLevel(logging.ERROR)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -195,6 +196,7 @@ class Site:
         CURRENT.set(deadline)
         for _ in range(MAX_REDIRECTS + 1):
             try:
+                deadline.wait()  # raises if there is no time left
                 response = self._session.request(
                     method, url, headers=headers, params=params, stream=True, timeout=CONNECT_TIMEOUT
                 )

@@ -496,6 +496,27 @@ def test_an_invalid_location_is_reported_at_once(location):
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("chain", ["simplecache::http://reader:s3cret@mirror.example", "ftp://reader:p@s3cret@host/x"])
+def test_a_user_or_password_in_the_location_is_refused_and_not_shown(chain):
+    with pytest.raises(ValueError, match="must not contain a user or password") as raised:
+        open_feed(chain)
+    assert "s3cret" not in str(raised.getrepr(chain=True, style="value"))
+
+
+@pytest.mark.parametrize("kind", [OSError, FileNotFoundError, PermissionError, ImportError, ValueError])
+def test_the_errors_of_file_systems_are_shown_without_the_secrets_that_they_quote(monkeypatch, kind):
+    def fail(url: str, **_: object) -> None:
+        raise kind(f"{url}, 'https://reader:s3cret@mirror.example/x?y' and <http://a/b?token=s3cret>")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
+    feed = open_feed("simplecache::https://mirror.example/feed?token=s3cret")
+    for request in (feed.available_weeks, lambda: fetch(feed)):
+        with pytest.raises(FeedError) as raised:
+            request()
+        assert "mirror.example" in str(raised.value)
+        assert "s3cret" not in str(raised.getrepr(chain=True, style="value")) + repr(feed)
+
+
 def test_the_resource_opens_the_feed_at_its_location(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENTS)
 

@@ -7,8 +7,6 @@ directory, `listing_url` is a directory listing, and `bare_url` serves the files
 import contextlib
 import email.utils
 import hashlib
-import io
-import socket
 import ssl
 import threading
 from base64 import b64encode
@@ -19,12 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from mta_pipeline_tests.support.drip import Drip
+
 INDEX = "/developers/turnstile.html"
 INDEX_FILES = "/developers/data/nyct/turnstile/"
 LISTING = "/listing/"
 BARE = "/bare/"
-DRIP_PAUSE = 0.02
-"""Seconds after each byte."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +102,6 @@ class FeedServer(ThreadingHTTPServer):
         """Ignore clients that hang up: that is part of the tests."""
 
 
-class _Dripping(io.BufferedIOBase):
-    """Writes single bytes to a socket, with a pause after each, until the client hangs up."""
-
-    def __init__(self, server: FeedServer, connection: socket.socket) -> None:
-        self._server, self._connection = server, connection
-
-    def write(self, data: Any) -> int:
-        for byte in bytes(data):
-            try:
-                self._connection.sendall(bytes([byte]))
-            except OSError:
-                self._server.hung_up.release()
-                raise
-            if self._server.closing.wait(DRIP_PAUSE):
-                break
-        return len(data)
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FeedServer
@@ -166,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drip(self) -> None:
         """Send everything from here on as single bytes."""
-        self.wfile = _Dripping(self.server, self.connection)
+        self.wfile = Drip(self.server.hung_up, self.server.closing, self.connection)
 
     def _response_for(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
         wanted = self.server.credentials
