@@ -146,7 +146,9 @@ class Settings(BaseSettings):
     location of weekly files and yearly exports: an http(s) URL of an index page, directory or file, a local path, or
     `gs://bucket/prefix`. Without it, a synthetic sample is generated there."""
 
-    lake_root: Annotated[str, AfterValidator(_location), AfterValidator(_lake)] = Field(alias="LAKE_ROOT")
+    lake_root: Annotated[
+        str, AfterValidator(_location), AfterValidator(_lake), AfterValidator(_without_credentials)
+    ] = Field(alias="LAKE_ROOT")
     """Where the tables are written: a directory or `gs://bucket/prefix`. Without it, `data/sample/lake` for the sample
     and `data/real/lake` for any other feed."""
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUnavailable, NotPublished
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking, unused_files
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name

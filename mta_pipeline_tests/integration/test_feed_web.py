@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
+from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources import http
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedSlow, FeedUnavailable, NotPublished
 from mta_pipeline.sources.turnstile_files import open_feed, web
@@ -514,6 +516,26 @@ def test_the_headers_of_a_file_and_the_text_of_an_error_have_the_deadline_too(se
     with pytest.raises(FeedUnavailable, match="answers 503 Service Unavailable"):
         open_feed(server.bare_url, fail_fast=True).fetch(WEEK, io.BytesIO())
     assert server.hung_up.acquire(timeout=60)
+
+
+@pytest.mark.parametrize("drip", ["headers", "body"])
+def test_a_slow_feed_ends_the_tick_with_a_reason(server, tmp_path, monkeypatch, drip):
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 0.4)
+    server.fail("turnstile.html", Fault(drip=drip), times=ATTEMPTS)
+    found = find_due_weeks(
+        open_feed(server.index_url, fail_fast=True),
+        RawFiles(str(tmp_path / "lake")),
+        DiscoveryCursor(),
+        landed=[],
+        calendar=[WEEK],
+        in_progress=[],
+        last_attempts=lambda _: {},
+        now=dt.datetime.now(dt.UTC),
+    )
+
+    assert isinstance(found.error, FeedSlow)
+    assert f"Index page {server.index_url}: no answer in time" in str(found.error)
+    assert (found.due, found.cursor.failed_looks) == ({}, 1)
 
 
 def test_all_requests_of_a_tick_have_a_deadline_together(server, monkeypatch):

@@ -187,6 +187,7 @@ SECRET_LOCATIONS = [
     "https://mirror.example/feed?token=a::s3cret",
     "https://mirror.example/feed#s3cret",
     "ftp://reader:s3cret@mirror.example/feed",
+    "gs://reader:s3cret@bucket/feed",
 ]
 
 
