@@ -107,8 +107,7 @@ def _feed(location: str) -> str:
         _portal(portal)
     if re.search("https?://", location) and shown(location) != without_credentials(location):
         raise ValueError(
-            "the URL must not contain a query or fragment, because URLs are displayed and logged, and a query can hold "
-            "a token"
+            "the URL must have a host and a path, and no query or fragment, because URLs are displayed and logged"
         )
     return location
 

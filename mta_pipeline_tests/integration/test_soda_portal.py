@@ -139,7 +139,7 @@ def test_a_portal_that_sends_single_bytes_is_left_at_the_deadline(portal, monkey
             self.wfile.write(bytes(100_000))
 
     hung_up, closing = threading.Semaphore(0), threading.Event()
-    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 0.4)
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 1)
     portal.RequestHandlerClass = Dripping
     api = SodaApi(portal.url, fail_fast=True)
     with stamina.set_testing(False):
