@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mta_pipeline.addresses import shown, without_credentials
+
 SAMPLE_FEED = Path("data/sample/feed")
 SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
@@ -40,7 +42,7 @@ def _location(text: str) -> str:
 
 
 def _without_credentials(location: str) -> str:
-    if "@" in urlsplit(location).netloc:
+    if "://" in location and without_credentials(location) != location:
         raise ValueError(
             "the URL must not contain a user or password, because URLs are displayed and logged; put them into ~/.netrc"
         )
@@ -59,7 +61,7 @@ def _is_sample(feed: str) -> bool:
 
 def _lake(location: str) -> str:
     if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
-        raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {location}")
+        raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {shown(location)}")
     if "\\" in location:
         raise ValueError(
             f"the lake's path must not contain a backslash, which separates folders for DuckDB: {location}"
@@ -77,7 +79,7 @@ def _warehouse(text: str | None) -> str | None:
     if text is None or _BIGQUERY.fullmatch(text):
         return text
     if "://" in text:
-        raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {text}")
+        raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {shown(text)}")
     return str(Path(text).expanduser().absolute())
 
 
@@ -103,6 +105,10 @@ def portal_of(feed: str) -> str | None:
 def _feed(location: str) -> str:
     if portal := portal_of(location):
         _portal(portal)
+    if re.search("https?://", location) and shown(location) != without_credentials(location):
+        raise ValueError(
+            "the URL must have a host and a path, and no query or fragment, because URLs are displayed and logged"
+        )
     return location
 
 
@@ -139,7 +145,9 @@ class Settings(BaseSettings):
     location of weekly files and yearly exports: an http(s) URL of an index page, directory or file, a local path, or
     `gs://bucket/prefix`. Without it, a synthetic sample is generated there."""
 
-    lake_root: Annotated[str, AfterValidator(_location), AfterValidator(_lake)] = Field(alias="LAKE_ROOT")
+    lake_root: Annotated[
+        str, AfterValidator(_location), AfterValidator(_lake), AfterValidator(_without_credentials)
+    ] = Field(alias="LAKE_ROOT")
     """Where the tables are written: a directory or `gs://bucket/prefix`. Without it, `data/sample/lake` for the sample
     and `data/real/lake` for any other feed."""
 
@@ -291,4 +299,4 @@ def _read(kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"Invalid settings: {problems}") from error
+        raise SettingsError(f"Invalid settings: {problems}") from None  # the cause quotes the values

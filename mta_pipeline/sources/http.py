@@ -4,7 +4,9 @@ Callers build the requests and interpret the responses.
 """
 
 import datetime as dt
+import http.client
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,13 +20,21 @@ import requests
 import stamina
 import urllib3
 
+from mta_pipeline.addresses import redacted
+from mta_pipeline.sources.deadlines import CURRENT, Deadline, DeadlineAdapter
 from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 
 CHUNK_BYTES: Final = 2**18
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
-"""Maximum seconds without a byte, not for the whole response."""
+"""Maximum seconds without a byte."""
+
+ANSWER_TIMEOUT: Final = 60.0
+"""Maximum seconds for a whole exchange, with connecting, redirects and body. Each received byte adds some."""
+
+SLOWEST: Final = 50_000
+"""Bytes per second. A body that arrives faster can take as long as it needs."""
 
 ATTEMPTS: Final = 5
 RETRY_WINDOW: Final = 300.0
@@ -35,16 +45,34 @@ LONGEST_RETRY_AFTER: Final = 60.0
 """If a site requests a longer delay, in seconds, there is no further attempt. The orchestrator may try later."""
 
 FAIL_FAST_TIMEOUT: Final = 15.0
-"""Seconds that a caller with `fail_fast` waits for a response, or for a whole file."""
+"""Seconds that a caller with `fail_fast` waits for a whole exchange, whatever its size."""
+
+FAIL_FAST_TOTAL: Final = 45.0
+"""Seconds for all exchanges of a site with `fail_fast`, from the first on. Dagster ends a tick after 60 s."""
 
 MAX_REDIRECTS: Final = 5
 MAX_MESSAGE_BYTES: Final = 4_096
+MAX_HEADER: Final = 2_000
+"""Maximum characters of a header that is used."""
 
 NOT_MODIFIED: Final = 304
 _ABSENT: Final = (404, 410)
 _REFUSED: Final = (401, 403, 407)
 _BUSY: Final = (429, 503)
 _NO_HEAD: Final = (405, 501)
+
+_FAILURES: Final = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
+"""What an exchange can raise. Not all malformed responses give an error of the packages' own."""
+
+# Messages of these loggers quote addresses with their queries, which can hold tokens.
+for _logger in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_logger).setLevel(logging.ERROR)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,8 +84,7 @@ class Site:
     Args:
         setting: the setting with the address, for messages.
         credentials: the credentials to check if the site refuses access, for messages.
-        headers: sent with every request. If there are any, redirects to other sites are refused, so that the headers
-            reach no other site.
+        headers: sent with every request.
         fail_fast: make one short attempt, for callers that try again later anyway.
         busy_attempts: maximum number of attempts while the site answers that it is busy. Other failures allow ATTEMPTS.
         busy_window: seconds after which there are no further attempts while it is busy. Otherwise RETRY_WINDOW.
@@ -73,8 +100,10 @@ class Site:
         busy_attempts: int = ATTEMPTS,
         busy_window: float = RETRY_WINDOW,
     ) -> None:
+        self._setting = setting
         self._credentials = credentials
         self._fail_fast = fail_fast
+        self._first: float | None = None
         self._session = _Session(headers or {})
         self.check_address: Final = f"Check {setting}"
         self.try_later: Final = f"Try again later. If the error persists, check the feed and {setting}"
@@ -101,21 +130,19 @@ class Site:
     ) -> requests.Response | None:
         """Send one request and return the response, with its body unread; None if nothing exists at the address.
 
-        If `headers` contain a condition, the response can be 304 (not modified).
+        Redirects are followed within the same site, and from http to https on the same host. If `headers` contain a
+        condition, the response can be 304 (not modified).
 
         Raises:
             FeedUnavailable: there is no response, or one that says to try later.
+            FeedSlow: the same with `fail_fast`, because no response has arrived in time.
             FeedRefused: any other response except 200.
         """
-        timeout = (CONNECT_TIMEOUT, FAIL_FAST_TIMEOUT if self._fail_fast else READ_TIMEOUT)
-        try:
-            response = self._session.request(method, url, headers=headers, params=params, stream=True, timeout=timeout)
-        except _BadRedirectError as error:
-            raise FeedRefused(f"{subject}: {error}. {self.check_address}.") from None
-        except requests.TooManyRedirects:
-            raise FeedRefused(f"{subject}: more than {MAX_REDIRECTS} redirects. {self.check_address}.") from None
-        except requests.RequestException as error:
-            raise self._unreachable(error, subject) from None
+        deadline = self._deadline()
+        response = self._follow(method, url, subject, deadline, headers=headers, params=params)
+        if method == "HEAD" and response.status_code in _NO_HEAD:
+            response.close()
+            response = self._follow("GET", url, subject, deadline, params=params)
         status = response.status_code
         if status == 200 or (headers and status == NOT_MODIFIED):
             return response
@@ -123,9 +150,7 @@ class Site:
         response.close()
         if status in _ABSENT:
             return None
-        if method == "HEAD" and status in _NO_HEAD:
-            return self.request("GET", url, subject, params=params)
-        answer = f"{subject}: the server answers {status} {response.reason}{detail and f' ({detail})'}"
+        answer = f"{subject}: the server answers {status} {_one_line(response.reason)}{detail and f' ({detail})'}"
         if status in _REFUSED:
             raise FeedRefused(f"{answer}. Check {self._credentials}, and their permission to read this address.")
         if status in (408, 425, *_BUSY) or status >= 500:
@@ -133,17 +158,83 @@ class Site:
         raise FeedRefused(f"{answer}, without a file. {self.check_address}.")
 
     def body(self, response: requests.Response, subject: str, *, decode: bool) -> Iterator[bytes]:
-        """Yield the bytes of a response. With `decode`, undo the Content-Encoding."""
-        started = time.monotonic()
-        try:
-            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=decode):
-                yield chunk
-                if self._fail_fast and time.monotonic() - started > FAIL_FAST_TIMEOUT:
-                    raise FeedSlow(f"{subject}: incomplete after {FAIL_FAST_TIMEOUT:g} s. {self.try_later}.")
-        except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(error, subject) from None
+        """Yield the bytes of a response. With `decode`, undo the Content-Encoding.
 
-    def _unreachable(self, error: Exception, subject: str) -> FeedUnavailable | FeedRefused:
+        Raises:
+            FeedUnavailable: the transfer broke off, or is slower than SLOWEST.
+            FeedSlow: the body has not arrived in time, with `fail_fast`.
+        """
+        raw: Any = response.raw
+        deadline: Deadline = raw.deadline
+        try:
+            for chunk in raw.stream(CHUNK_BYTES, decode_content=decode):
+                if not self._fail_fast:
+                    deadline.seconds += len(chunk) / SLOWEST
+                yield chunk
+        except _FAILURES as error:
+            detail = f" (incomplete after {deadline.seconds:.0f} s)" if deadline.has_passed else ""
+            raise self._unreachable(error, subject, detail) from None
+
+    def _deadline(self) -> Deadline:
+        if not self._fail_fast:
+            return Deadline(ANSWER_TIMEOUT, READ_TIMEOUT)
+        now = time.monotonic()
+        self._first = now if self._first is None else self._first
+        return Deadline(min(FAIL_FAST_TIMEOUT, self._first + FAIL_FAST_TOTAL - now), FAIL_FAST_TIMEOUT)
+
+    def _follow(
+        self,
+        method: str,
+        url: str,
+        subject: str,
+        deadline: Deadline,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send a request and follow redirects. requests would read their bodies, whatever the size."""
+        CURRENT.set(deadline)
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                deadline.wait()  # raises if there is no time left
+                response = self._session.request(
+                    method, url, headers=headers, params=params, stream=True, timeout=CONNECT_TIMEOUT
+                )
+            except _FAILURES as error:
+                raise self._unreachable(error, subject) from None
+            raw: Any = response.raw
+            raw.deadline = deadline
+            if not response.is_redirect:
+                return response
+            response.close()
+            url, params = self._redirected(response, subject), None
+        raise FeedRefused(f"{subject}: more than {MAX_REDIRECTS} redirects. {self.check_address}.")
+
+    def _redirected(self, response: requests.Response, subject: str) -> str:
+        """The target of a redirect, on the same host. Others may be machines that only this one can reach."""
+        try:
+            source = urlsplit(response.url)
+            # Without a usable target, this raises the same error as a malformed one.
+            destination = urlsplit(urljoin(response.url, header(response, "Location") or "//["))
+            same_site = origin(source) == origin(destination)
+        except ValueError:
+            raise FeedRefused(
+                f"{subject}: redirected to what is no web address, which is not followed. {self.check_address}."
+            ) from None
+        schemes = (source.scheme, destination.scheme)
+        if destination.scheme not in ("http", "https") or schemes == ("https", "http"):
+            raise FeedRefused(
+                f"{subject}: redirected from {' to '.join(schemes)}, which is not followed. {self.check_address}."
+            )
+        if not same_site and (schemes != ("http", "https") or source.hostname != destination.hostname):
+            site = _one_line(f"{destination.scheme}://{destination.netloc.rpartition('@')[2]}")
+            raise FeedRefused(
+                f"{subject}: redirected to another site, {site}, which is not followed. If the data are there, set "
+                f"{self._setting} to an address of that site."
+            )
+        return destination._replace(netloc=destination.netloc.rpartition("@")[2]).geturl()
+
+    def _unreachable(self, error: Exception, subject: str, detail: str = "") -> FeedUnavailable | FeedRefused:
         """The error for a failed exchange. The message names the innermost cause; outer ones quote whole addresses."""
         cause: BaseException = error
         while (inner := cause.__cause__ or cause.__context__) is not None:
@@ -154,17 +245,24 @@ class Site:
                 f"{self.check_address}."
             )
         if isinstance(cause, TimeoutError):
-            reason = "no answer in time"
-        else:
-            reason = f"the connection failed ({type(cause).__name__}: {cause})"
+            kind = FeedSlow if self._fail_fast else FeedUnavailable
+            return kind(f"{subject}: no answer in time{detail}. {self.try_later}.")
+        reason = f"the connection failed ({type(cause).__name__}: {_one_line(redacted(str(cause)))})"
         return FeedUnavailable(f"{subject}: {reason}. {self.try_later}.")
+
+
+def header(response: requests.Response, name: str) -> str | None:
+    """Return a header of a response; None if it is missing, empty, very long or not printable."""
+    text = response.headers.get(name, "")
+    return text if text and text.isprintable() and len(text) <= MAX_HEADER else None
 
 
 def moment(text: str | None) -> dt.datetime | None:
     """Parse the date of a header, in UTC; None if it is not a date."""
     try:
-        return parsedate_to_datetime(text).astimezone(dt.UTC) if text else None
-    except ValueError:
+        parsed = parsedate_to_datetime(text or "")
+        return parsed.replace(tzinfo=dt.UTC) if parsed.tzinfo is None else parsed.astimezone(dt.UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):  # the last for 31 December 9999 in New York
         return None
 
 
@@ -173,20 +271,13 @@ def origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-class _BadRedirectError(requests.RequestException):
-    """A redirect that must not be followed."""
-
-
 class _Session(requests.Session):
-    """Requests bytes as stored, with a User-Agent, and refuses redirects to other protocols or from https to http.
-
-    If it has headers of its own, it also refuses redirects to other sites.
-    """
+    """Requests bytes as stored, with a User-Agent and further headers, and follows no redirects."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__()
-        self.max_redirects = MAX_REDIRECTS
-        self._same_site_only = bool(headers)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, DeadlineAdapter())
         self.headers.update(
             {
                 "User-Agent": f"mta_pipeline/{version('mta-pipeline')}",
@@ -196,31 +287,28 @@ class _Session(requests.Session):
             }
         )
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is not None:
-            source, destination = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
-            scheme = destination.scheme.lower()
-            if scheme not in ("http", "https") or (source.scheme, scheme) == ("https", "http"):
-                raise _BadRedirectError(f"redirected from {source.scheme} to {scheme}, which is not followed")
-            if self._same_site_only and origin(source) != origin(destination):
-                raise _BadRedirectError(f"redirected to another site, {destination.hostname}, which is not followed")
-        return target
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow none. Even with `allow_redirects=False`, requests reads the body of a redirect with a target."""
 
 
 def _message(response: requests.Response) -> str:
     """The error message in a JSON response, if there is one."""
     answer: Any = None
     if "json" in response.headers.get("Content-Type", ""):
-        with suppress(ValueError, urllib3.exceptions.HTTPError):
+        with suppress(*_FAILURES, RecursionError):
             answer = json.loads(response.raw.read(MAX_MESSAGE_BYTES, decode_content=True))
     text = answer.get("message") if isinstance(answer, dict) else None
-    return " ".join(text.split())[:300] if isinstance(text, str) else ""
+    return _one_line(text) if isinstance(text, str) else ""
+
+
+def _one_line(text: str) -> str:
+    """A text from outside, short and printable, for a message."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split())[:300])
 
 
 def _retry_after(response: requests.Response) -> float | None:
     """Seconds to wait according to the Retry-After header, which holds a number or a date."""
-    text = response.headers.get("Retry-After", "")
+    text = header(response, "Retry-After") or ""
     if text.isdecimal():
         return float(text)
     at = moment(text)
@@ -241,7 +329,8 @@ class _Patience:
         if not isinstance(error, FeedUnavailable):
             return False
         self._failures += not error.is_busy
-        if self._failures == ATTEMPTS or (self._failures and time.monotonic() > self._until):
+        # The next attempt may need all of its time.
+        if self._failures == ATTEMPTS or (self._failures and time.monotonic() + ANSWER_TIMEOUT > self._until):
             return False
         if error.retry_after is None:
             return True

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
-from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUnavailable, NotPublished
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking, unused_files
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name
@@ -494,6 +494,27 @@ def test_an_invalid_location_is_reported_at_once(location):
     with pytest.raises(ValueError, match="cannot be a feed") as raised:
         open_feed(location)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("chain", ["simplecache::http://reader:s3cret@mirror.example", "ftp://reader:p@s3cret@host/x"])
+def test_a_user_or_password_in_the_location_is_refused_and_not_shown(chain):
+    with pytest.raises(ValueError, match="must not contain a user or password") as raised:
+        open_feed(chain)
+    assert "s3cret" not in str(raised.getrepr(chain=True, style="value"))
+
+
+@pytest.mark.parametrize("kind", [OSError, FileNotFoundError, PermissionError, ImportError, ValueError])
+def test_the_errors_of_file_systems_are_shown_without_the_secrets_that_they_quote(monkeypatch, kind):
+    def fail(url: str, **_: object) -> None:
+        raise kind(f"{url}, 'https://reader:s3cret@mirror.example/x?y' and <http://a/b?token=s3cret>")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
+    feed = open_feed("simplecache::https://mirror.example/feed?token=s3cret")
+    for request in (feed.available_weeks, lambda: fetch(feed)):
+        with pytest.raises(FeedError) as raised:
+            request()
+        assert "mirror.example" in str(raised.value)
+        assert "s3cret" not in str(raised.getrepr(chain=True, style="value")) + repr(feed)
 
 
 def test_the_resource_opens_the_feed_at_its_location(tmp_path):

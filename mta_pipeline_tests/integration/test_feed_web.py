@@ -1,10 +1,12 @@
 """Faults that a feed on the web must handle: missing pages, cut and wrong responses, redirects, hostile links."""
 
+import contextlib
 import datetime as dt
 import gzip
 import io
 import ipaddress
 import logging
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +16,17 @@ import stamina
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
+from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
+from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources import http
-from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedSlow, FeedUnavailable, NotPublished
 from mta_pipeline.sources.turnstile_files import open_feed, web
 from mta_pipeline.weeks import file_name
-from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
+from mta_pipeline_tests.support.feed_server import BARE, Fault, FeedServer, serve_feed
 
 WEEK, NEXT_WEEK = "2024-01-06", "2024-01-13"
 NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
@@ -330,13 +337,13 @@ def test_an_index_page_without_a_version_is_read_every_time(server):
 
 
 def test_a_fail_fast_feed_sends_one_request_and_does_not_wait_for_slow_responses(server, monkeypatch):
-    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 1)
     feed = open_feed(server.index_url, fail_fast=True)
     with stamina.set_testing(False):
         server.fail("turnstile.html", Fault(status=503))
         with pytest.raises(FeedUnavailable, match="503"):
             feed.available_weeks()
-        server.fail(NAME, Fault(cut_after=10, hang=2))
+        server.fail(NAME, Fault(cut_after=10, hang=5))
         with pytest.raises(FeedUnavailable, match="no answer in time"):
             feed.fetch(WEEK, io.BytesIO())
     assert methods_of_requests(server, "turnstile.html").count("GET") == 2  # one by the listing, one by the fetch
@@ -458,3 +465,257 @@ def test_tls_is_verified_and_a_redirect_to_http_is_refused(tmp_path, certificate
         server.fail(NAME, Fault(status=302, headers={"Location": plain.bare_url + NAME}))
         with pytest.raises(FeedRefused, match="from https to http"):
             open_feed(server.index_url).fetch(WEEK, io.BytesIO())
+
+
+DRIPPING = {
+    "headers": Fault(drip="headers"),
+    "body": Fault(drip="body"),
+    "chunks": Fault(
+        drip="body", headers={"Content-Length": None, "Transfer-Encoding": "chunked"}, body=b"1\r\nA\r\n" * 1_000
+    ),
+    "compressed body": Fault(drip="body", headers={"Content-Encoding": "gzip"}, body=gzip.compress(CONTENTS)),
+    "headers of a redirect": Fault(drip="headers", status=302, headers={"Location": BARE + NAME}),
+    "headers of an error": Fault(drip="headers", status=503),
+}
+DEADLINES = {True: "FAIL_FAST_TIMEOUT", False: "ANSWER_TIMEOUT"}
+
+
+@pytest.mark.parametrize("fail_fast", DEADLINES)
+@pytest.mark.parametrize("fault", DRIPPING.values(), ids=DRIPPING)
+def test_a_server_that_sends_single_bytes_is_left_at_the_deadline(server, monkeypatch, fault, fail_fast):
+    monkeypatch.setattr(http, DEADLINES[fail_fast], 1)
+    attempts = 1 if fail_fast else 2
+    server.fail(NAME, fault, times=attempts)
+    with stamina.set_testing(not fail_fast, attempts=attempts), pytest.raises(FeedUnavailable) as raised:
+        open_feed(server.index_url, fail_fast=fail_fast).fetch(WEEK, io.BytesIO())
+
+    assert "no answer in time" in str(raised.value)
+    assert ("incomplete" in str(raised.value)) == (fault.drip == "body")
+    assert isinstance(raised.value, FeedSlow) == fail_fast
+    assert raised.value.retryable
+    assert all(server.hung_up.acquire(timeout=60) for _ in range(attempts))
+
+
+def test_the_headers_of_a_file_and_the_text_of_an_error_have_the_deadline_too(server, monkeypatch):
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 1)
+    server.fail(NAME, Fault(drip="headers"), times=ATTEMPTS)
+    with pytest.raises(FeedSlow):
+        open_feed(server.bare_url, fail_fast=True).look(WEEK)
+    assert server.hung_up.acquire(timeout=60)
+
+    while server.take_fault(NAME):
+        pass
+    text = Fault(status=503, headers={"Content-Type": "application/json"}, body=b" " * 1_000, drip="body")
+    server.fail(NAME, text, times=ATTEMPTS)
+    with pytest.raises(FeedUnavailable, match="answers 503 Service Unavailable"):
+        open_feed(server.bare_url, fail_fast=True).fetch(WEEK, io.BytesIO())
+    assert server.hung_up.acquire(timeout=60)
+
+
+@pytest.mark.parametrize("drip", ["headers", "body"])
+def test_a_slow_feed_ends_the_tick_with_a_reason(server, tmp_path, monkeypatch, drip):
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 1)
+    server.fail("turnstile.html", Fault(drip=drip), times=ATTEMPTS)
+    found = find_due_weeks(
+        open_feed(server.index_url, fail_fast=True),
+        RawFiles(str(tmp_path / "lake")),
+        DiscoveryCursor(),
+        landed=[],
+        calendar=[WEEK],
+        in_progress=[],
+        last_attempts=lambda _: {},
+        now=dt.datetime.now(dt.UTC),
+    )
+
+    assert isinstance(found.error, FeedSlow)
+    assert f"Index page {server.index_url}: no answer in time" in str(found.error)
+    assert (found.due, found.cursor.failed_looks) == ({}, 1)
+
+
+def test_all_requests_of_a_tick_have_a_deadline_together(server, monkeypatch):
+    feed = open_feed(server.index_url, fail_fast=True)
+    assert list(feed.available_weeks()) == [WEEK]
+
+    monkeypatch.setattr(http, "FAIL_FAST_TOTAL", 0)
+    with pytest.raises(FeedSlow):
+        feed.look(WEEK)
+    assert methods_of_requests(server, NAME) == []
+
+
+def test_no_further_attempt_begins_that_could_end_after_the_window_for_retries(server, monkeypatch):
+    monkeypatch.setattr(http, "ANSWER_TIMEOUT", 1)
+    monkeypatch.setattr(http, "RETRY_WINDOW", 1.5)
+    server.fail(NAME, Fault(drip="headers"), times=ATTEMPTS)
+
+    with pytest.raises(FeedUnavailable, match="no answer in time"):
+        open_feed(server.bare_url).look(WEEK)
+    assert methods_of_requests(server, NAME) == ["HEAD"]
+
+
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_received_bytes_extend_the_deadline_except_with_fail_fast(server, monkeypatch, fail_fast):
+    monkeypatch.setattr(http, "SLOWEST", 1_000)
+    site = http.Site("MTA_FEED", "them", fail_fast=fail_fast)
+    with site.request("GET", server.bare_url + NAME, "It") as response:
+        before = response.raw.deadline.seconds
+        assert b"".join(site.body(response, "It", decode=False)) == CONTENTS
+        added = response.raw.deadline.seconds - before
+
+    assert added == (0 if fail_fast else pytest.approx(len(CONTENTS) / 1_000))
+
+
+def test_a_slow_server_is_left_while_it_sends_the_headers_over_tls(tmp_path, certificate, monkeypatch):
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 1)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with serve_feed(tmp_path, tls=tls) as server:
+        server.fail(NAME, Fault(drip="headers"), times=ATTEMPTS)
+        with pytest.raises(FeedSlow):
+            open_feed(server.bare_url, fail_fast=True).look(WEEK)
+        assert server.hung_up.acquire(timeout=60)
+
+
+def test_the_addresses_of_a_host_share_the_time_for_connecting(monkeypatch):
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 0.5)
+    given = []
+    address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address] * 10)
+    monkeypatch.setattr(socket.socket, "settimeout", lambda _, seconds: given.append(seconds))
+    with pytest.raises(FeedUnavailable):
+        open_feed("http://mirror.example/feed", fail_fast=True).look(WEEK)
+
+    assert given
+    assert max(given) <= 0.05
+
+
+REDIRECTS = ["http://localhost:{port}/{name}", "http://127.0.0.2:{port}/{name}", "http://169.254.169.254/{name}"]
+REDIRECTS += ["http://[::1]:{port}/{name}", "//127.1:{port}/{name}", "http://127.0.0.1:1/{name}", "http://0/{name}"]
+
+
+@pytest.mark.parametrize("target", REDIRECTS)
+@pytest.mark.parametrize("name", [NAME, "turnstile.html"])
+def test_a_redirect_to_another_host_or_port_is_not_followed_and_the_host_is_named(server, target, name):
+    location = target.format(port=server.server_port, name="bare/" + NAME)
+    server.fail(name, Fault(status=302, headers={"Location": location}))
+    feed = open_feed(server.index_url)
+
+    with pytest.raises(FeedRefused, match=r"redirected to another site.*MTA_FEED") as raised:
+        feed.available_weeks() if name == "turnstile.html" else feed.fetch(WEEK, io.BytesIO())
+    assert location.split("/")[2] in str(raised.value)
+    assert len(methods_of_requests(server, name)) == 1
+    assert methods_of_requests(server, "bare/" + NAME) == []
+
+
+def test_redirects_within_the_site_are_followed_and_their_bodies_are_not_read(server):
+    endless = {"Location": BARE + NAME, "Content-Length": str(10**12)}
+    server.fail("turnstile/" + NAME, Fault(status=302, headers=endless, body=b"", cut_after=0, hang=60), times=2)
+    sink = io.BytesIO()
+    feed = open_feed(server.index_url)
+
+    assert feed.look(WEEK).size == len(CONTENTS)
+    feed.fetch(WEEK, sink)
+    assert sink.getvalue() == CONTENTS
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:99999/", "http://a:b@c:d/", "\x7f"])
+def test_a_redirect_to_what_is_no_address_is_refused(server, location):
+    server.fail(NAME, Fault(status=302, headers={"Location": location}))
+    with pytest.raises(FeedRefused, match="no web address"):
+        open_feed(server.bare_url).look(WEEK)
+
+
+HEADERS = ["Content-Length", "Last-Modified", "ETag", "Location", "Retry-After", "Content-Encoding", "Content-Type"]
+HEADERS += ["Transfer-Encoding", "Set-Cookie", "Connection"]
+VALUES = [
+    "9" * 5_000,
+    "9" * 4_000,
+    "-1",
+    "1, 2",
+    "",
+    " ",
+    "http://[",
+    "//",
+    "/\x00",
+    "a\r\n b",
+    "chunked",
+    "gzip",
+    "nan",
+]
+VALUES += ["Fri, 31 Dec 9999 23:59:59 -1200", "Mon, 01 Jan 0001 00:00:00 +1400", "Mon, 99 Foo 2024", "1 Jan 10000"]
+VALUES += ["application/json", "\xb2", "\xff" * 3_000, "Sat, 06 Jan 2024 05:00:00 -0000", "identity" * 9_000]
+
+
+@examples(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    status=st.sampled_from([200, 204, 301, 302, 304, 401, 429, 500, 503]),
+    headers=st.dictionaries(
+        st.sampled_from(HEADERS),
+        st.sampled_from(VALUES) | st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30),
+        min_size=1,
+    ),
+    body=st.sampled_from([b"[" * 4_000, b"{}", b"", b"-1\r\nAB", b"-5\r\nAB", b"<![x[ <a href='b'>", CONTENTS]),
+)
+def test_malformed_headers_and_bodies_give_no_error_other_than_those_of_feeds(server, status, headers, body):
+    fault = Fault(status=status, headers=headers, body=body)
+    requests = [lambda feed: feed.available_weeks(), lambda feed: feed.look(WEEK)]
+    requests.append(lambda feed: feed.fetch(WEEK, io.BytesIO()))
+    for name, request in zip(["listing/", NAME, NAME], requests, strict=True):
+        while server.take_fault(name):
+            pass
+        server.fail(name, fault)
+        feed = open_feed(server.listing_url, fail_fast=True)
+        with contextlib.suppress(FeedError):
+            request(feed)
+
+
+@pytest.mark.parametrize("digits", [19, 5_000])
+def test_a_size_that_no_file_has_is_not_recorded(server, digits):
+    server.fail(NAME, Fault(headers={"Content-Length": "9" * digits}))
+    assert open_feed(server.index_url).look(WEEK).size is None
+
+
+def test_a_version_that_cannot_be_sent_back_is_not_used(server):
+    server.fail("turnstile.html", Fault(headers={"ETag": '"a\x07b"', "Last-Modified": None}))
+    assert open_feed(server.index_url).listing_unless(None).version is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Sat, 06 Jan 2024 05:00:00 GMT", dt.datetime(2024, 1, 6, 5, tzinfo=dt.UTC)),
+        ("Sat, 06 Jan 2024 05:00:00 -0000", dt.datetime(2024, 1, 6, 5, tzinfo=dt.UTC)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)),
+        ("Fri, 31 Dec 9999 23:59:59 -0500", None),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_the_date_of_a_header_is_in_utc(text, expected):
+    assert http.moment(text) == expected
+
+
+def test_the_query_of_a_link_is_in_no_message_and_no_log(server, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(http, "ANSWER_TIMEOUT", 1)
+    server.index_page = f"<a href='/bare/{NAME}?key=s3cret'>Saturday".encode()
+    feed = open_feed(server.index_url)
+    shown = [repr(feed.listing_unless(None)), repr(feed.fetch(WEEK, io.BytesIO()))]
+    for fault in (
+        Fault(status=503),
+        Fault(cut_after=5),
+        Fault(drip="headers"),
+        Fault(body=b"<html>"),
+        Fault(headers={"Broken ": "header", "": ""}, cut_after=0),
+        Fault(status=302, headers={"Location": "http://me:s3cret@other.example/?key=s3cret"}),
+        Fault(status=302, headers={"Location": f"/bare/{NAME}?key=s3cret"}),
+    ):
+        server.fail(NAME, fault, times=http.MAX_REDIRECTS + 1)
+        with pytest.raises(FeedError) as raised:
+            feed.fetch(WEEK, io.BytesIO())
+        shown.append(str(raised.getrepr(chain=True, style="value")))
+        while server.take_fault(NAME):
+            pass
+
+    assert any("s3cret" in request.path for request in server.requests)
+    assert not [text for text in [*shown, caplog.text] if "s3cret" in text]

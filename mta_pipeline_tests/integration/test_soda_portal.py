@@ -1,7 +1,9 @@
 """Faults that landing from a portal must handle: too many requests, cut responses, inconsistent pages, corrections."""
 
+import contextlib
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from mta_pipeline.lake.raw import DamagedRawFile
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.sample.portal import Answer, Handler, Portal, serve
-from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedUnavailable, NotPublished
+from mta_pipeline.sources import http
+from mta_pipeline.sources.errors import BadFile, FeedRefused, FeedSlow, FeedUnavailable, NotPublished
 from mta_pipeline.sources.socrata.client import TOKEN_HEADER, SodaApi
+from mta_pipeline_tests.support.drip import Drip
 from mta_pipeline_tests.support.faulty_portal import FaultyPortal, always, once
 
 WEEK, NEXT_WEEK, BORDER = "2024-01-06", "2024-01-13", "2019-12-28"
@@ -120,6 +124,51 @@ def test_a_redirect_to_another_site_is_not_followed_with_the_token(portal, raw, 
         with pytest.raises(FeedRefused, match="redirected to another site"):
             raw.land(SodaApi(elsewhere.url, TOKEN), WEEK)
     assert portal.asked == []
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_portal_that_sends_single_bytes_is_left_at_the_deadline(portal, monkeypatch, from_the_start):
+    class Dripping(Handler):
+        def do_GET(self) -> None:  # noqa: N802
+            if from_the_start:
+                self.wfile = Drip(hung_up, closing, self.connection)
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile = Drip(hung_up, closing, self.connection)
+            self.wfile.write(bytes(100_000))
+
+    hung_up, closing = threading.Semaphore(0), threading.Event()
+    monkeypatch.setattr(http, "FAIL_FAST_TIMEOUT", 1)
+    portal.RequestHandlerClass = Dripping
+    api = SodaApi(portal.url, fail_fast=True)
+    with stamina.set_testing(False):
+        for request in (lambda: api.changed_at(DATA_SET), lambda: api.page(DATA_SET, ("ridership",), None, 0)):
+            with pytest.raises(FeedSlow, match="no answer in time"):
+                request()
+            assert hung_up.acquire(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[" * 100_000,
+        '[{"rows": Infinity}]',
+        '[{"rows": 1e999}]',
+        f'[{{"rows": {"9" * 5_000}}}]',
+        f'[{{"rows": "{"9" * 5_000}"}}]',
+        '{"rowsUpdatedAt": 1, "columns": [{"fieldName": [], "dataTypeName": 1}, {"fieldName": "", "dataTypeName": 1}]}',
+        '{"rowsUpdatedAt": 1, "columns": {"fieldName": 1}}',
+        "null",
+    ],
+)
+def test_an_answer_with_other_contents_gives_no_error_other_than_those_of_feeds(portal, api, answer):
+    portal.faults.append(always(Answer(200, "application/json", answer.encode())))
+    with pytest.raises(BadFile):
+        api.snapshot(DATA_SET, None)
+    for request in (lambda: api.days(DATA_SET, "transit_timestamp"), lambda: api.view(DATA_SET)):
+        with contextlib.suppress(BadFile):
+            request()
 
 
 def test_too_many_requests_are_retried(portal, api, raw, rows):

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from mta_pipeline_tests.support.drip import Drip
+
 INDEX = "/developers/turnstile.html"
 INDEX_FILES = "/developers/data/nyct/turnstile/"
 LISTING = "/listing/"
@@ -28,7 +30,8 @@ class Fault:
     """One fault of a response. A field that is not set leaves that part of the response correct.
 
     `Fault(status=503)`, `Fault(hang=2)`, `Fault(cut_after=100)`, `Fault(cut_after=100, hang=2)` (stalls there),
-    `Fault(body=b"<html>…")`, `Fault(headers={"Content-Length": "7"})`, `Fault(status=302, headers={"Location": …})`.
+    `Fault(body=b"<html>…")`, `Fault(headers={"Content-Length": "7"})`, `Fault(status=302, headers={"Location": …})`,
+    `Fault(drip="headers")`.
     """
 
     status: int = 200
@@ -38,6 +41,8 @@ class Fault:
     hang: float = 0
     """Seconds to wait before the response, or at the place where it is cut."""
     cut_after: int | None = None
+    drip: str | None = None
+    """`headers` or `body`: from there on, send single bytes with a pause after each."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class FeedServer(ThreadingHTTPServer):
         self.every_second: Fault | None = None
         """The fault of every second request, counted from the next one."""
         self.closing = threading.Event()
+        self.hung_up = threading.Semaphore(0)
+        """Released for each dripping response that the client did not wait for."""
         self._faults: dict[str, list[Fault]] = {}
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
@@ -120,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers |= fault.headers
         if fault.cut_after is None:
             self.server.closing.wait(fault.hang)
+        if fault.drip == "headers":
+            self._drip()
         self.send_response(fault.status)
         for name, value in headers.items():
             if value is not None:
@@ -127,11 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut_after is not None or fault.headers:
             self.send_header("Connection", "close")
         self.end_headers()
+        if fault.drip == "body":
+            self._drip()
         if with_body:
             self.wfile.write(body[: fault.cut_after])
         if fault.cut_after is not None:
             self.wfile.flush()
             self.server.closing.wait(fault.hang)
+
+    def _drip(self) -> None:
+        """Send everything from here on as single bytes."""
+        self.wfile = Drip(self.server.hung_up, self.server.closing, self.connection)
 
     def _response_for(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
         wanted = self.server.credentials

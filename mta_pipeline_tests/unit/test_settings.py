@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,45 @@ def test_the_warehouse_is_a_file_in_the_lake_or_another_file_or_bigquery(work_di
 def test_invalid_locations_are_reported(monkeypatch, variables, expected):
     with pytest.raises(SettingsError, match=expected):
         settings(monkeypatch, **variables)
+
+
+SECRET_LOCATIONS = [
+    "http://reader:s3cret@mirror.example/feed",
+    "https://reader:p@s3cret@mirror.example/feed",
+    "https://reader:p/s3cret@mirror.example/feed",
+    "https://reader:p?#s3cret@mirror.example/feed",
+    "simplecache::http://reader:s3cret@mirror.example/feed",
+    "simplecache::filecache::https://s3cret@mirror.example/feed",
+    "zip://*.txt::https://reader:p@s3cret@mirror.example/feed.zip",
+    "zip://*.txt::https://mirror.example/feed.zip?token=s3cret",
+    "https://mirror.example/feed?token=s3cret",
+    "https://mirror.example/feed?token=a::s3cret",
+    "https://mirror.example/feed#s3cret",
+    "ftp://reader:s3cret@mirror.example/feed",
+    "gs://reader:s3cret@bucket/feed",
+]
+
+
+@pytest.mark.parametrize("location", SECRET_LOCATIONS)
+@pytest.mark.parametrize("name", ["MTA_FEED", "LAKE_ROOT", "WAREHOUSE"])
+def test_a_secret_in_a_location_is_refused_and_not_shown(monkeypatch, name, location):
+    with pytest.raises(SettingsError, match=name) as error:
+        settings(monkeypatch, **{name: location})
+    assert "s3cret" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "gs://bucket/feed@2024",
+        "https://mirror.example:8080/feed@2024/x:y@z",
+        "http://[::1]:8080/feed@2024",
+        "zip://*.txt::https://mirror.example/feed@2024.zip",
+        "soda+https://mirror.example",
+    ],
+)
+def test_an_at_sign_in_a_path_is_no_password(monkeypatch, location):
+    assert settings(monkeypatch, MTA_FEED=location).feed == location
 
 
 def test_the_portal_is_not_set_by_default(monkeypatch):

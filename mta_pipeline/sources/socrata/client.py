@@ -75,7 +75,7 @@ class SodaApi:
         self._site = Site(
             setting,
             "the app token in MTA_SODA_TOKEN",
-            # Compressed pages have a tenth of the size. With headers, Site refuses redirects to other sites.
+            # Compressed pages have a tenth of the size.
             headers={"Accept-Encoding": "gzip", **({TOKEN_HEADER: token} if token else {})},
             fail_fast=fail_fast,
             busy_attempts=BUSY_ATTEMPTS,
@@ -98,7 +98,7 @@ class SodaApi:
         try:
             (row,) = answer
             return Snapshot(int(row["rows"]), row.get("updated_at"))
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:  # int() of Infinity
             raise BadFile(f"{subject}: the answer is not a count: {str(answer)[:100]}.") from error
 
     def changed_at(self, data_set: str) -> str:
@@ -112,11 +112,11 @@ class SodaApi:
         if not isinstance(answer, dict) or "rowsUpdatedAt" not in answer:
             raise BadFile(f"{subject}: the answer has no rowsUpdatedAt.")
         try:
-            columns = {column["fieldName"]: column["dataTypeName"] for column in answer.get("columns", ())}
+            columns = {str(column["fieldName"]): str(column["dataTypeName"]) for column in answer.get("columns", ())}
         except (TypeError, KeyError) as error:
             raise BadFile(f"{subject}: the answer describes no columns.") from error
         # Names that begin with a colon are the portal's own.
-        return View(str(answer["rowsUpdatedAt"]), {name: type_ for name, type_ in columns.items() if name[0] != ":"})
+        return View(str(answer["rowsUpdatedAt"]), {name: type_ for name, type_ in columns.items() if name[:1] != ":"})
 
     def days(self, data_set: str, column: str) -> tuple[dt.date, dt.date] | None:
         """Return the first and the last date in a column of timestamps, or None without any."""
@@ -150,7 +150,7 @@ class SodaApi:
         answer = self._get(url, subject, params, MAX_ANSWER_BYTES)
         try:
             return json.loads(answer)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadFile(f"{subject}: the answer is not JSON. It begins with {answer[:40]!r}.") from error
 
     def _get(self, url: str, subject: str, params: Mapping[str, str], limit: int) -> bytes:

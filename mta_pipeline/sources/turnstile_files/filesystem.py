@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from mta_pipeline.addresses import redacted, shown, without_credentials
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra, FeedRefused, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
@@ -27,7 +28,6 @@ from mta_pipeline.sources.turnstile_files.interface import (
     is_export,
     not_published,
     notes_on,
-    shown,
     subject_of,
     why_not_used,
 )
@@ -53,6 +53,8 @@ class FilesystemFeed:
     """
 
     def __init__(self, location: str) -> None:
+        if location != without_credentials(location):
+            raise ValueError(f"{shown(location)} cannot be a feed: its URL must not contain a user or password")
         self._url = location.rstrip("/") or "/"
         self._protocol = urlsplit(location).scheme if "://" in location else "file"
         if self._protocol not in fsspec.available_protocols():
@@ -220,11 +222,11 @@ class FilesystemFeed:
             raise FeedUnavailable(f"{subject}: there is no such directory or file. {_ADVICE}.") from None
         except ImportError as error:
             raise FeedNeedsExtra(
-                f"{subject}: {self._protocol}:// needs a package that is not installed ({error}). "
+                f"{subject}: {self._protocol}:// needs a package that is not installed ({redacted(str(error))}). "
                 "For gs:// install the extra: pip install 'mta-pipeline[gcp]'."
-            ) from error
+            ) from None
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".replace(self._url, self.location)
+            reason = redacted(f"{type(error).__name__}: {error}".replace(self._url, self.location))
             if _is_refusal(error):
                 raise FeedRefused(
                     f"{subject}: access is denied ({reason}). Check permissions and credentials."

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, Final, NamedTuple, Protocol, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 
+from mta_pipeline.addresses import shown
 from mta_pipeline.sources.errors import NotPublished
 from mta_pipeline.weeks import file_name, week_of_file
 
@@ -217,14 +217,6 @@ def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[s
         f"{named(found)}"
         for reason, found in by_reason.items()
     ]
-
-
-def shown(location: str) -> str:
-    """Return a location without user, password and query, for messages."""
-    if "://" not in location or location.startswith("file://"):
-        return location
-    parts = urlsplit(location)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def named(names: Sequence[str]) -> str:

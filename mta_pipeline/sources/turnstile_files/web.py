@@ -15,8 +15,9 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import requests
 
+from mta_pipeline.addresses import shown
 from mta_pipeline.sources.errors import BadFile, FeedRefused
-from mta_pipeline.sources.http import NOT_MODIFIED, Site, moment, origin
+from mta_pipeline.sources.http import NOT_MODIFIED, Site, header, moment, origin
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
     Listing,
@@ -28,7 +29,6 @@ from mta_pipeline.sources.turnstile_files.interface import (
     named,
     not_published,
     notes_on,
-    shown,
     subject_of,
     why_not_used,
 )
@@ -36,6 +36,8 @@ from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spo
 from mta_pipeline.weeks import week_of_file
 
 MAX_INDEX_BYTES: Final = 8 * 2**20
+_MAX_DIGITS: Final = 18
+"""Of a size in bytes. Longer ones fit into no table."""
 
 Published = TypeVar("Published", PublishedFile, PublishedExport)
 
@@ -257,7 +259,8 @@ class _Links(HTMLParser):
 
 def _parsed(text: str, response: requests.Response) -> _Index:
     page = _Links()
-    page.feed(text)
+    with contextlib.suppress(AssertionError):  # malformed markup; the links before it count
+        page.feed(text)
     base = response.url
     with contextlib.suppress(ValueError):  # not a URL
         base = urljoin(response.url, page.base or "")
@@ -279,7 +282,7 @@ def _parsed(text: str, response: requests.Response) -> _Index:
     notes = notes_on(shown(response.url), reasons)
     no_data = (url for url in addresses if week_of_file(_name(url)) is None and not is_export(unquote(_name(url))))
     not_followed += [_NotFollowed(url, "no weekly file") for url in no_data]
-    version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    version = header(response, "ETag") or header(response, "Last-Modified")
     return _Index(links, version, exports, not_followed, notes)
 
 
@@ -318,11 +321,11 @@ def _summary(not_followed: Sequence[_NotFollowed]) -> str:
 
 def _metadata(response: requests.Response) -> dict[str, Any]:
     """Etag, last_modified and size, as far as the server gives them."""
-    length = response.headers.get("Content-Length", "")
+    length = header(response, "Content-Length") or ""
     return {
-        "etag": response.headers.get("ETag"),
-        "last_modified": moment(response.headers.get("Last-Modified")),
-        "size": int(length) if length.isdecimal() else None,
+        "etag": header(response, "ETag"),
+        "last_modified": moment(header(response, "Last-Modified")),
+        "size": int(length) if length.isdecimal() and len(length) <= _MAX_DIGITS else None,
     }
 
 
