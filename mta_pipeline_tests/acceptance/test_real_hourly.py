@@ -58,6 +58,9 @@ def test_checks_report_the_missing_days_and_pass_otherwise(landed):
     project, result = landed
     assert project.checks(result) == {
         ("every_row_accounted_for", WEEK): True,
+        ("reject_share_at_most", WEEK): True,
+        ("few_rejects", WEEK): True,
+        ("riders_found", WEEK): True,
         ("published_riders_kept", WEEK): True,
         ("complexes_known", WEEK): True,
         ("every_hour_published", WEEK): False,

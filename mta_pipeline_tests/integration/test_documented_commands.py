@@ -69,7 +69,7 @@ def test_commands_in_the_documents_work_as_written(checkout, processes):
         assert typed, f"{document} has no command to run"
         # A document says first how to use the real portal, and then how to start one to try it with.
         typed = sorted(dict.fromkeys(typed), key=lambda command: "dg launch" in command)
-        script = ["set -e", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+        script = ["set -e", "trap 'kill -KILL $(jobs -p) 2>/dev/null || true' EXIT"]
         for command in typed:
             real = command.replace("<URL or directory>", feed).replace("<directory or URL>", lake)
             # It exits with 1 because a lake's first week has no week before it.

@@ -204,3 +204,9 @@ def test_unknown_values_are_counted_as_the_portal_wrote_them(values):
     assert {value: rows for _, value, rows in unknown.rows()} == expected
     assert unknown["rows"].is_sorted(descending=True)
     assert set(unknown["column"]) <= {"payment_method"}
+
+
+@pytest.mark.parametrize("empty", ["", '""'])
+def test_an_empty_field_of_a_csv_page_is_null(empty):
+    page = f'":id","riders"\n"row-1",{empty}\n'.encode()
+    assert rows_of(page, [":id", "riders"], "page").rows() == [("row-1", None)]

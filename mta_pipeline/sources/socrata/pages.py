@@ -82,4 +82,4 @@ def rows_of(page: bytes, fields: Sequence[str], subject: str) -> pl.DataFrame:
             f"{subject}: the columns {', '.join(absent)} are missing. The page has {', '.join(found.columns)}. "
             "The portal has changed the data set, so change its declaration."
         )
-    return found.select(fields)
+    return found.select(pl.col(fields).replace("", None))  # quotation marks around nothing are no value either
