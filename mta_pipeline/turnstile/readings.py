@@ -51,8 +51,8 @@ _ADVICE: Final[dict[str, str]] = {
     "order. Replace the file at the feed by the published one.",
     RejectReason.OUTSIDE_WINDOW: "Probably the file has the name of another week: the file of that line is {}. Correct "
     "the name of the file at the feed.",
-    RejectReason.TOO_LONG: "Probably the file is damaged, or another program removed line ends. Replace the file at the "
-    "feed by the published one.",
+    RejectReason.TOO_LONG: "Probably the file is damaged, or another program removed line ends. Replace the file at "
+    "the feed by the published one.",
 }
 """Why every line of a file may have this reason, and what to do."""
 

@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, seed
 from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
@@ -600,3 +600,34 @@ GROUPS = st.lists(
 @given(st.lists(GROUPS, max_size=5))
 def test_every_group_of_any_legacy_file_is_accounted_for(lines):
     staged(legacy_file(legacy_line(GROUP), *(legacy_line(*groups) for groups in lines)), LEGACY_WEEK)
+
+
+REAL_LINES = (modern_file(GOOD, LATER) + quoted(GOOD) + legacy_file(legacy_line(GROUP, GROUP))).splitlines(
+    keepends=True
+)
+
+
+@st.composite
+def mutated_files(draw: st.DrawFn) -> bytes:
+    """Lines of all layouts in any order, with bytes replaced, inserted, removed and repeated, or any bytes."""
+    text = bytearray(b"".join(draw(st.lists(st.sampled_from(REAL_LINES), min_size=1, max_size=5))))
+    special = st.sampled_from(
+        [b",", b'"', b"\n", b"\r", b"\t", b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf", b" ", b"-", b"9"]
+    )
+    piece = st.one_of(special, st.binary(max_size=4))
+    repetitions = st.sampled_from([1, 1, 1, 2, 40, 70_000])
+    for at, gone, new, times in draw(
+        st.lists(st.tuples(st.integers(0, len(text)), st.integers(0, 30), piece, repetitions), max_size=6)
+    ):
+        text[at : at + gone] = new * times
+    return bytes(text)
+
+
+@seed(20240106)
+@given(st.one_of(mutated_files(), st.binary(max_size=200)), st.sampled_from([WEEK, LEGACY_WEEK]))
+def test_any_bytes_give_an_unreadable_file_or_a_week_whose_count_agrees(published, week):
+    try:
+        week_staged = stage(published, week, BOOTHS)
+    except UnreadableFile:
+        return
+    assert week_staged.readings.height + week_staged.rejects.height == count_data_lines(published)
