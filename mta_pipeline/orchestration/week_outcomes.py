@@ -32,6 +32,9 @@ _OF_THE_RUN: Final = (
 )
 """Errors that would meet the other weeks, too, and those that a retry of the step can solve."""
 
+_OF_THE_BUCKET: Final = ("aiohttp", "gcsfs", "google", "urllib3")
+"""Packages whose errors are those of the lake or the feed in a bucket. Importing them is slow."""
+
 UP_TO_DATE: Final = "complete, skipped"
 
 
@@ -59,7 +62,7 @@ class FailedWeeks:
             self.reasons[week] = str(error)
             context.log.error(f"week {week} failed: {error}")
             return
-        if isinstance(error, _OF_THE_RUN):
+        if isinstance(error, _OF_THE_RUN) or type(error).__module__.partition(".")[0] in _OF_THE_BUCKET:
             raise error
         self.reasons[week] = f"unexpected {type(error).__qualname__}: {error}"
         context.log.error(f"week {week} failed: {self.reasons[week]}", exc_info=error)

@@ -94,6 +94,7 @@ def test_the_message_of_an_error_that_names_its_file_is_the_reason():
         FeedRefused("no access"),
         dg.Failure("on purpose"),
         dg.RetryRequested(),
+        type("HttpError", (Exception,), {"__module__": "gcsfs.retry"})("503"),
         dg.DagsterInvariantViolationError("the asset returned nothing"),
     ],
     ids=lambda error: type(error).__name__,
