@@ -28,7 +28,6 @@ from mta_pipeline.turnstile.header import (
 )
 from mta_pipeline.turnstile.parsing import (
     MAX_LINE_BYTES,
-    MAX_WEEK_BYTES,
     UnreadableFile,
     as_utf8,
     excerpt,
@@ -43,8 +42,11 @@ from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start
 PIECE_BYTES: Final = 8 * 2**20
 """An export is read in pieces of about this size, so that memory use does not depend on its size."""
 
+MAX_WEEK_BYTES: Final = 128 * 2**20
+"""Maximum size of one week, which is held in memory, with `BYTES_PER_ROW`. Real weeks have 49 MB."""
+
 BYTES_PER_ROW: Final = 64
-"""A row takes about so much memory besides its text. It counts towards `MAX_WEEK_BYTES`."""
+"""A row takes about so much memory besides its text."""
 
 END_OF_WEEKS: Final = "2100-01-01"
 """A date from here on, or before the first week, is in no possible week."""

@@ -34,8 +34,8 @@ MAX_LINE_BYTES: Final = 64 * 2**10
 MAX_GROUPS: Final = 64
 """A legacy line with more groups is a reject (rule 11). Real lines have at most 8."""
 
-MAX_WEEK_BYTES: Final = 128 * 2**20
-"""Maximum size of one week, apart from lines that are too long. Real weeks have at most 40 MB."""
+MAX_TEXT_BYTES: Final = 48 * 2**20
+"""Maximum size of a week in UTF-8, apart from lines that are too long. Real weeks have at most 40 MB."""
 
 MAX_WEEK_LINES: Final = 600_000
 """Maximum number of lines, or legacy groups, of one week. Real weeks have 255,000."""
@@ -52,6 +52,7 @@ MOMENT: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m
 
 _EXCERPT_BYTES: Final = 1000
 """Of a line that is too long, only so much is kept."""
+_MAX_TEXT: Final = f"{MAX_TEXT_BYTES // 2**20} MiB"
 _PIECE_BYTES: Final = 2**20
 """Lines are split in pieces of this size, because a field takes far more memory than its separator."""
 
@@ -304,8 +305,8 @@ def _as_text(published: bytes, name: str) -> tuple[bytes, list[int]]:
     """
     newline = newline_of(published) or b"\n"
     spans = list(_too_long(published, newline))
-    if len(published) - sum(end - start for start, end in spans) > MAX_WEEK_BYTES:
-        raise _too_large(name, f"{MAX_WEEK_BYTES // 2**20} MiB")
+    if len(published) - sum(end - start for start, end in spans) > MAX_TEXT_BYTES:
+        raise _too_large(name, _MAX_TEXT)
     kept, numbers, at, lines = list[bytes](), list[int](), 0, 1
     for start, end in spans:
         before = with_newlines(published[at:start], newline)
@@ -317,7 +318,11 @@ def _as_text(published: bytes, name: str) -> tuple[bytes, list[int]]:
     if lines + rest.count(b"\n") > MAX_WEEK_LINES:
         raise _too_large(name, f"{MAX_WEEK_LINES:,} lines")
     text = b"".join([*kept, rest])
-    return as_utf8(text.removeprefix(codecs.BOM_UTF8)), numbers
+    del kept, rest  # as large as the text
+    text = as_utf8(text.removeprefix(codecs.BOM_UTF8))
+    if len(text) > MAX_TEXT_BYTES:
+        raise _too_large(name, _MAX_TEXT)
+    return text, numbers
 
 
 def _too_large(name: str, limit: str) -> UnreadableFile:

@@ -37,7 +37,19 @@ FILES = {
     ),
     "many short lines": (GOOD, 0, b"x,y\n" * 5_000_000, "turnstile_240113.txt: the file has more than 600"),
     "as many short lines as possible": (GOOD, 0, b"x,y\n" * 599_000, "1 {'field_count': 599000}"),
-    "long lines of separators": (GOOD, 0, (b"," * 60_000 + b"\n") * 2_200, "1 {'field_count': 2200}"),
+    "long lines of separators": (GOOD, 0, (b"," * 60_000 + b"\n") * 830, "1 {'field_count': 830}"),
+    "a line of 445 MiB and long lines of other letters": (
+        GOOD,
+        445 * 2**20,
+        b"\n" + ("é€😀".encode() * 6_000 + b"\n") * 920,
+        "1 {'field_count': 920, 'too_long': 1}",
+    ),
+    "a line of 475 MiB and long lines in Latin-1": (
+        GOOD,
+        475 * 2**20,
+        b"\n" + (b"\xff" * 60_000 + b"\n") * 415,
+        "1 {'field_count': 415, 'too_long': 1}",
+    ),
     "a legacy line of 80 kB": (LEGACY, 0, b"\n" + LEGACY + b"," * 80_000, "1 {'too_long': 1}"),
     "a legacy line of 400 kB": (LEGACY, 0, b"\n" + LEGACY + b"," * 400_000, "1 {'too_long': 1}"),
     "as many legacy groups as possible": (

@@ -166,10 +166,11 @@ def test_bytes_that_are_cut_off_do_not_decide_how_the_others_are_read():
     [
         (b"\n" * 5_000_000, "600,000 lines"),
         (b"x,y\n" * 600_001, "600,000 lines"),
-        (b"\r\n" * 70_000_000, "128 MiB"),
+        (b"\r\n" * 35_000_000, "48 MiB"),
+        ((b"\xff" * 60_000 + b"\n") * 600, "48 MiB"),
         ((legacy_line(*GROUPS_OF_A_WEEK) + "\n").encode() * 10_001, "600,000 groups"),
     ],
-    ids=["blank lines", "short lines", "blank text", "groups"],
+    ids=["blank lines", "short lines", "blank text", "Latin-1", "groups"],
 )
 def test_a_file_with_more_than_any_week_has_is_refused_before_it_is_split(published, limit):
     with pytest.raises(UnreadableFile, match=rf"^turnstile_240113.txt: the file has more than {limit}, .* Replace it"):
