@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 FIRST_WEEK: Final = "2010-05-01"
+LAST_YEAR: Final = 2059
+"""The date in a file name has two digits for the year. Later years are not of this calendar."""
 ONE_WEEK: Final = dt.timedelta(days=7)
 NEW_YORK: Final = "America/New_York"
 _FILE_NAME = re.compile(r"turnstile_([0-9]{6})\.txt(?:\.gz|\.zip)?")
@@ -45,15 +47,23 @@ def file_name(week: str) -> str:
 
 def week_of_file(name: str) -> str | None:
     """Return the week of a file name (.txt, .txt.gz or .txt.zip), or None if it is no name of a regular weekly file."""
+    end = _saturday_in(name)
+    return None if end is None or is_outside_calendar(name) else (end - ONE_WEEK).isoformat()
+
+
+def is_outside_calendar(name: str) -> bool:
+    """Whether a file has the name of a weekly file, with a date before the first week or after `LAST_YEAR`."""
+    end = _saturday_in(name)
+    return end is not None and not week_start(FIRST_WEEK) + ONE_WEEK <= end <= dt.date(LAST_YEAR, 12, 31)
+
+
+def _saturday_in(name: str) -> dt.date | None:
     match = _FILE_NAME.fullmatch(name)
-    if match is None:
-        return None
     try:
-        end = dt.datetime.strptime(match[1], "%y%m%d").date()  # noqa: DTZ007  # a date without a time
+        day = match and dt.date.fromisoformat(f"20{match[1]}")
     except ValueError:
         return None
-    start = end - ONE_WEEK
-    return start.isoformat() if start.isoweekday() == 6 and start.isoformat() >= FIRST_WEEK else None
+    return day if day and day.isoweekday() == 6 else None
 
 
 def weeks_between(first: str, last: str) -> list[str]:

@@ -3,16 +3,37 @@
 One bad file must not keep the other weeks of a range from landing, and the run must still fail.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import dagster as dg
 
 from mta_pipeline.lake.completeness import is_made_from
+from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.origin import Origin
+from mta_pipeline.lake.raw import DamagedRawFile
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
+from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
+from mta_pipeline.sources.errors import BadFile, FeedError
+from mta_pipeline.turnstile.parsing import UnreadableFile
+
+_Result = TypeVar("_Result")
+
+_OF_A_FILE: Final = (BadFile, UnreadableFile, DamagedRawFile)
+"""Errors whose message names the file, the cause and what to do."""
+
+_OF_THE_RUN: Final = (
+    *(OSError, MemoryError, ConcurrentWriteError),  # the machine, the lake or another run
+    FeedError,  # BadFile is an exception to this
+    *(dg.Failure, dg.RetryRequested, dg.DagsterError),  # Dagster's control flow
+)
+"""Errors that would meet the other weeks, too, and those that a retry of the step can solve."""
+
+_OF_THE_BUCKET: Final = ("aiohttp", "gcsfs", "google", "urllib3")
+"""Packages whose errors are those of the lake or the feed in a bucket. Importing them is slow."""
 
 UP_TO_DATE: Final = "complete, skipped"
 
@@ -31,14 +52,20 @@ def is_up_to_date(
 
 @dataclass
 class FailedWeeks:
-    """Collects weeks whose file cannot be used, while the run processes the others."""
+    """Collects weeks that cannot be processed, while the run processes the others."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, context: dg.AssetExecutionContext, week: str, error: Exception) -> None:
-        """Record and log a week that failed with an error that a retry cannot solve."""
-        self.reasons[week] = str(error)
-        context.log.error(f"week {week} failed: {error}")
+        """Record and log an error as that of this week. Raise it again if it is not of this week alone."""
+        if isinstance(error, _OF_A_FILE):
+            self.reasons[week] = str(error)
+            context.log.error(f"week {week} failed: {error}")
+            return
+        if isinstance(error, _OF_THE_RUN) or type(error).__module__.partition(".")[0] in _OF_THE_BUCKET:
+            raise error
+        self.reasons[week] = f"unexpected {type(error).__qualname__}: {error}"
+        context.log.error(f"week {week} failed: {self.reasons[week]}", exc_info=error)
 
     def raise_if_any(self) -> None:
         """Fail the step without retries if a week failed. The message names every week with file and reason."""
@@ -48,3 +75,19 @@ class FailedWeeks:
                 metadata={FAILED_WEEKS: self.reasons},
                 allow_retries=False,
             )
+
+
+def process_weeks(context: dg.AssetExecutionContext, work: Callable[[str], _Result]) -> Iterator[_Result]:
+    """Yield the result of `work` for each week of the run, computed in threads.
+
+    If a week fails, the step fails after all other weeks.
+    """
+    failed = FailedWeeks()
+    for week, in_progress in zip(context.partition_keys, prefetch(work, context.partition_keys), strict=True):
+        try:
+            result = in_progress.result()
+        except Exception as error:  # raised again unless it is of this week alone
+            failed.add(context, week, error)
+        else:
+            yield result
+    failed.raise_if_any()

@@ -19,7 +19,7 @@ BUS_CONTROL_AREA: Final = "OB01"
 
 
 class RejectReason(StrEnum):
-    """Reasons why a line, or a group of a legacy line, is rejected (rules 1 and 2)."""
+    """Reasons why a line, or a group of a legacy line, is rejected (rules 1, 2 and 11)."""
 
     FIELD_COUNT = "field_count"
     BAD_TURNSTILE = "bad_turnstile"
@@ -29,6 +29,7 @@ class RejectReason(StrEnum):
     JUNK_HEADER = "junk_header"
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
+    TOO_LONG = "too_long"
 
 
 class Status(StrEnum):
@@ -134,7 +135,12 @@ TURNSTILE_REJECTS: Final = Table(
             f"Reason for the rejection: one of {', '.join(RejectReason)}.",
             one_of=tuple(RejectReason),
         ),
-        Column("raw_text", pl.String(), "Text of the line or group as published, without trailing padding."),
+        Column(
+            "raw_text",
+            pl.String(),
+            "Text of the line or group as published, without trailing padding. Of a line "
+            "that is too long, the beginning, and a mark that it is truncated.",
+        ),
     ),
     rules=2,
 )

@@ -6,7 +6,6 @@ a week are sorted by their text, so that the same rows give the same text, in wh
 
 import datetime as dt
 import hashlib
-import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +26,16 @@ from mta_pipeline.turnstile.header import (
     separator_of,
     split_fields,
 )
-from mta_pipeline.turnstile.parsing import UnreadableFile, as_utf8, excerpt, moments
+from mta_pipeline.turnstile.parsing import (
+    MAX_LINE_BYTES,
+    UnreadableFile,
+    as_utf8,
+    excerpt,
+    in_pieces,
+    moments,
+    newline_of,
+    with_newlines,
+)
 from mta_pipeline.turnstile.readings import is_cut_short
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start
 
@@ -35,7 +43,7 @@ PIECE_BYTES: Final = 8 * 2**20
 """An export is read in pieces of about this size, so that memory use does not depend on its size."""
 
 MAX_WEEK_BYTES: Final = 128 * 2**20
-"""Maximum size of one week, which is held in memory, with `BYTES_PER_ROW`, and of one line. Real weeks have 49 MB."""
+"""Maximum size of one week, which is held in memory, with `BYTES_PER_ROW`. Real weeks have 49 MB."""
 
 BYTES_PER_ROW: Final = 64
 """A row takes about so much memory besides its text."""
@@ -92,18 +100,20 @@ def split_export(chunks: Iterable[bytes], name: str, folder: Path) -> Iterator[W
         folder: an empty folder for temporary files. They have about the size of the export.
 
     Raises:
-        UnreadableFile: the export is empty, its first line is not the header of an export, or a line or a week is
-            too large.
+        UnreadableFile: the export is empty, its first line is not the header of an export, or a week is too large.
     """
     header: _Header | None = None
     days: dict[str, set[dt.date]] = {}
     size: Counter[str] = Counter()
     number, unterminated = 0, False
-    for piece in _pieces(chunks, name):
+    for piece in _pieces(chunks):
         lines = pl.read_lines(_decoded(piece if number else piece.removeprefix(BOM_UTF8)))["line"]
         # A tab at the end of a line can separate two fields.
         rows = lines.str.strip_chars_end(" \r").alias("text").to_frame().with_row_index("line", number + 1)
-        rows = rows.filter(pl.col("text").str.strip_chars() != "")
+        # A line that is too long needs to keep only enough of its text to be rejected as such (rule 11).
+        rows = rows.filter(pl.col("text").str.strip_chars() != "").with_columns(
+            pl.col("text").str.head(MAX_LINE_BYTES + 1)
+        )
         number, unterminated = number + len(lines), not piece.endswith(b"\n")
         if header is None and len(rows):
             header, rows = _header(rows["text"][0], rows["line"][0], name), rows.slice(1)
@@ -171,34 +181,24 @@ def days_missing(week: str, days: Iterable[dt.date]) -> list[dt.date]:
     return sorted({start + dt.timedelta(n) for n in range(ONE_WEEK.days)} - set(days))
 
 
-def _pieces(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Join chunks to pieces that end with a whole line. Carriage returns that end lines become newlines."""
     rest, newline = bytearray(), b""
     for chunk in chunks:
         rest += chunk
         if len(rest) < PIECE_BYTES:
             continue
-        newline = newline or _newline(rest)
+        newline = newline or newline_of(rest)
         # The last byte may be the first half of a line end.
         end = rest.rfind(newline, 0, -1) + 1 if newline else 0
         end += rest[end : end + 1] == b"\n" and newline == b"\r"
         if end:
-            yield _with_newlines(bytes(rest[:end]), newline)
+            yield with_newlines(bytes(rest[:end]), newline)
             del rest[:end]
-        elif len(rest) > MAX_WEEK_BYTES:
-            raise UnreadableFile(f"{name}: a line has more than {MAX_WEEK_BYTES:,} bytes. This is not a text file.")
+        else:  # The last byte may be needed, too.
+            del rest[MAX_LINE_BYTES + 1 : -1]
     if rest:
-        yield _with_newlines(bytes(rest), newline or _newline(rest + b"\n"))
-
-
-def _newline(text: bytearray) -> bytes:
-    """The byte that ends lines: a carriage return if the first line ends with one alone. Empty if no line ends yet."""
-    first = re.search(rb"\r*\n|\r+[^\r\n]", text)
-    return b"" if first is None else b"\n" if first[0].endswith(b"\n") else b"\r"
-
-
-def _with_newlines(text: bytes, newline: bytes) -> bytes:
-    return text if newline == b"\n" else text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield with_newlines(bytes(rest), newline or newline_of(rest) or b"\n")
 
 
 def _decoded(piece: bytes) -> bytes:
@@ -244,7 +244,10 @@ def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple
 def _field(texts: pl.Series, position: int, separator: Separator) -> pl.Series:
     """One field of each line."""
     if texts.str.contains('"', literal=True).any():
-        return split_fields(texts, separator).list.get(position, null_on_oob=True).alias("written")
+        pieces = [piece.to_series() for piece in in_pieces(texts.to_frame("text"))]
+        return pl.concat(split_fields(piece, separator).list.get(position, null_on_oob=True) for piece in pieces).alias(
+            "written"
+        )
     parts = pl.col("text").str.splitn(separator, position + 2)
     return texts.to_frame("text").select(written=parts.struct.field(f"field_{position}")).to_series()
 

@@ -53,6 +53,7 @@ _SPELLINGS: Final = {
 _IGNORED: Final = re.compile(r"(?:Unnamed: ?\d+)?|:.*")
 _ENOUGH: Final = 3
 """A line that names this many columns is a header."""
+_MAX_HEADER_BYTES: Final = 4096
 
 
 class BadHeader(ValueError):
@@ -77,7 +78,8 @@ def split_fields(lines: pl.Series, separator: Separator) -> pl.Series:
 
 def find_headers(lines: pl.Series) -> list[int]:
     """Return the positions of all lines that are headers, whatever their order. Wrong columns do not matter."""
-    likely = lines.str.contains("(?i)scp|unit|entries|exits").arg_true()  # fast, because lines are many
+    is_likely = lines.str.contains("(?i)scp|unit|entries|exits") & (lines.str.len_bytes() <= _MAX_HEADER_BYTES)
+    likely = is_likely.arg_true()  # fast, because lines are many
     return [at for at, line in zip(likely, lines.gather(likely), strict=True) if _is_header(_names(line))]
 
 

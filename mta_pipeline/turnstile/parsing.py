@@ -5,6 +5,8 @@ The layout is detected from the contents. In the modern layout the header says w
 """
 
 import codecs
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, Literal
@@ -26,6 +28,18 @@ from mta_pipeline.turnstile.header import (
 
 Layout = Literal["modern", "legacy"]
 
+MAX_LINE_BYTES: Final = 64 * 2**10
+"""A longer line is a reject (rule 11). Real lines have at most 400 bytes."""
+
+MAX_GROUPS: Final = 64
+"""A legacy line with more groups is a reject (rule 11). Real lines have at most 8."""
+
+MAX_TEXT_BYTES: Final = 48 * 2**20
+"""Maximum size of a week in UTF-8, apart from lines that are too long. Real weeks have at most 40 MB."""
+
+MAX_WEEK_LINES: Final = 600_000
+"""Maximum number of lines, or legacy groups, of one week. Real weeks have 255,000."""
+
 REGISTER_DIGITS: Final[dict[Layout, int]] = {"modern": 10, "legacy": 9}
 _NUMBERS: Final = ("text_line", "source_line")
 _IDENTITY: Final = ("control_area", "unit", "scp")
@@ -35,6 +49,12 @@ _LEGACY: Final[Columns] = (*_IDENTITY, *_GROUP_FIELDS)
 _DATE: Final[dict[Layout, str]] = {"modern": r'[,\t]"?\d\d/\d\d/\d{4}"?[,\t]', "legacy": r",\d\d-\d\d-\d\d,[^,]*:"}
 MOMENT: Final[dict[Layout, str]] = {"modern": "%m/%d/%Y %H:%M:%S", "legacy": "%m-%d-%y %H:%M:%S"}
 """The published form of date and time."""
+
+_EXCERPT_BYTES: Final = 1000
+"""Of a line that is too long, only so much is kept."""
+_MAX_TEXT: Final = f"{MAX_TEXT_BYTES // 2**20} MiB"
+_PIECE_BYTES: Final = 2**20
+"""Lines are split in pieces of this size, because a field takes far more memory than its separator."""
 
 # Forms that spreadsheets and the portal write, in modern files. The month comes before the day.
 _DATES: Final = {
@@ -64,8 +84,8 @@ class Candidates:
 
     Columns of `frame`: text_line (number of the line in `text`, from 1), source_line (its number in the source),
     source_group (null in the modern layout and for whole lines), the eleven fields (null if absent), `complete` (the
-    number of fields is right), `dated` (the row has a date where data has one) and `header` (the row is a repeated
-    header).
+    number of fields is right), `dated` (the row has a date where data has one), `header` (the row is a repeated
+    header) and `too_long` (rule 11).
     """
 
     layout: Layout
@@ -74,7 +94,7 @@ class Candidates:
     frame: pl.DataFrame
     separator: Separator
     text: bytes
-    """The file in UTF-8, with newlines between lines."""
+    """The file in UTF-8, with newlines between lines. Of a line that is too long, it has the beginning."""
 
     def lines(self, numbers: pl.Series) -> pl.Series:
         """Return the text of the lines with these numbers (text_line), without trailing spaces."""
@@ -92,10 +112,10 @@ def parse(published: bytes, name: str, lines: pl.Series | None = None) -> Candid
 
     Raises:
         UnreadableFile: nothing in the file looks like a turnstile reading, or the header is not that of a turnstile
-            file.
+            file, or the file is too large for one week.
     """
-    text = _as_text(published)
-    return _as_csv(text, lines) or _line_by_line(text, name, lines)
+    text, too_long = _as_text(published, name)
+    return (None if too_long else _as_csv(text, lines)) or _line_by_line(text, name, lines, too_long)
 
 
 def moments(frame: pl.DataFrame, layout: Layout) -> pl.Series:
@@ -125,6 +145,11 @@ def _if_like(text: pl.Expr, pattern: str) -> pl.Expr:
 def excerpt(line: str) -> str:
     """The beginning of a line, for messages."""
     return repr(line[:120])
+
+
+def truncated(line: pl.Expr) -> pl.Expr:
+    """The beginning of a line that is too long, marked as such."""
+    return line.str.head(_EXCERPT_BYTES) + "… (truncated)"
 
 
 def _source_lines(lines: pl.Series | None) -> pl.Expr:
@@ -174,6 +199,7 @@ def _as_csv(text: bytes, lines: pl.Series | None) -> Candidates | None:
         complete=pl.lit(value=True),
         dated=_DATED,
         header=pl.lit(value=False),
+        too_long=pl.lit(value=False),
     )
     return Candidates("modern", columns, frame, separator, text) if frame["dated"].all() else None
 
@@ -193,27 +219,26 @@ def _columns_or_none(line: str) -> Columns | None:
         return None
 
 
-def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates:
-    texts = pl.Series("text", [text.decode()]).str.split("\n").explode()
-    numbered = texts.str.strip_chars_end().to_frame().with_row_index("text_line", 1).cast({"text_line": pl.Int32})
-    data = numbered.filter(pl.col("text") != "").with_columns(_source_lines(lines))
+def _line_by_line(text: bytes, name: str, lines: pl.Series | None, too_long: list[int]) -> Candidates:
+    data = _data_lines(text, too_long).with_columns(_source_lines(lines))
     if data.is_empty():
         raise UnreadableFile(f"{name}: the file is empty.")
     if data.select(pl.col("text").first().str.contains(_HTML)).item():
         raise UnreadableFile(
             f"{name}: this is a web page, not a turnstile file. It begins with {data['text'][0][:80]!r}."
         )
+    first_line, data = data["text"][0], data.with_columns(_SPLITTABLE)
     headers = find_headers(data["text"])
     separator = separator_of(data["text"][headers[0]]) if headers else ","
     if separator == "\t":  # a tab at the end of a line separates two fields
-        data = data.with_columns(texts.gather(data["text_line"] - 1).str.strip_chars_end(" \r"))
+        data = _data_lines(text, too_long, padding=" \r").with_columns(_SPLITTABLE, _source_lines(lines))
     if len(headers) == len(data):
         raise UnreadableFile(f"{name}: the file has a header but no readings.")
     layout = _layout_of(data["text"], headers)
     if layout is None and not headers:
         raise UnreadableFile(
             f"{name}: no line looks like a turnstile reading. The first data line is line {data['source_line'][0]}: "
-            f"{excerpt(data['text'][0])}. Expected: the fields {','.join(COLUMNS.values())}, separated by commas, or a "
+            f"{excerpt(first_line)}. Expected: the fields {','.join(COLUMNS.values())}, separated by commas, or a "
             "header that names them. Replace the file at the feed."
         )
     columns = _LEGACY if layout == "legacy" else _columns(data, headers, name)
@@ -221,8 +246,33 @@ def _line_by_line(text: bytes, name: str, lines: pl.Series | None) -> Candidates
     if headers:  # the first one is not a data line
         data = data.filter(pl.int_range(pl.len()) != headers[0])
     if layout == "legacy":
-        return Candidates("legacy", columns, _legacy(data), ",", text)
-    return Candidates("modern", columns, _modern(data, columns, separator), separator, text)
+        data = data.with_columns(groups=_groups(pl.col("text")))
+        fits = pl.col("groups") <= MAX_GROUPS
+        data = data.with_columns(
+            pl.when(fits).then("groups"), too_long=pl.col("too_long") | ~fits.fill_null(value=True)
+        )
+        if data["groups"].sum() > MAX_WEEK_LINES:
+            raise _too_large(name, f"{MAX_WEEK_LINES:,} groups")
+        return Candidates("legacy", columns, pl.concat(map(_legacy, in_pieces(data))), ",", text)
+    frame = pl.concat(_modern(piece, columns, separator) for piece in in_pieces(data))
+    return Candidates("modern", columns, frame, separator, text)
+
+
+_SPLITTABLE: Final = pl.when("too_long").then(pl.lit("")).otherwise("text").alias("text")
+"""The text of lines that are not too long. The others are neither headers nor split."""
+
+
+def _data_lines(text: bytes, too_long: list[int], padding: str | None = None) -> pl.DataFrame:
+    """Return text_line, text without padding, and too_long of all lines that are not blank."""
+    lines = pl.read_lines(text, name="text").with_row_index("text_line", 1).cast({"text_line": pl.Int32})
+    lines = lines.filter(pl.col("text").str.contains(r"\S")).with_columns(pl.col("text").str.strip_chars_end(padding))
+    return lines.with_columns(too_long=pl.col("text_line").is_in(too_long))
+
+
+def in_pieces(lines: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the lines (column text) in pieces that can be split into fields in little memory."""
+    piece = pl.col("text").str.len_bytes().cast(pl.Int64).cum_sum() // _PIECE_BYTES
+    return lines.with_columns(piece=piece).partition_by("piece", maintain_order=True, include_key=False)
 
 
 def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
@@ -247,26 +297,92 @@ def _columns(data: pl.DataFrame, headers: list[int], name: str) -> Columns:
     return columns or PUBLISHED
 
 
-def _as_text(published: bytes) -> bytes:
-    """The text as UTF-8, without byte order mark, and with newlines between lines.
+def _as_text(published: bytes, name: str) -> tuple[bytes, list[int]]:
+    """The text as UTF-8, without byte order mark, with newlines between lines, and the numbers of lines too long.
 
     Bytes that are not valid UTF-8 are read as Latin-1. If the first line ends with a carriage return alone, each
-    carriage return ends a line.
+    carriage return ends a line. Lines that are too long are cut first, so that the text is small.
     """
-    text = as_utf8(published.removeprefix(codecs.BOM_UTF8))
-    if b"\r" in _first_line(text).rstrip(b"\r\n"):
-        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return text
+    newline = newline_of(published) or b"\n"
+    spans = list(_too_long(published, newline))
+    if len(published) - sum(end - start for start, end in spans) > MAX_TEXT_BYTES:
+        raise _too_large(name, _MAX_TEXT)
+    kept, numbers, at, lines = list[bytes](), list[int](), 0, 1
+    for start, end in spans:
+        before = with_newlines(published[at:start], newline)
+        lines += before.count(b"\n")
+        kept += before, _beginning(published[start : start + _EXCERPT_BYTES])
+        numbers.append(lines)
+        at = end
+    rest = with_newlines(published[at:], newline)
+    if lines + rest.count(b"\n") > MAX_WEEK_LINES:
+        raise _too_large(name, f"{MAX_WEEK_LINES:,} lines")
+    text = b"".join([*kept, rest])
+    del kept, rest  # as large as the text
+    text = as_utf8(text.removeprefix(codecs.BOM_UTF8))
+    if len(text) > MAX_TEXT_BYTES:
+        raise _too_large(name, _MAX_TEXT)
+    return text, numbers
+
+
+def _too_large(name: str, limit: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"{name}: the file has more than {limit}, which is more than any week has. Probably it is not the file of one "
+        "week. Replace it at the feed by the published one."
+    )
+
+
+def _too_long(text: bytes, newline: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each line that is too long. Looks at one byte in many, because almost no line is."""
+    ends, line_end = (b"\n", re.compile(rb"\n")) if newline == b"\n" else (b"\r\n", re.compile(rb"[\r\n]"))
+    at = 0
+    while len(text) - at > MAX_LINE_BYTES:
+        last = max(text.rfind(ends[n : n + 1], at, at + MAX_LINE_BYTES + 1) for n in range(len(ends)))
+        if last >= 0:
+            at = last + 1
+            continue
+        found = line_end.search(text, at + MAX_LINE_BYTES)
+        end = found.start() if found else len(text)
+        yield at, end
+        at = end
+
+
+def _beginning(excerpt: bytes) -> bytes:
+    """The excerpt without the first bytes of a character that was cut."""
+    return re.sub(rb"[\xc0-\xff][\x80-\xbf]{0,2}\Z", b"", excerpt)
+
+
+def newline_of(text: bytes | bytearray) -> bytes:
+    """Return the byte that ends lines: a carriage return if the first line ends with one alone.
+
+    Empty if no line ends yet, or if more text could change the answer.
+    """
+    first = re.search(rb"\n|\r+\n?", text)
+    if first is None or (first.end() == len(text) and not first[0].endswith(b"\n")):
+        return b""
+    return b"\n" if first[0].endswith(b"\n") else b"\r"
+
+
+def with_newlines(text: bytes, newline: bytes) -> bytes:
+    """Return the text with newlines between lines."""
+    return text if newline == b"\n" else text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def as_utf8(text: bytes) -> bytes:
     """Return the text in UTF-8. Bytes that are not valid UTF-8 are read as Latin-1."""
     if text.isascii():
         return text
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(text)
+    pieces = [view[at : at + _PIECE_BYTES] for at in range(0, len(text), _PIECE_BYTES)]
     try:
-        text.decode("utf-8")
+        for piece in pieces:
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return text.decode("latin-1").encode()
+        decoded = BytesIO()
+        for piece in pieces:
+            decoded.write(str(piece, "latin-1").encode())
+        return decoded.getvalue()
     return text
 
 
@@ -303,6 +419,7 @@ def _modern(data: pl.DataFrame, columns: Columns, separator: Separator) -> pl.Da
                 for column in COLUMNS
             ),
             "header",
+            "too_long",
             complete=pl.col("fields").list.len() == len(columns),
         )
         .with_columns(dated=_DATED)
@@ -311,10 +428,15 @@ def _modern(data: pl.DataFrame, columns: Columns, separator: Separator) -> pl.Da
 
 def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     width, start = len(_GROUP_FIELDS), len(_IDENTITY)
-    split = data.select(*_NUMBERS, "header", "text", fields=pl.col("text").str.split(","))
-    number = _groups(pl.col("fields").list.len(), pl.col("text"))
-    # A line without groups becomes one candidate, which will be a reject (rule 1).
-    split = split.select(*_NUMBERS, "header", "fields", dated=number.is_not_null(), groups=number.fill_null(1))
+    # A line without groups, or with too many, becomes one candidate, which will be a reject (rule 1).
+    split = data.select(
+        *_NUMBERS,
+        "header",
+        "too_long",
+        fields=pl.col("text").str.split(","),
+        dated=pl.col("groups").is_not_null(),
+        groups=pl.col("groups").fill_null(1),
+    )
     blank = pl.lit(None, pl.String)
     groups = [
         split.filter(pl.col("groups") > n).select(
@@ -327,6 +449,7 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
                 for k, name in enumerate(_GROUP_FIELDS)
             ),
             "header",
+            "too_long",
             complete=pl.col("dated") & (pl.col("fields").list.len() >= start + (n + 1) * width),
             dated=pl.col("dated"),
         )
@@ -335,9 +458,9 @@ def _legacy(data: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(groups).sort("text_line", "source_group")
 
 
-def _groups(fields: pl.Expr, text: pl.Expr) -> pl.Expr:
-    """The number of groups in a legacy line with so many fields. Null without a date, or without a field for it."""
-    after_identity = fields.cast(pl.Int64) - len(_IDENTITY)
+def _groups(text: pl.Expr) -> pl.Expr:
+    """The number of groups in a legacy line. Null without a date, or without a field for it."""
+    after_identity = text.str.count_matches(",", literal=True).cast(pl.Int64) + 1 - len(_IDENTITY)
     has_groups = text.str.contains(_DATE["legacy"]) & (after_identity > 0)
     return pl.when(has_groups).then((after_identity / len(_GROUP_FIELDS)).ceil().cast(pl.Int32))
 
@@ -346,15 +469,14 @@ def count_data_lines(published: bytes) -> int:
     """Return the number of data lines (legacy layout: groups) of a file, counted from the text alone (rule 1).
 
     It does not split data lines into fields, so that a check can find what parsing lost. Blank lines and the first
-    header do not count. A legacy line without groups counts as one.
+    header do not count. A legacy line without groups, or with too many, counts as one.
     """
-    lines = pl.read_lines(_as_text(published))["line"]
-    lines = lines.filter(lines.str.contains(r"\S"))
+    lines = _data_lines(*_as_text(published, "the file")).select(_SPLITTABLE)["text"]
     headers = find_headers(lines)
     legacy = _layout_of(lines, headers) == "legacy"
     if headers:
         lines = lines.filter(pl.int_range(len(lines), eager=True) != headers[0])
     if not legacy:
         return lines.len()
-    commas = pl.col("line").str.count_matches(",", literal=True)
-    return int(lines.to_frame("line").select(_groups(commas + 1, pl.col("line")).fill_null(1).sum()).item())
+    groups = _groups(pl.col("text"))
+    return int(lines.to_frame().select(pl.when(groups <= MAX_GROUPS).then(groups).otherwise(1).sum()).item())

@@ -14,6 +14,8 @@ from mta_pipeline.turnstile.clock import order_of_readings, with_utc_offset
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS, RejectReason
 from mta_pipeline.turnstile.header import COLUMNS, LOOKED_UP
 from mta_pipeline.turnstile.parsing import (
+    MAX_GROUPS,
+    MAX_LINE_BYTES,
     MOMENT,
     REGISTER_DIGITS,
     Candidates,
@@ -22,6 +24,7 @@ from mta_pipeline.turnstile.parsing import (
     excerpt,
     moments,
     parse,
+    truncated,
 )
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
@@ -48,6 +51,8 @@ _ADVICE: Final[dict[str, str]] = {
     "order. Replace the file at the feed by the published one.",
     RejectReason.OUTSIDE_WINDOW: "Probably the file has the name of another week: the file of that line is {}. Correct "
     "the name of the file at the feed.",
+    RejectReason.TOO_LONG: "Probably the file is damaged, or another program removed line ends. Replace the file at "
+    "the feed by the published one.",
 }
 """Why every line of a file may have this reason, and what to do."""
 
@@ -142,7 +147,11 @@ def _judge(candidates: Candidates, start: dt.date) -> pl.DataFrame:
     first_good = judged.select(pl.col("text_line").filter(pl.col("reason").is_null()).first()).item() or 0
     on_top = ~pl.col("dated") & (pl.col("text_line") < first_good)
     return judged.with_columns(
-        reason=pl.when(on_top | pl.col("header")).then(pl.lit(RejectReason.JUNK_HEADER)).otherwise("reason")
+        reason=pl.when("too_long")
+        .then(pl.lit(RejectReason.TOO_LONG))
+        .when(on_top | pl.col("header"))
+        .then(pl.lit(RejectReason.JUNK_HEADER))
+        .otherwise("reason")
     )
 
 
@@ -249,10 +258,11 @@ def _in_order(sound: pl.DataFrame, moment: pl.Expr) -> pl.DataFrame:
 def _with_text(rejects: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
     """Add raw_text: the line as published, or for a legacy group the line's identity fields and the group."""
     line = candidates.lines(rejects["text_line"])
+    whole = pl.when("too_long").then(truncated(pl.col("raw_text"))).otherwise("raw_text")
     group = pl.concat_str(*TURNSTILE, "date", "time", "audit", "entries", "exits", separator=",", ignore_nulls=True)
     return (
         rejects.with_columns(raw_text=line)
-        .with_columns(raw_text=pl.when(pl.col("source_group").is_null()).then("raw_text").otherwise(group))
+        .with_columns(raw_text=pl.when(pl.col("source_group").is_null()).then(whole).otherwise(group))
         .sort(*_FILE_ORDER)
     )
 
@@ -283,6 +293,8 @@ def _expected(reason: str, candidates: Candidates, start: dt.date) -> str:
         return f"date and time as in {dt.datetime.combine(start, dt.time(16)).strftime(MOMENT[candidates.layout])}"
     if reason == RejectReason.BAD_REGISTER:
         return "integers of at least 0 as ENTRIES and EXITS"
+    if reason == RejectReason.TOO_LONG:
+        return f"lines of at most {MAX_LINE_BYTES:,} bytes and, in the legacy layout, {MAX_GROUPS} groups"
     return f"a time from {start} 00:00 up to, but not including, {start + ONE_WEEK} 00:00"
 
 

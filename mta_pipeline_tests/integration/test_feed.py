@@ -165,12 +165,16 @@ def test_available_weeks_are_the_regular_weekly_files_in_order(feed_of):
 def test_files_that_look_like_data_and_are_not_used_are_named_by_reason(feed_of):
     no_weekly_names = ["turnstile_240113.csv", "turnstile_240114.txt", "2015.zip", "Turnstile_240113.TXT", "240113.txt"]
     no_data = [".DS_Store", "._" + NAME, "readme.txt", "turnstile.html"]
-    feed = feed_of(dict.fromkeys([NAME, NAME + ".zip", *no_weekly_names, *no_data], b"x"))
+    outside = ["turnstile_681229.txt", "turnstile_100501.txt"]
+    feed = feed_of(dict.fromkeys([NAME, NAME + ".zip", *no_weekly_names, *no_data, *outside], b"x"))
 
     listing = feed.listing_unless(None)
 
     assert list(listing.weeks) == [WEEK]
-    other_copies, other_names = sorted(listing.notes, key=len)
+    other_copies, dates, other_names = sorted(listing.notes, key=len)
+    assert "2 files are not used" in dates
+    assert "the date in the name is outside the calendar, which is from 2010-05-01 to 2059" in dates
+    assert [name for name in outside if name not in dates] == []
     assert re.search(rf"^1 file is not used .* another copy of its week is preferred: {NAME}.zip$", other_copies)
     assert "5 files are not used" in other_names
     assert "is not turnstile_YYMMDD.txt, .txt.gz or .txt.zip with the date of a Saturday" in other_names

@@ -11,6 +11,7 @@ SELECT
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_junk_header`, 0), NULL) AS `rejects_junk_header`,
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_duplicate`, 0), NULL) AS `rejects_duplicate`,
   IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_superseded`, 0), NULL) AS `rejects_superseded`,
+  IF(`t12`.`in_lake`, COALESCE(`t12`.`rejects_too_long`, 0), NULL) AS `rejects_too_long`,
   `t12`.`entries_first`,
   `t12`.`entries_reset`,
   `t12`.`entries_implausible`,
@@ -53,7 +54,8 @@ FROM (
     `t8`.`rejects_outside_window`,
     `t8`.`rejects_junk_header`,
     `t8`.`rejects_duplicate`,
-    `t8`.`rejects_superseded`
+    `t8`.`rejects_superseded`,
+    `t8`.`rejects_too_long`
   FROM (
     SELECT
       `t0`.`week`,
@@ -183,7 +185,8 @@ FROM (
       `t5`.`rejects_outside_window`,
       `t5`.`rejects_junk_header`,
       `t5`.`rejects_duplicate`,
-      `t5`.`rejects_superseded`
+      `t5`.`rejects_superseded`,
+      `t5`.`rejects_too_long`
     FROM (
       SELECT
         `t1`.`week`,
@@ -194,7 +197,8 @@ FROM (
         COUNTIF(`t1`.`reason` = 'outside_window') AS `rejects_outside_window`,
         COUNTIF(`t1`.`reason` = 'junk_header') AS `rejects_junk_header`,
         COUNTIF(`t1`.`reason` = 'duplicate') AS `rejects_duplicate`,
-        COUNTIF(`t1`.`reason` = 'superseded') AS `rejects_superseded`
+        COUNTIF(`t1`.`reason` = 'superseded') AS `rejects_superseded`,
+        COUNTIF(`t1`.`reason` = 'too_long') AS `rejects_too_long`
       FROM `staged`.`turnstile_rejects` AS `t1`
       GROUP BY
         1

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,7 +135,7 @@ def test_a_missing_line_end_at_the_end_of_a_whole_export_changes_nothing(rows):
         (b"a,b\n1,2\n", "line 1 is not the header of an export"),
         (b"\nC/A,Unit,SCP,Date,Entries,Exits\n", "line 2 is a header with wrong columns: TIME is missing"),
         (row("01/05/2019").encode(), "line 1 is not the header of an export"),
-        (2_000 * b"x", "a line has more than 1,000 bytes"),
+        (200_000 * b"x", "line 1 is not the header of an export"),
         (export(30 * [row("01/05/2019")]), "the rows of week 2019-01-05 are too many"),
         (export(30 * [row("soon")]), "the rows without a readable date are too many"),
         (export(20 * ["x"]), "the rows without a readable date are too many"),
@@ -150,6 +151,23 @@ def test_a_file_that_is_no_export_is_refused_with_the_reason(contents, expected,
 
 def test_an_export_with_a_header_alone_has_no_weeks():
     assert split(export([])) == []
+
+
+@pytest.mark.parametrize("piece", [1_000, exports.PIECE_BYTES])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("long", ["y" * 300_000, row("01/05/2019") + "," * 300_000, '"' + row("01/06/2019") * 9_000])
+def test_a_line_that_is_too_long_stays_one_row_and_becomes_a_reject(monkeypatch, long, end, piece):
+    monkeypatch.setattr(exports, "PIECE_BYTES", piece)
+    rows = [row("01/05/2019"), long, row("01/07/2019")]
+
+    parts = split("".join(f"{line}{end}" for line in (EXPORT_HEADER, *rows)).encode())
+
+    assert sum(part.rows for part in parts) == 3
+    text = EXPORT_HEADER.encode() + b"".join(b"\n" + part.text.split(b"\n", 1)[1].strip() for part in parts)
+    lines = pl.concat([parts[0].lines, *(part.lines[1:] for part in parts[1:])])
+    week = stage(text, "2019-01-05", BOOTHS, lines)
+    assert week.readings["source_line"].sort().to_list() == [2, 4]
+    assert week.rejects.drop("source_group").rows() == [(3, "too_long", long[:1000] + "… (truncated)")]
 
 
 def test_a_tab_at_the_end_of_a_line_is_kept_because_it_separates_fields():

@@ -11,12 +11,17 @@ def test_a_week_and_its_file_map_to_each_other():
     assert file_name("2024-01-06") == "turnstile_240113.txt"
     assert week_of_file("turnstile_240113.txt") == "2024-01-06"
     assert week_of_file("turnstile_100508.txt.gz") == "2010-05-01"
+    assert week_of_file("turnstile_591227.txt") == "2059-12-20"
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "turnstile_100505.txt",
+        "turnstile_100501.txt",
+        "turnstile_681229.txt",
+        "turnstile_691228.txt",
+        "turnstile_600103.txt",
         "turnstile_240114.txt",
         "turnstile_241332.txt",
         "turnstile_240113.csv",

@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, seed
 from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
@@ -84,7 +84,7 @@ def test_the_layout_is_detected_by_contents_and_not_by_date():
     [
         ("A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,07:00:00,REGULAR,0000000110", "field_count"),
         (LATER + ",7", "field_count"),
-        ("x" * 1_000_000, "field_count"),
+        ("x" * 65_536, "field_count"),
         (LATER.replace("A002", ""), "field_count"),
         (LATER.replace("02-00-00", "02-\0-00"), "field_count"),
         (LATER.replace("02-00-00", "2/3/2000"), "bad_turnstile"),
@@ -114,6 +114,67 @@ def test_an_invalid_line_is_kept_with_its_reason_and_text(line, reason):
     week = staged(modern_file(GOOD, line, modern_line("2024-01-06 11", 120, 70)))
     assert week.rejects.rows() == [(3, None, reason, line)]
     assert week.readings.height == 2
+
+
+GROUPS_OF_A_WEEK = [legacy_group(f"2011-05-21 04:00:{n:02}", n, n) for n in range(60)]
+LINE_TOO_LONG = [
+    "x" * 65_537,
+    "," * 1_000_000,
+    LATER + "," + "é" * 40_000,
+    '"' + LATER + " " * 70_000,
+    HEADER + "," * 70_000,
+    LATER + "\0" * 70_000,
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("line", LINE_TOO_LONG, ids=range(len(LINE_TOO_LONG)))
+def test_a_line_that_is_too_long_is_one_reject_with_its_beginning(line, at, end):
+    lines = [GOOD, LATER]
+    lines.insert(at, line)
+    week = staged(modern_file(*lines, end=end))
+    kept, mark = week.rejects["raw_text"][0][:-13], week.rejects["raw_text"][0][-13:]
+    assert week.rejects.select("source_line", "source_group", "reason").rows() == [(at + 2, None, "too_long")]
+    assert (line.startswith(kept), 70 < len(kept) <= 1000, mark) == (True, True, "… (truncated)")
+    assert week.readings.height == 2
+
+
+@pytest.mark.parametrize("long", ["x" * 70_000, legacy_line(*GROUPS_OF_A_WEEK, *GROUPS_OF_A_WEEK[:5])])
+@pytest.mark.parametrize("on_top", [True, False])
+def test_a_legacy_line_that_is_too_long_is_one_reject_without_a_group(long, on_top):
+    lines = [long, legacy_line(GROUP)] if on_top else [legacy_line(GROUP), long]
+    week = staged(legacy_file(*lines), LEGACY_WEEK)
+    assert week.rejects.rows() == [(2 - on_top, None, "too_long", long[:1000] + "… (truncated)")]
+
+
+def test_a_legacy_line_may_have_64_groups():
+    line = legacy_line(*GROUPS_OF_A_WEEK, *(legacy_group(f"2011-05-21 08:00:0{n}", n, n) for n in range(4)))
+    assert staged(legacy_file(line), LEGACY_WEEK).readings.height == 64
+
+
+def test_bytes_that_are_cut_off_do_not_decide_how_the_others_are_read():
+    good, long = modern_file(GOOD.replace("59 ST", "59 ÑT")), b"y" * 70_000
+    for tail in (b"\xff", "é".encode()):
+        assert staged(good + long + tail + b"\n").readings["station"].to_list() == ["59 ÑT"]
+    odd = [staged(good + b"y" * n + "é€😀".encode() * 20_000).readings["station"][0] for n in range(990, 1001)]
+    assert set(odd) == {"59 ÑT"}
+
+
+@pytest.mark.parametrize(
+    ("published", "limit"),
+    [
+        (b"\n" * 5_000_000, "600,000 lines"),
+        (b"x,y\n" * 600_001, "600,000 lines"),
+        (b"\r\n" * 35_000_000, "48 MiB"),
+        ((b"\xff" * 60_000 + b"\n") * 600, "48 MiB"),
+        ((legacy_line(*GROUPS_OF_A_WEEK) + "\n").encode() * 10_001, "600,000 groups"),
+    ],
+    ids=["blank lines", "short lines", "blank text", "Latin-1", "groups"],
+)
+def test_a_file_with_more_than_any_week_has_is_refused_before_it_is_split(published, limit):
+    with pytest.raises(UnreadableFile, match=rf"^turnstile_240113.txt: the file has more than {limit}, .* Replace it"):
+        stage(published, WEEK, BOOTHS)
 
 
 DATES = [
@@ -493,7 +554,7 @@ def test_a_file_that_quotes_every_field_is_parsed_as_csv(end, separator):
     published = quoted(*lines, end=end, separator=separator)
     candidates = _as_csv(published, None)
     assert candidates is not None
-    assert candidates.frame.equals(_line_by_line(published, "file", None).frame.select(candidates.frame.columns))
+    assert candidates.frame.equals(_line_by_line(published, "file", None, []).frame.select(candidates.frame.columns))
     assert staged(published).readings.equals(staged(modern_file(*lines)).readings)
 
 
@@ -540,3 +601,34 @@ GROUPS = st.lists(
 @given(st.lists(GROUPS, max_size=5))
 def test_every_group_of_any_legacy_file_is_accounted_for(lines):
     staged(legacy_file(legacy_line(GROUP), *(legacy_line(*groups) for groups in lines)), LEGACY_WEEK)
+
+
+REAL_LINES = (modern_file(GOOD, LATER) + quoted(GOOD) + legacy_file(legacy_line(GROUP, GROUP))).splitlines(
+    keepends=True
+)
+
+
+@st.composite
+def mutated_files(draw: st.DrawFn) -> bytes:
+    """Lines of all layouts in any order, with bytes replaced, inserted, removed and repeated."""
+    text = bytearray(b"".join(draw(st.lists(st.sampled_from(REAL_LINES), min_size=1, max_size=5))))
+    special = st.sampled_from(
+        [b",", b'"', b"\n", b"\r", b"\t", b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf", b" ", b"-", b"9"]
+    )
+    piece = st.one_of(special, st.binary(max_size=4))
+    repetitions = st.sampled_from([1, 1, 1, 2, 40, 70_000])
+    for at, gone, new, times in draw(
+        st.lists(st.tuples(st.integers(0, len(text)), st.integers(0, 30), piece, repetitions), max_size=6)
+    ):
+        text[at : at + gone] = new * times
+    return bytes(text)
+
+
+@seed(20240106)
+@given(st.one_of(mutated_files(), st.binary(max_size=200)), st.sampled_from([WEEK, LEGACY_WEEK]))
+def test_any_bytes_give_an_unreadable_file_or_a_week_whose_count_agrees(published, week):
+    try:
+        week_staged = stage(published, week, BOOTHS)
+    except UnreadableFile:
+        return
+    assert week_staged.readings.height + week_staged.rejects.height == count_data_lines(published)

@@ -9,10 +9,9 @@ import polars as pl
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
-from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import span
 
@@ -63,6 +62,6 @@ def derived_asset(
                 sums = {column: float(rows[column].sum()) for column in totals}
                 return WeekOutput(week, rows, sums, origin, partial(inputs.origin, week), traced)
 
-        return WeeklyFrames(in_progress.result() for in_progress in prefetch(derive, context.partition_keys))
+        return WeeklyFrames(process_weeks(context, derive))
 
     return derived

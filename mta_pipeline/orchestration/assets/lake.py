@@ -12,10 +12,9 @@ from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
-from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (
@@ -88,8 +87,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 return WeekOutput(week, table, facts, origin, partial(_origin, readings, week), traced)
 
         def week_by_week() -> Iterator[WeekOutput]:
-            for in_progress in prefetch(compute, context.partition_keys):
-                output = in_progress.result()
+            for output in process_weeks(context, compute):
                 week = output.week
                 if output.metadata.get(_CARRY_IN) == "missing":
                     context.log.warning(

@@ -12,7 +12,7 @@ from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import OWNERS
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
-from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
+from mta_pipeline.sources.errors import FeedRefused, NotPublished
 from mta_pipeline.sources.turnstile_files import unused_files
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import span
@@ -85,8 +85,8 @@ def landed_weeks(
 ) -> Iterator[dg.Output[None]]:
     """Land the weeks of a run one by one.
 
-    Weeks that were not published are skipped. If the file of a week cannot be used, the step fails after all other
-    weeks have landed.
+    Weeks that were not published are skipped. If a week cannot be landed, the step fails after all other weeks have
+    landed.
     """
     progress = Progress(key.path[-1], len(context.partition_keys), context.log.info)
     landed: dict[str, dict[str, Any]] = {}
@@ -99,9 +99,9 @@ def landed_weeks(
                 except NotPublished as absent:
                     context.add_asset_metadata({"outcome": f"skipped: {absent}"}, key, week)
                     progress.week(week, f"skipped: {absent}")
-                except BadFile as error:
-                    traced.fail(type(error).__qualname__, str(error))
+                except Exception as error:  # raised again unless it is of this week alone
                     failed.add(context, week, error)
+                    traced.fail(type(error).__qualname__, str(error))
                 else:
                     landed[week] = landing.facts
                     progress.week(week, f"{landing.manifest.size:,} bytes, {landed[week]['outcome']}")

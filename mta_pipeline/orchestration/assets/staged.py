@@ -8,20 +8,17 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.raw import DamagedRawFile, RawFolders
+from mta_pipeline.lake.raw import RawFolders
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
-from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, FailedWeeks, is_up_to_date
+from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.schema import Table
-from mta_pipeline.sources.errors import BadFile
 from mta_pipeline.telemetry.tracing import Span, span
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, STAGED
-from mta_pipeline.turnstile.parsing import UnreadableFile
 from mta_pipeline.turnstile.readings import StagedWeek, stage, starts_turnstile
 
 
@@ -44,7 +41,7 @@ def staged_weeks(
     tables: tuple[Table, Table],
     stage_week: Callable[[str, Span], Staged | None],
 ) -> Iterator[dg.Output[WeeklyFrames]]:
-    """Stage the weeks of a run. If the raw data of a week cannot be used, the step fails after all other weeks.
+    """Stage the weeks of a run. If a week cannot be staged, the step fails after all other weeks.
 
     Args:
         context: the context of the step.
@@ -54,7 +51,7 @@ def staged_weeks(
         stage_week: returns both tables of a week, or None if the week has not landed. It may add figures to the span.
     """
     of_rows, of_rejects = tables
-    failed, rejects = FailedWeeks(), list[WeekOutput]()
+    rejects = list[WeekOutput]()
 
     def staged(week: str) -> tuple[WeekOutput, WeekOutput]:
         with span("week", table=of_rows.name, week=week) as traced:
@@ -72,15 +69,9 @@ def staged_weeks(
             )
 
     def rows() -> Iterator[WeekOutput]:
-        for week, in_progress in zip(context.partition_keys, prefetch(staged, context.partition_keys), strict=True):
-            try:
-                row_output, reject_output = in_progress.result()
-            except (BadFile, UnreadableFile, DamagedRawFile) as error:
-                failed.add(context, week, error)
-                continue
+        for row_output, reject_output in process_weeks(context, staged):
             rejects.append(reject_output)
             yield row_output
-        failed.raise_if_any()
 
     # All rows are written before the rejects, which are few and stay in memory until then.
     yield dg.Output(WeeklyFrames(rows()), of_rows.name)

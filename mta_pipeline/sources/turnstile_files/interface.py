@@ -11,7 +11,7 @@ import polars as pl
 
 from mta_pipeline.addresses import shown
 from mta_pipeline.sources.errors import NotPublished
-from mta_pipeline.weeks import file_name, week_of_file
+from mta_pipeline.weeks import FIRST_WEEK, LAST_YEAR, file_name, is_outside_calendar, week_of_file
 
 T = TypeVar("T")
 
@@ -201,6 +201,8 @@ def why_not_used(name: str) -> str | None:
         return None
     if week_of_file(name) is not None:
         return "another copy of its week is preferred"
+    if is_outside_calendar(name):
+        return f"the date in the name is outside the calendar, which is from {FIRST_WEEK} to {LAST_YEAR}"
     return (
         f"the name is not turnstile_YYMMDD{SUFFIXES[0]}, {SUFFIXES[1]} or {SUFFIXES[2]} with the date of a Saturday, "
         "nor that of a yearly export, such as Turnstile_Usage_Data__2019.csv"
