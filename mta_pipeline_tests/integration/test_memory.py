@@ -14,7 +14,7 @@ GOOD = modern_file(modern_line("2024-01-06 03", 100, 50))
 LEGACY = legacy_line(legacy_group("2024-01-06 04", 7, 8)).encode()
 
 STAGE = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.parsing import UnreadableFile
@@ -24,7 +24,8 @@ try:
     print(len(week.readings), dict(sorted(week.rejects_by_reason.items())))
 except UnreadableFile as error:
     print(str(error).split(",")[0])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss, which begins with the memory of the process that started this one.
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 
 FILES = {
