@@ -45,19 +45,19 @@ dev: .venv/.base home ## Open the Dagster UI on the same data
 TEST := .venv/bin/pytest --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: .venv/.dev ## Run the fast tests (2 min)
+test: .venv/.dev ## Run the fast tests (5 min)
 	@$(TEST) -n auto $(PYTEST)
 
 # More workers than cores, because most slow tests spend their time waiting for processes.
 .PHONY: test-slow
-test-slow: .venv/.spark .venv/.bqemulator ## Run the slow tests: daemon, engines, emulators, browser, full-size weeks (6 min)
+test-slow: .venv/.spark .venv/.bqemulator ## Run the slow tests: daemon, engines, emulators, browser, full-size weeks (17 min)
 	@$(TEST) -n 3 -m slow $(PYTEST)
 
 # The threshold applies to both tiers together. `coverage report` checks it.
 COVERAGE := --cov --cov-report= --cov-fail-under=0
 
 .PHONY: test-all
-test-all: .venv/.spark .venv/.bqemulator ## Run fast and slow tests, and report their coverage; MIN=90 sets another threshold (18 min)
+test-all: .venv/.spark .venv/.bqemulator ## Run fast and slow tests, and report their coverage; MIN=90 sets another threshold
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory test PYTEST="$(COVERAGE) $(PYTEST)"
 	@$(MAKE) --no-print-directory test-slow PYTEST="$(COVERAGE) --cov-append $(PYTEST)"
@@ -87,7 +87,7 @@ logs: ## Follow the logs of the deployment
 	@$(COMPOSE) logs --follow --tail 100
 
 .PHONY: test-docker
-test-docker: .venv/.dev ## Run the tests that need Docker: the image, a deployment and its failures (8 min)
+test-docker: .venv/.dev ## Run the tests that need Docker: the image, a deployment and its failures (10 min)
 	@.venv/bin/pytest -m docker $(PYTEST)
 
 .PHONY: fault-injection
