@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     SUCCESS = 0, "Everything that was requested is done. Nothing is wrong."
     PROBLEMS = 1, "Something failed, or problems or differences were found. The output names them. The rest is done."
     USAGE = 2, "The command line is invalid."
-    NOTHING_OFFERED = 3, "The feed offers none of the requested weeks, or has no weekly files at all."
+    NOTHING_OFFERED = 3, "The feed offers none of the requested weeks, or no week at all."
     UNUSABLE_INPUT = 4, "The input as a whole cannot be used: an index page is none, a lake has no tables."
     UNREACHABLE = 5, "The feed, the lake or Dagster's records cannot be reached, or refuse access. Try again later."
     CONFIGURATION = 6, "A setting is missing or invalid, or an extra is not installed."

@@ -141,13 +141,8 @@ def week_of_rows(week: str, rows: pl.DataFrame, name: str) -> WeekOfExport:
     whole = rows.with_columns(pl.all().fill_null("").str.replace_all(r"[\r\n]+", " ").str.strip_chars_end())
     text = pl.read_lines(whole.write_csv(include_header=False).encode())["line"]
     frame = pl.DataFrame({"line": pl.int_range(2, len(text) + 2, eager=True), "text": text})
-    days = moments(
-        rows.select(pl.col(rows.columns[header.columns.index("date")]).alias("date").unique()).with_columns(
-            time=pl.lit("00:00:00")
-        ),
-        "modern",
-    )
-    return _week(week, header.text, 1, frame.sort("text", maintain_order=True), days.dt.date().drop_nulls().sort())
+    days = _dates(rows[rows.columns[header.columns.index("date")]])["day"].drop_nulls().unique().sort()
+    return _week(week, header.text, 1, frame.sort("text", maintain_order=True), days)
 
 
 def join_weeks(parts: Sequence[WeekOfExport]) -> WeekOfExport:
@@ -226,8 +221,7 @@ def _header(text: str, number: int, name: str) -> _Header:
 def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple[str, Sequence[dt.date], int]]:
     """Append rows to the files of their weeks. Yields each week with its dates, and the memory that its rows take."""
     written = _field(rows["text"], header.columns.index("date"), header.separator)
-    midnights = pl.DataFrame({"date": written.unique(), "time": "00:00:00"})
-    known = pl.DataFrame({"written": midnights["date"], "day": moments(midnights, "modern").dt.date()})
+    known = _dates(written)
     back = (pl.col("day").dt.weekday() - _SATURDAY) % 7
     week = (pl.col("day") - pl.duration(days=back)).dt.to_string("%Y-%m-%d")
     is_possible = pl.col("day").is_between(week_start(FIRST_WEEK), week_start(END_OF_WEEKS), closed="left")
@@ -239,6 +233,12 @@ def _append(rows: pl.DataFrame, header: _Header, folder: Path) -> Iterator[tuple
             size = text.write(_joined(of_week["text"])) + BYTES_PER_ROW * len(of_week)
             lines.write(of_week["line"].to_numpy().astype(_LINE_TYPE).tobytes())
         yield str(name), of_week["day"].drop_nulls().unique().to_list(), size
+
+
+def _dates(written: pl.Series) -> pl.DataFrame:
+    """Each text once (`written`), with the date that it names (`day`) or null."""
+    midnights = pl.DataFrame({"date": written.unique(), "time": "00:00:00"})
+    return pl.DataFrame({"written": midnights["date"], "day": moments(midnights, "modern").dt.date()})
 
 
 def _field(texts: pl.Series, position: int, separator: Separator) -> pl.Series:
