@@ -49,11 +49,7 @@ class PublishedFile:
     @property
     def signature(self) -> str | None:
         """A text that changes with the file, as far as the metadata shows; None without such metadata."""
-        if self.etag is not None:
-            return f"etag {self.etag}"
-        if self.last_modified is not None:
-            return f"modified {self.last_modified.isoformat()} size {self.size}"
-        return None
+        return _signature(self)
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class PublishedExport:
     @property
     def signature(self) -> str | None:
         """As in PublishedFile."""
-        return PublishedFile("", self.url, self.etag, self.last_modified, self.size).signature
+        return _signature(self)
 
     @property
     def years(self) -> tuple[int, int] | None:
@@ -119,6 +115,14 @@ class Listing(NamedTuple):
     """Identifies this state of the list for conditional requests; None if the feed has no such version."""
     notes: Sequence[str] = ()
     """Sentences that name other files of the feed that look like data but are not used."""
+
+
+def _signature(file: PublishedFile | PublishedExport) -> str | None:
+    if file.etag is not None:
+        return f"etag {file.etag}"
+    if file.last_modified is not None:
+        return f"modified {file.last_modified.isoformat()} size {file.size}"
+    return None
 
 
 class ExportFiles(Protocol):
