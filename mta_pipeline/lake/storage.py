@@ -19,6 +19,7 @@ from mta_pipeline.lake.gcs import ConcurrentWriteError
 # Temporary files are hidden and end in this, so that no engine reads one as part of a table.
 _TEMPORARY: Final = ".writing"
 _TEMPORARY_FILES: Final = f".*{_TEMPORARY}"
+_DAMAGED: Final = ".damaged"
 _WEEK: Final = "week="
 _PART: Final = "part-0.parquet"
 
@@ -126,6 +127,27 @@ def remove(found: Found) -> None:
         gcs.remove(path, generation)
     else:
         Path(path.path).unlink(missing_ok=True)
+
+
+def set_aside(path: UPath, is_damaged: Callable[[bytes], bool]) -> None:
+    """Rename a damaged file to `.NAME.damaged`, so that it counts as missing and the next run makes it again.
+
+    Nothing happens if the file is missing, or another run has replaced it. Call this outside of `folder_lock`.
+
+    Raises:
+        OSError: the file cannot be renamed.
+    """
+    aside = path.with_name(f".{path.name}{_DAMAGED}")
+    local = local_path(path)
+    with suppress(FileNotFoundError), folder_lock(path.parent):
+        if local is None:
+            found = gcs.generation(path)
+            contents = gcs.read(path)
+            if is_damaged(contents):
+                gcs.write(aside, contents)
+                gcs.remove(path, found)
+        elif is_damaged(local.read_bytes()):
+            local.replace(aside.path)
 
 
 @contextmanager

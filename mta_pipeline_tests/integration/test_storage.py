@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 import pytest
 from upath import UPath
 
-from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
+from mta_pipeline.lake.storage import files_in, part_path, read_bytes, set_aside, write_atomically
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
 
@@ -117,6 +117,26 @@ def test_the_file_mode_follows_the_umask(path: UPath) -> None:
 def test_a_missing_file_is_a_file_not_found_error(path: UPath) -> None:
     with pytest.raises(FileNotFoundError):
         read_bytes(path)
+
+
+def test_a_damaged_file_is_set_aside_and_counts_as_missing(path: UPath) -> None:
+    write_atomically(path, OLD)
+    set_aside(path, lambda contents: contents == OLD)
+    assert files_beside(path) == {".part-0.parquet.damaged"}
+    set_aside(path, lambda _: True)  # nothing is left to set aside
+    write_atomically(path, NEW)
+    set_aside(path, lambda contents: contents == OLD)  # another run has replaced it
+    assert read_bytes(path) == NEW
+
+
+@pytest.mark.slow
+def test_a_damaged_object_in_a_bucket_is_set_aside(gcs_bucket: str) -> None:
+    path = part_path(gcs_bucket, "staged", "turnstile_readings", "2024-01-06")
+    write_atomically(path, OLD)
+    set_aside(path, lambda contents: contents == NEW)
+    assert read_bytes(path) == OLD
+    set_aside(path, lambda contents: contents == OLD)
+    assert [found.path.name for found in files_in(path.parent)] == [".part-0.parquet.damaged"]
 
 
 @pytest.mark.slow
