@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -27,8 +28,11 @@ from upath import UPath
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.cli.exit_codes import ExitCode
+from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
 from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_due, weeks_out_of_date
-from mta_pipeline.lake.storage import folder_lock, location, remove_stale_temp_files, report_path
+from mta_pipeline.lake.inputs import current_inputs
+from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
+from mta_pipeline.marts.contract import MARTS
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
@@ -40,21 +44,21 @@ from mta_pipeline.orchestration.keys import (
     WEEKLY_KEYS,
 )
 from mta_pipeline.orchestration.run_records import failed_checks, range_tags
+from mta_pipeline.report.page import SOURCES
+from mta_pipeline.report.page import problem as report_problem
 from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings, SettingsError
 from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Feed
-from mta_pipeline.tables import RIDERSHIP
+from mta_pipeline.tables import TABLES
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
-from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
 from mta_pipeline.weeks import contiguous_ranges, week_after
 
 # Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 _FEED_FAILURES: Final = {error.__name__ for error in (FeedUnavailable, FeedSlow, FeedRefused)}
-_INPUTS_OF_ANSWERS: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
 
 
 @dataclass
@@ -106,7 +110,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
             fail_dead_runs(instance)
             record_complete(instance, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
-            if not outcome.failures and (again or answers_are_due(settings.lake_root)):
+            if not outcome.failures and (again or answers_are_due(settings.lake_root, settings.warehouse_file)):
                 console.print("Materializing the marts and the report ...")
                 make_answers(settings, instance, console, outcome)
             graph = build_defs(settings).resolve_asset_graph()
@@ -177,18 +181,23 @@ def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Cons
         _Runner(build_defs(settings), instance, show, outcome)(MARTS_JOB)
 
 
-def answers_are_due(lake_root: str) -> bool:
-    """Whether the report, which is made last, is missing or older than a weekly table. False without any weeks.
+def answers_are_due(lake_root: str, warehouse_file: Path | None = None) -> bool:
+    """Whether a mart, the report or the warehouse file is missing, damaged, or made from files that have changed.
 
-    True if the file system does not report modification times.
+    False without any weeks.
     """
-    root, report = location(lake_root), report_path(lake_root)
-    files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _INPUTS_OF_ANSWERS)
-    written = [info.get("mtime") for found in files for info in found.values()]
-    if not written:
+    current = current_inputs(lake_root, TABLES)
+    if not any(part.week for part in current.versions):
         return False
-    made = report.fs.info(report.path).get("mtime") if report.exists() else None
-    return made is None or any(at is None or at > made for at in written)
+    if any(mart_problem(lake_root, mart, current) for mart in MARTS):
+        return True
+    if warehouse_file and warehouse_problem(warehouse_file, current):
+        return True
+    try:
+        contents = read_bytes(report_path(lake_root))
+    except FileNotFoundError:
+        return True
+    return report_problem(contents, current_inputs(lake_root, SOURCES).fingerprint) is not None
 
 
 def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ This is the only module that writes to the lake. It handles bytes: `parquet` enc
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -72,17 +72,22 @@ def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> se
     return {name.removeprefix(_WEEK) for name in weeks if name.startswith(_WEEK)}
 
 
-def parts(lake_root: str, layer: str) -> set[Part]:
-    """Return the parts of all tables of a layer, with one listing in a bucket."""
+def parts(lake_root: str, layer: str) -> dict[Part, int | None]:
+    """Return the parts of all tables of a layer, each with its generation in a bucket (None in a directory).
+
+    In a bucket, this takes one listing.
+    """
     folder = location(lake_root) / layer
+    found: Iterable[tuple[Sequence[str], int | None]]
     if local := local_path(folder):
-        found = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{_PART}"))
-        names = [list(path.relative_to(local).parts) for path in found]
+        paths = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{_PART}"))
+        found = ((path.relative_to(local).parts, None) for path in paths)
     else:
-        names = [path.path.removeprefix(f"{folder.path}/").split("/") for path, _ in gcs.objects(folder)]
+        start = f"{folder.path}/"
+        found = ((path.path.removeprefix(start).split("/"), number) for path, number in gcs.objects(folder))
     return {
-        Part(layer, table, week[0].removeprefix(_WEEK) if week else None)
-        for table, *week, file in names
+        Part(layer, table, week[0].removeprefix(_WEEK) if week else None): number
+        for (table, *week, file), number in found
         if file == _PART and (not week or (len(week) == 1 and week[0].startswith(_WEEK)))
     }
 

@@ -11,13 +11,21 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
+from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.lake.gcs import ConcurrentWriteError
+from mta_pipeline.lake.inputs import Inputs
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.parquet import from_polars, origin, scan, to_parquet, to_polars, with_new_columns
-from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
+from mta_pipeline.lake.parquet import from_polars, origin, problem, scan, to_parquet, to_polars, with_new_columns
+from mta_pipeline.lake.storage import folder_lock, part_path, set_aside, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
-from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.io_managers.weekly import (
+    MissingInputError,
+    WeeklyFrames,
+    WeeklyInputs,
+    WeekOutput,
+    WholeTable,
+)
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import contract_of
@@ -39,7 +47,8 @@ class BrokenContract(ValueError):
 class ParquetIOManager(dg.ConfigurableIOManager):
     """Stores tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
 
-    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week. For any
+    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week; for a
+    table without weeks also WholeTable, which says what it is made from. For any
     run of a weekly table it accepts WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run
     over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
 
@@ -47,7 +56,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     fail after the other weeks are written. Its file from an earlier run remains.
 
     Loads an input as the type of its annotation: such a frame, with a column `week` (a date) if there are several
-    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist.
+    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist. A file that does not match its digest is
+    set aside, and raises DamagedFile: the next run makes it again.
     """
 
     lake: Lake
@@ -57,9 +67,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     ) -> Iterator[dg.DagsterEvent]:
         """Write the output of an asset week by week, and yield materializations only if the step fails."""
         if not context.has_asset_partitions:
-            table = to_polars(obj)
+            frame, inputs = obj if isinstance(obj, WholeTable) else (obj, None)
+            table = to_polars(frame)
             try:
-                written = self._write(context, None, table)
+                written = self._write(context, None, table, inputs)
             except BrokenContract as error:
                 raise _failure(str(error)) from error
             context.add_output_metadata({"dagster/row_count": len(table), **written})
@@ -107,15 +118,19 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         """Load an input as the type of its annotation."""
         kind = context.dagster_type.typing_type
         if not context.has_asset_partitions:
-            return from_polars(self._scan(context, None, in_place=kind is pl.LazyFrame), kind)
+            try:
+                return from_polars(self._scan(context, None, in_place=kind is pl.LazyFrame), kind)
+            except DamagedFile as error:
+                raise _failure(str(error)) from error
         weeks = sorted(context.asset_partition_keys)
         if kind is WeeklyInputs:
             start = context.asset_partitions_def.get_first_partition_key()
             return WeeklyInputs(
                 weeks,
                 start or "",
-                lambda week: self._scan(context, week, in_place=True),
+                lambda week: self._scan(context, week),
                 lambda week: origin(self._path(context, week)),
+                lambda week: self._path(context, week).exists(),
             )
         frames = [self._scan(context, week, in_place=kind is pl.LazyFrame) for week in weeks]
         if len(weeks) > 1:
@@ -135,7 +150,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         context: dg.OutputContext,
         week: str | None,
         table: pl.DataFrame,
-        input_origin: Origin | None = None,
+        made_from: Origin | Inputs | None = None,
         origin_now: Callable[[], Origin | None] | None = None,
     ) -> Mapping[str, Any]:
         contract = contract_of(context.asset_key)
@@ -146,10 +161,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _failure(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
-        of_file = input_origin.by(contract) if input_origin and contract else input_origin
-        path, payload = self._path(context, week), to_parquet(table, of_file)
+        record = made_from.by(contract) if isinstance(made_from, Origin) and contract else made_from
+        path, payload = self._path(context, week), to_parquet(table, record)
         current_span().add(rows_out=len(table), bytes=len(payload))
-        precondition = None if origin_now is None else lambda: origin_now() == input_origin
+        precondition = None if origin_now is None else lambda: origin_now() == made_from
         try:
             with folder_lock(path.parent):
                 write_atomically(path, payload, precondition=precondition)
@@ -169,6 +184,9 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             raise MissingInputError(
                 f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
             ) from None
+        except DamagedFile:
+            set_aside(path, lambda contents: problem(contents) is not None)
+            raise
         contract = contract_of(context.asset_key)
         return with_new_columns(frame, contract) if contract else frame
 
