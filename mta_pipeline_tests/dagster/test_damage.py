@@ -44,7 +44,7 @@ def test_a_damaged_week_is_named_and_set_aside_and_the_next_run_makes_it_again(p
 
 
 @pytest.mark.slow
-def test_marts_are_not_made_from_a_damaged_week(project):
+def test_marts_are_not_made_from_a_damaged_week(many_runs, project):
     path = damage(project, TURNSTILE_TRAFFIC, SECOND)
     result = project.run(job=MARTS_JOB)
     assert f"{path} is damaged: its contents do not match its sha256" in failure_of(result)

@@ -10,9 +10,9 @@ from mta_pipeline.lake.raw import Manifest
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.specs import OWNERS
+from mta_pipeline.orchestration.specs import ONE_MORE_TRY, OWNERS
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
-from mta_pipeline.sources.errors import FeedRefused, NotPublished
+from mta_pipeline.sources.errors import FeedError, NotPublished
 from mta_pipeline.sources.turnstile_files import unused_files
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import span
@@ -38,6 +38,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
+        retry_policy=ONE_MORE_TRY,
         deps=[FEED_KEY],
         group_name="raw",
         kinds={"file"},
@@ -110,7 +111,7 @@ def landed_weeks(
         # Dagster records the weeks of a step only if it succeeds. Record those that have landed.
         for week, facts in landed.items():
             context.log_event(dg.AssetMaterialization(key, partition=week, metadata=facts))
-        if isinstance(error, FeedRefused):
+        if isinstance(error, FeedError):  # the client has tried several times
             raise dg.Failure(str(error), allow_retries=False) from error
         raise
     for week, facts in landed.items():

@@ -13,7 +13,7 @@ from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import Span, span
@@ -94,6 +94,7 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
+        retry_policy=ONE_MORE_TRY,
         deps=[RAW_KEY],
         ins={"control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS))},
     )
