@@ -171,10 +171,11 @@ class RawFiles(RawFolders[FileManifest]):
         import pyarrow as pa  # noqa: PLC0415
 
         before = self._before(week)
-        text = pa.BufferOutputStream()
-        with span("fetch") as traced, pa.CompressedOutputStream(text, CODEC) as sink:
+        buffer = pa.BufferOutputStream()
+        with span("fetch") as traced, pa.CompressedOutputStream(buffer, CODEC) as sink:
             fetched = feed.fetch(week, cast(BinaryIO, sink))
             traced.add(bytes_in=fetched.size)
+        text = buffer.getvalue().to_pybytes()
         name = file_name(week)
         stem = f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}"
         numbers = None if fetched.lines is None else line_bytes(fetched.lines)
@@ -192,21 +193,21 @@ class RawFiles(RawFolders[FileManifest]):
         )
         current = before.readable
         is_new = current is None or current.sha256 != landed.sha256
-        if current and (doubt := self._doubt(week, current, landed, text.getvalue())):
-            stored, is_new = landed.model_copy(update={"doubt": doubt}), False
-            manifest = current.model_copy(update={"pending": stored})
+        if current and (doubt := self._doubt(week, current, landed, text)):
+            version, is_new = landed.model_copy(update={"doubt": doubt}), False
+            manifest = current.model_copy(update={"pending": version})
         else:
             # The same rows in another order have other line numbers. Those that readings were staged with remain.
             remains = before.manifest is not None and not is_new and self._has_lines(week, before.manifest)
-            stored = before.manifest.with_signature_of(fetched.file) if before.manifest and remains else landed
+            version = before.manifest.with_signature_of(fetched.file) if before.manifest and remains else landed
             previous = self._previous(week, current, landed.sha256) if current else ()
-            stored = manifest = stored.model_copy(update={"previous": previous, "pending": None})
-        objects: dict[str, memoryview | None] = {stored.object: memoryview(text.getvalue())}
-        if stored.lines is not None:
-            objects[stored.lines] = packed(numbers) if numbers and stored.lines == landed.lines else None
+            manifest = version.model_copy(update={"previous": previous, "pending": None})
+        objects: dict[str, memoryview | None] = {version.object: memoryview(text)}
+        if version.lines is not None:
+            objects[version.lines] = packed(numbers) if numbers and version.lines == landed.lines else None
         try:
             with span("write") as traced:
-                traced.add(bytes=len(text.getvalue()))
+                traced.add(bytes=len(text))
                 self._keep(week, manifest, objects, before)
         except ConcurrentWriteError:
             return self.land(feed, week)
@@ -235,12 +236,12 @@ class RawFiles(RawFolders[FileManifest]):
             return None
         pending = manifest.pending
         return (
-            f"week {week}: the feed offers another version of {pending.file}, which is not used because {pending.doubt}. "
-            f"The version of {manifest.fetched_at:%Y-%m-%d %H:%M} UTC stays. Check {pending.source}, then use the new "
-            f"version with `mta-pipeline accept {week}`, or have it corrected at the feed."
+            f"week {week}: the feed offers another version of {pending.file}, which is not used because "
+            f"{pending.doubt}. The version of {manifest.fetched_at:%Y-%m-%d %H:%M} UTC stays. Check {pending.source}, "
+            f"then use the new version with `mta-pipeline accept {week}`, or have it corrected at the feed."
         )
 
-    def _doubt(self, week: str, current: FileManifest, landed: FileManifest, text: memoryview) -> str | None:
+    def _doubt(self, week: str, current: FileManifest, landed: FileManifest, text: bytes) -> str | None:
         """Say why new contents may not replace the current version by themselves; None if they may."""
         if current.sha256 == landed.sha256:
             return None
@@ -288,8 +289,9 @@ class RawFiles(RawFolders[FileManifest]):
     def available_version(self, feed: "Feed", week: str) -> str | None:
         """Return the sha256 of the contents that the feed offers now, or None if the week has to land.
 
-        While the feed offers the pending contents, it is the sha256 of the current version. Fetches the file only if its ETag and modification time have changed, or the feed gives neither. If the contents
-        are the same, the manifest records the new values, so that the next call need not fetch.
+        While the feed offers the pending contents, it is the sha256 of the current version. Fetches the file only if
+        its ETag and modification time have changed, or the feed gives neither. If the contents are the same, the
+        manifest records the new values, so that the next call need not fetch.
         """
         unchanged = self.manifest_if_unchanged(feed, week)
         if unchanged is not None:
