@@ -19,6 +19,7 @@ from mta_pipeline.orchestration.automation.schedules import weekly_turnstile_sch
 from mta_pipeline.orchestration.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.orchestration.checks.anomalies import anomaly_checks
 from mta_pipeline.orchestration.checks.feed import feed_checks
+from mta_pipeline.orchestration.checks.raw import raw_checks
 from mta_pipeline.orchestration.checks.reconciliation import reconciliation_checks
 from mta_pipeline.orchestration.checks.soda import hourly_checks
 from mta_pipeline.orchestration.checks.weekly import weekly_checks
@@ -53,7 +54,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.PreviewWarning)
         weeks = calendar(settings.last_week)
         # A replaced lake also applies to the IO manager, the engine and the warehouse.
-        lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(lake_root=settings.lake_root)
+        lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(
+            lake_root=settings.lake_root, raw_versions=settings.raw_versions
+        )
         raw = raw_asset(weeks)
         weekly = [
             raw,
@@ -71,6 +74,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             mart_assets(),
             report_asset(is_sample=settings.is_sample),
         ]
+        standing = raw_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
         declared = [component.on(weeks) for component in components]
@@ -78,7 +82,8 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
             asset_checks=[
-                *weekly_checks(weeks),
+                *weekly_checks(weeks, settings.least_readings),
+                *standing,
                 *anomaly_checks(weeks),
                 feed_checks(settings.last_week),
                 *hourly_checks(weeks),
@@ -92,7 +97,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
-            jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
+            jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing),
             resources={
                 "feed": TurnstileFeed(
                     location=settings.feed, token=dg.EnvVar("MTA_SODA_TOKEN") if settings.feed_token else None

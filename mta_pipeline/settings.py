@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mta_pipeline.addresses import shown, without_credentials
 
 SAMPLE_FEED = Path("data/sample/feed")
+SAMPLE_TRUTH = Path("truth", "weeks.csv")
+"""A file with the true ridership, which only a sample feed has."""
 SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
 
@@ -57,6 +59,12 @@ def _web_address(address: str) -> str:
 
 def _is_sample(feed: str) -> bool:
     return _location(feed) == _location(str(SAMPLE_FEED))
+
+
+def _is_small(feed: str) -> bool:
+    """Whether a feed is marked as a sample. `mta-pipeline portal` serves a sample, and nothing else without https."""
+    marked = "://" not in feed and (Path(_location(feed)) / SAMPLE_TRUTH).is_file()
+    return marked or _is_sample(feed) or feed.startswith(f"{_SODA}http://")
 
 
 def _lake(location: str) -> str:
@@ -155,6 +163,14 @@ class Settings(BaseSettings):
     """The last week of the calendar, by its first day, a Saturday. Without it, the calendar ends with the last full
     week before today."""
 
+    raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
+    """Number of earlier versions of a week's file that the raw layer keeps."""
+
+    least_readings: int = Field(default=150_000, ge=0, alias="MTA_LEAST_READINGS", validate_default=True)
+    """The least number of readings of a week while there are no other weeks to compare it with. Real weeks have about
+    250,000. Without it, 0 for a sample: the default feed, a directory that `mta-pipeline sample` has written, and a
+    portal on this machine."""
+
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
     """Seconds between two ticks of the sensors that poll the feed and the portal."""
 
@@ -204,6 +220,13 @@ class Settings(BaseSettings):
             return values
         sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _samples_are_small(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = "MTA_LEAST_READINGS" in values or "least_readings" in values
+        feed = str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED)))
+        return values if given or not _is_small(feed) else {**values, "MTA_LEAST_READINGS": 0}
 
     @model_validator(mode="before")
     @classmethod

@@ -177,6 +177,29 @@ def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: fl
 
 
 @main.command()
+@click.argument("weeks", type=Weeks(), metavar="WEEK")
+def accept(weeks: list[str]) -> None:
+    """Use the pending version of WEEK, or of each week in FIRST...LAST. The next run makes the tables from it.
+
+    A version is pending if it cannot be used, or has far fewer readings than the version in the lake.
+    """
+    from mta_pipeline.cli.accept import accept_pending  # noqa: PLC0415
+    from mta_pipeline.lake.gcs import ConcurrentWriteError  # noqa: PLC0415
+    from mta_pipeline.lake.raw_files import NothingPendingError  # noqa: PLC0415
+
+    settings = _settings()
+    failed = False
+    for week in weeks:
+        try:
+            with _errors_as_codes(settings.lake_root, settings.dagster_home):
+                click.echo(accept_pending(settings, week))
+        except (NothingPendingError, ConcurrentWriteError) as error:
+            click.echo(str(error), err=True)
+            failed = True
+    sys.exit(ExitCode.PROBLEMS if failed else ExitCode.SUCCESS)
+
+
+@main.command()
 @click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, the Saturdays on which the weeks start.")
 def summary(weeks: list[str]) -> None:
     """Show what the lake holds of the given weeks."""

@@ -31,6 +31,7 @@ from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
 from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_due, weeks_out_of_date
 from mta_pipeline.lake.inputs import current_inputs
+from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
 from mta_pipeline.marts.contract import MARTS
 from mta_pipeline.orchestration.event_log import with_open_connections
@@ -38,6 +39,8 @@ from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
     FAILED_WEEKS,
     MARTS_JOB,
+    NO_VERSION_PENDING,
+    RAW_KEY,
     REDO,
     REFERENCE_JOB,
     RIDERSHIP_JOB,
@@ -68,7 +71,7 @@ class Outcome:
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     failed_checks: list[str] = field(default_factory=list)
-    """Weeks that are in the lake although a check failed with an error."""
+    """Weeks that are in the lake although a check failed with an error, or another version of them is pending."""
     out_of_date: dict[str, str] = field(default_factory=dict)
     """Weeks after the processed ones whose tables are outdated now, each with the reason."""
     feed_failed: bool = False
@@ -124,6 +127,12 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
         advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
         raise RecordsError(f"{reason}\n{advice}") from error
+    raw = RawFiles(settings.lake_root)
+    outcome.failed_checks += [
+        f"{RAW_KEY.to_user_string()}, check {NO_VERSION_PENDING}: {problem}"
+        for week in weeks
+        if (problem := raw.pending_problem(week))
+    ]
     outcome.nothing_offered = [*reasons.values()] == [NOT_OFFERED] * len(weeks)
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)

@@ -307,7 +307,7 @@ def test_other_contents_land_again(open_with, lake):
     assert rows_in(raw.read(FIRST)) == sorted(rows_of_week(FIRST, start=500))
     assert after.exports[0].sha256 == hashlib.sha256(changed).hexdigest() != before.exports[0].sha256
     kept = sorted(path.name for path in raw.path(FIRST).iterdir())
-    assert kept == sorted(["manifest.json", after.object, after.lines])
+    assert kept == sorted(["manifest.json", *after.objects, *before.objects])
 
 
 def test_two_copies_of_an_export_give_each_row_once(open_with, lake):

@@ -12,7 +12,7 @@ from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.project import steady_week
 from mta_pipeline_tests.support.published_files import WEEK
 
-OLD, NEW = steady_week(WEEK), steady_week(WEEK, start=5_000)
+OLDEST, OLD, NEW = steady_week(WEEK, start=50), steady_week(WEEK), steady_week(WEEK, start=5_000)
 
 
 class Killed(BaseException):
@@ -27,7 +27,7 @@ def feed(tmp_path):
 
 @pytest.fixture
 def raw(tmp_path):
-    return RawFiles(str(tmp_path / "lake"))
+    return RawFiles(str(tmp_path / "lake"), versions=1)
 
 
 def names(raw):
@@ -40,8 +40,9 @@ def test_a_landing_that_dies_at_any_step_leaves_a_complete_week_and_the_next_one
     raw, feed, monkeypatch, steps, after
 ):
     folder = Path(feed.location)
-    (folder / file_name(WEEK)).write_bytes(OLD)
-    raw.land(feed, WEEK)
+    for contents in (OLDEST, OLD):
+        (folder / file_name(WEEK)).write_bytes(contents)
+        raw.land(feed, WEEK)
     (folder / file_name(WEEK)).write_bytes(NEW)
     left = iter(range(steps))
 
@@ -62,7 +63,7 @@ def test_a_landing_that_dies_at_any_step_leaves_a_complete_week_and_the_next_one
     (folder / file_name(WEEK)).write_bytes(after)
     manifest, _ = raw.land(feed, WEEK)
     assert raw.read(WEEK) == after
-    assert names(raw) == sorted(["manifest.json", manifest.object])
+    assert names(raw) == sorted(["manifest.json", *manifest.all_objects])
 
 
 def test_concurrent_landings_of_several_versions_leave_one_complete_version(raw, tmp_path):
@@ -72,11 +73,11 @@ def test_concurrent_landings_of_several_versions_leave_one_complete_version(raw,
         (tmp_path / str(n)).mkdir()
         (tmp_path / str(n) / file_name(WEEK)).write_bytes(contents)
         feeds.append(open_feed(str(tmp_path / str(n))))
-    for _ in range(5):
+    for _ in range(2):
         writers = [threading.Thread(target=raw.land, args=(feed, WEEK)) for feed in feeds]
         for writer in writers:
             writer.start()
         for writer in writers:
             writer.join()
         assert raw.read(WEEK) in versions
-        assert names(raw) == sorted(["manifest.json", raw.manifest(WEEK).object])
+        assert names(raw) == sorted(["manifest.json", *raw.manifest(WEEK).all_objects])

@@ -46,7 +46,8 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         output_required=False,
         description="The published bytes of each week, compressed losslessly (zstd), with a manifest: source, sha256 "
         "and size of the unpacked bytes, time of the fetch, etag and last_modified. A week that the feed does not have "
-        "is skipped, and the outcome says so.",
+        "is skipped, and the outcome says so. Earlier versions are kept. A version that cannot be used, or has far "
+        "fewer readings than the current one, stays pending.",
     )
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
@@ -59,6 +60,8 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         def land(week: str) -> Landing:
             manifest = files.manifest_if_unchanged(source, week) if skips_complete else None
             manifest, is_new = (manifest, False) if manifest else files.land(source, week)
+            if problem := files.pending_problem(week):
+                context.log.warning(problem)
             return Landing(manifest, files.path(week), is_new)
 
         yield from landed_weeks(context, RAW_KEY, land)
@@ -78,7 +81,7 @@ class Landing(NamedTuple):
         """The metadata of the materialization."""
         outcome = "landed" if self.is_new else "unchanged"
         facts = {"outcome": outcome, "path": dg.MetadataValue.path(str(self.folder))}
-        return {**facts, **self.manifest.model_dump(mode="json", exclude_none=True)}
+        return {**facts, **self.manifest.model_dump(mode="json", exclude={"pending", "previous"}, exclude_none=True)}
 
 
 def landed_weeks(

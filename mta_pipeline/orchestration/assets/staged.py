@@ -1,6 +1,7 @@
 """Assets of the staged layer: the typed rows of a week's file, and its unusable lines as rejects (rule 1)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.raw import RawFolders
+from mta_pipeline.lake.raw import DamagedRawFile, RawFolders
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
@@ -43,6 +44,8 @@ def staged_weeks(
 ) -> Iterator[dg.Output[WeeklyFrames]]:
     """Stage the weeks of a run. If a week cannot be staged, the step fails after all other weeks.
 
+    Damaged raw data are set aside, so that the next run lands the week again.
+
     Args:
         context: the context of the step.
         lake: the lake with the tables.
@@ -58,7 +61,12 @@ def staged_weeks(
             origin = _origin(raw, week)
             if is_up_to_date(context, lake, week, origin, *tables):
                 return (WeekOutput(week, None, {"outcome": UP_TO_DATE}),) * 2
-            result = stage_week(week, traced)
+            try:
+                result = stage_week(week, traced)
+            except DamagedRawFile:
+                with suppress(OSError):  # The damage is the cause to report.
+                    raw.set_damaged_aside(week)
+                raise
             if result is None:
                 outcome = f"skipped: the week has not landed in {raw.path(week)}"
                 return (WeekOutput(week, None, {"outcome": outcome}),) * 2
