@@ -323,6 +323,7 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from mta_pipeline.cli.run import RecordsError  # noqa: PLC0415
+    from mta_pipeline.lake.storage import LockedFolder  # noqa: PLC0415
     from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra  # noqa: PLC0415
 
     try:
@@ -331,7 +332,7 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
         raise CommandError(ExitCode.UNUSABLE_INPUT, str(error)) from error
     except (FeedNeedsExtra, SettingsError) as error:
         raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
-    except (FeedError, RecordsError) as error:
+    except (FeedError, LockedFolder, RecordsError) as error:
         raise CommandError(ExitCode.UNREACHABLE, str(error)) from error
     except SQLAlchemyError as error:
         problem = f"Dagster's records in {records} cannot be read: {error}"
