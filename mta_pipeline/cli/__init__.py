@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mta_pipeline.cli.exit_codes import CommandError, ExitCode, help_text
+from mta_pipeline.cli.stopping import STOP, StoppableGroup
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 
@@ -50,7 +51,7 @@ class Weeks(click.ParamType[list[str]]):
         return weeks
 
 
-@click.group(epilog=help_text())
+@click.group(cls=StoppableGroup, epilog=help_text())
 @click.version_option(package_name="mta-pipeline")
 def main() -> None:
     """Turn the New York subway's weekly turnstile files into validated ridership tables.
@@ -77,7 +78,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date  # noqa: PLC0415
+    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date, how_to_continue  # noqa: PLC0415
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
     from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
     from mta_pipeline.sources.turnstile_files import Listing, unused_files  # noqa: PLC0415
@@ -114,6 +115,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         kind = "sample feed" if settings.is_sample else "feed"
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
         console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
+        STOP.advice = partial(how_to_continue, settings.lake_root, weeks, again=again)
         outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
     show(console, settings, weeks)
     print_unused_files()
@@ -346,6 +348,7 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from mta_pipeline.cli.run import RecordsError  # noqa: PLC0415
+    from mta_pipeline.lake.storage import LockedFolder  # noqa: PLC0415
     from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra  # noqa: PLC0415
 
     try:
@@ -354,7 +357,7 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
         raise CommandError(ExitCode.UNUSABLE_INPUT, str(error)) from error
     except (FeedNeedsExtra, SettingsError) as error:
         raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
-    except (FeedError, RecordsError) as error:
+    except (FeedError, LockedFolder, RecordsError) as error:
         raise CommandError(ExitCode.UNREACHABLE, str(error)) from error
     except SQLAlchemyError as error:
         problem = f"Dagster's records in {records} cannot be read: {error}"

@@ -28,8 +28,9 @@ from upath import UPath
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.cli.exit_codes import ExitCode
+from mta_pipeline.cli.stopping import STOP
 from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
-from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_due, weeks_out_of_date
+from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_complete, weeks_due, weeks_out_of_date
 from mta_pipeline.lake.inputs import current_inputs
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
@@ -139,6 +140,13 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
     return outcome
 
 
+def how_to_continue(lake_root: str, weeks: Sequence[str], *, again: bool) -> str:
+    """What is complete after a run over these weeks was stopped, and how to continue it."""
+    done = len(weeks_complete(lake_root) & {*weeks})
+    advice = "Without --again, the same command skips them" if again else "The same command continues with the others"
+    return f"{done} of {len(weeks)} weeks are complete in the lake. {advice}."
+
+
 def _records(settings: Settings) -> dg.DagsterInstance:
     """Dagster's instance. Without DAGSTER_HOME, it is ephemeral."""
     if settings.dagster_home is None:
@@ -240,6 +248,7 @@ class _Runner:
             run_config=_QUIET,
             raise_on_error=False,
         )
+        STOP.raise_if_requested()
         stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
         failed = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
         for event in result.filter_events(lambda event: event.is_step_failure):

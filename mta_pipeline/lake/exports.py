@@ -121,7 +121,7 @@ class SplitExport(RawFolders[ExportManifest]):
         Raises:
             FeedError: the feed cannot deliver the export.
         """
-        with folder_lock(self.path(None).parent):
+        with folder_lock(self.path(None).parent, is_held_long=True):
             return (None if again else self.current()) or self._split(files, progress)
 
     def week(self, week: str, stored: StoredWeek) -> WeekOfExport:
