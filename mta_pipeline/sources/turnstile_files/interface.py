@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, Final, NamedTuple, Protocol, TypeVar
 import polars as pl
 
 from mta_pipeline.addresses import shown
-from mta_pipeline.sources.errors import NotPublished
+from mta_pipeline.sources.errors import NotPublished, one_line
 from mta_pipeline.weeks import FIRST_WEEK, LAST_YEAR, file_name, is_outside_calendar, week_of_file
 
 T = TypeVar("T")
@@ -227,7 +227,7 @@ def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[s
 
 def named(names: Sequence[str]) -> str:
     """Return names for a message, the first ones of many."""
-    first = [name if name.isprintable() else repr(name) for name in names[:MAX_NAMES]]
+    first = [one_line(name if name.isprintable() else repr(name)) for name in names[:MAX_NAMES]]
     return ", ".join(first) + (f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else "")
 
 
