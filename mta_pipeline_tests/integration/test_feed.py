@@ -26,6 +26,7 @@ from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUna
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking, unused_files
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.assertions import assert_short
 from mta_pipeline_tests.support.feed_server import serve_feed
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
@@ -39,7 +40,6 @@ ENTRIES = 2**15 * (b"PK\x01\x02" + bytes(42))
 MANY_MEMBERS = b"PK\x03\x04" + ENTRIES + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(ENTRIES), 4, 0)
 """A zip whose list of members would take fifteen times its size in memory."""
 CONTENTS = HEADER + 2000 * LINE
-MAX_MESSAGE = 5_000
 
 
 def zipped(contents: bytes = CONTENTS, *names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -310,12 +310,6 @@ def test_a_damaged_archive_gives_whole_copies_of_the_original_or_is_refused(in_m
         else:
             assert contents
             assert unpacked.replace(contents, b"") == b""
-
-
-def assert_short(message: str) -> None:
-    """Assert that a message fits into a log, whatever texts of others it quotes."""
-    assert len(message) < MAX_MESSAGE
-    assert message.isprintable()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 import requests
 
 from mta_pipeline.addresses import shown
-from mta_pipeline.sources.errors import BadFile, FeedRefused
+from mta_pipeline.sources.errors import BadFile, FeedRefused, one_line
 from mta_pipeline.sources.http import NOT_MODIFIED, Site, header, moment, origin
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
@@ -233,7 +233,7 @@ class WebFeed:
             encoding = response.headers.get("Content-Encoding", "identity").lower()
             if encoding not in ("identity", "gzip", "x-gzip"):
                 raise BadFile(
-                    f"{file.subject}: the server sent Content-Encoding {encoding}, which was not requested. "
+                    f"{file.subject}: the server sent Content-Encoding {one_line(encoding)}, which was not requested. "
                     "The server must be corrected."
                 )
             received = replace(file, **_metadata(response))
