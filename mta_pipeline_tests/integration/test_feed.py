@@ -276,7 +276,9 @@ def damaged_archives(draw: st.DrawFn) -> tuple[str, bytes | None, bytes]:
         st.integers(0, min(60, len(archive) - 1)),
         st.integers(max(0, len(archive) - 120), len(archive) - 1),
     )
-    for at, kind in draw(st.lists(st.tuples(place, st.sampled_from("flip flip flip size move end".split())), max_size=4)):
+    for at, kind in draw(
+        st.lists(st.tuples(place, st.sampled_from(["flip", "flip", "flip", "size", "move", "end"])), max_size=4)
+    ):
         if kind == "flip" and at < len(damaged):
             damaged[at] ^= draw(st.integers(1, 255))
         elif kind == "size":
@@ -502,6 +504,23 @@ def before_reading(monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]) -
         receive(*arguments)
 
     monkeypatch.setattr(filesystem, "receive", receive_after_event)
+
+
+def test_a_file_whose_time_no_calendar_has_is_read_without_it(tmp_path, monkeypatch):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    regular = os.stat_result((0o100644, *6 * [0], 0, 2**50, 0))  # not every file system can store such a time
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: regular)
+
+    assert open_feed(str(tmp_path)).look(WEEK).last_modified is None
+
+
+@pytest.mark.parametrize("name", ["turnstile\udcff.csv", f"turnstile{120 * 'é'}.csv"])
+def test_a_file_whose_name_no_folder_of_the_lake_can_have_is_no_export(tmp_path, name):
+    (tmp_path / name).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.exports()) == []
+    assert "1 file is not used" in feed.listing_unless(None).notes[0]
 
 
 def test_a_directory_with_the_name_of_a_week_is_ignored(tmp_path):
