@@ -63,10 +63,13 @@ test-all: .venv/.spark .venv/.bqemulator ## Run fast and slow tests, and report 
 	@$(MAKE) --no-print-directory test-slow PYTEST="$(COVERAGE) --cov-append $(PYTEST)"
 	@.venv/bin/coverage report $(if $(MIN),--fail-under=$(MIN))
 
+SEED ?= $(shell date +%Y%m%d)
+export EXAMPLES ?= 2000
+
 .PHONY: test-long
-test-long: .venv/.dev ## Run the long tests: many repetitions of kills and random examples (1 h)
+test-long: .venv/.dev ## Run the long tests: many repetitions of kills and random examples; SEED=1 repeats a run, EXAMPLES=2000 is the number per test (1 h)
 	@.venv/bin/pytest -m long $(PYTEST)
-	@.venv/bin/pytest -n auto -m "hypothesis and not slow" --hypothesis-profile long $(PYTEST)
+	@.venv/bin/pytest -n auto -m "hypothesis and not slow" --hypothesis-profile long --hypothesis-seed $(SEED) $(PYTEST)
 
 .PHONY: image
 image: ## Build the Docker image, named MTA_IMAGE if set (first time 3 min)

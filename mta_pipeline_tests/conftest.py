@@ -55,7 +55,9 @@ LONGEST_FILES = (
 # The duration of an example depends on the machine, not on the code.
 hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("here"), derandomize=True, print_blob=True)
-hypothesis_settings.register_profile("long", hypothesis_settings.get_profile("here"), max_examples=2_000)
+hypothesis_settings.register_profile(
+    "long", hypothesis_settings.get_profile("here"), max_examples=int(os.environ.get("EXAMPLES", 2_000))
+)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

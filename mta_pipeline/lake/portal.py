@@ -21,7 +21,7 @@ from mta_pipeline.sources.socrata.client import Snapshot, SodaApi, View
 from mta_pipeline.sources.socrata.dataset import ROW_ID, SodaSource
 from mta_pipeline.sources.socrata.pages import InconsistentPages, verified_pages
 from mta_pipeline.sources.turnstile_files import ExportRows, Fetched, Listing, PublishedFile
-from mta_pipeline.sources.turnstile_files.interface import named_days
+from mta_pipeline.sources.turnstile_files.interface import named, named_days
 from mta_pipeline.turnstile.exports import WeekOfExport, days_missing, join_weeks, week_of_rows
 from mta_pipeline.turnstile.parsing import UnreadableFile
 from mta_pipeline.weeks import ONE_WEEK, saturday, week_start
@@ -190,7 +190,7 @@ class PortalFeed:
         if columns.get(_DATE) not in _TIMESTAMPS:
             raise BadFile(
                 f"{data_set} at {self._api.host}: there is no column {_DATE} with timestamps, so this is no data set "
-                f"of turnstile readings. Its columns are {', '.join(columns) or 'not described'}. Correct its id."
+                f"of turnstile readings. Its columns are {named([*columns]) or 'not described'}. Correct its id."
             )
         return _DATE
 

@@ -1,6 +1,13 @@
 """The errors of data sources. All kinds of sources raise these errors and no others."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_MAX_QUOTED: Final = 300
+
+
+def one_line(text: str) -> str:
+    """Return a text from outside for a message: its beginning, printable, on one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text[:_MAX_QUOTED].split()))
 
 
 class FeedError(Exception):

@@ -22,7 +22,7 @@ import urllib3
 
 from mta_pipeline.addresses import redacted
 from mta_pipeline.sources.deadlines import CURRENT, Deadline, DeadlineAdapter
-from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
+from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable, one_line
 
 CHUNK_BYTES: Final = 2**18
 
@@ -150,7 +150,7 @@ class Site:
         response.close()
         if status in _ABSENT:
             return None
-        answer = f"{subject}: the server answers {status} {_one_line(response.reason)}{detail and f' ({detail})'}"
+        answer = f"{subject}: the server answers {status} {one_line(response.reason)}{detail and f' ({detail})'}"
         if status in _REFUSED:
             raise FeedRefused(f"{answer}. Check {self._credentials}, and their permission to read this address.")
         if status in (408, 425, *_BUSY) or status >= 500:
@@ -227,7 +227,7 @@ class Site:
                 f"{subject}: redirected from {' to '.join(schemes)}, which is not followed. {self.check_address}."
             )
         if not same_site and (schemes != ("http", "https") or source.hostname != destination.hostname):
-            site = _one_line(f"{destination.scheme}://{destination.netloc.rpartition('@')[2]}")
+            site = one_line(f"{destination.scheme}://{destination.netloc.rpartition('@')[2]}")
             raise FeedRefused(
                 f"{subject}: redirected to another site, {site}, which is not followed. If the data are there, set "
                 f"{self._setting} to an address of that site."
@@ -247,7 +247,7 @@ class Site:
         if isinstance(cause, TimeoutError):
             kind = FeedSlow if self._fail_fast else FeedUnavailable
             return kind(f"{subject}: no answer in time{detail}. {self.try_later}.")
-        reason = f"the connection failed ({type(cause).__name__}: {_one_line(redacted(str(cause)))})"
+        reason = f"the connection failed ({type(cause).__name__}: {one_line(redacted(str(cause)))})"
         return FeedUnavailable(f"{subject}: {reason}. {self.try_later}.")
 
 
@@ -298,12 +298,7 @@ def _message(response: requests.Response) -> str:
         with suppress(*_FAILURES, RecursionError):
             answer = json.loads(response.raw.read(MAX_MESSAGE_BYTES, decode_content=True))
     text = answer.get("message") if isinstance(answer, dict) else None
-    return _one_line(text) if isinstance(text, str) else ""
-
-
-def _one_line(text: str) -> str:
-    """A text from outside, short and printable, for a message."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split())[:300])
+    return one_line(text) if isinstance(text, str) else ""
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -26,6 +26,7 @@ from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedUna
 from mta_pipeline.sources.turnstile_files import Feed, PublishedFile, filesystem, open_feed, unpacking, unused_files
 from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive
 from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.assertions import assert_short
 from mta_pipeline_tests.support.feed_server import serve_feed
 
 pytest_plugins = ["mta_pipeline_tests.support.gcs_emulator"]
@@ -35,6 +36,9 @@ NAME, NEXT_NAME = file_name(WEEK), file_name(NEXT_WEEK)
 HEADER = b"C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS".ljust(130) + b"\n"
 LINE = b"A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,0000105161,0000076217".ljust(130) + b"\n"
 BOMB = bytes(4 * 2**20)
+ENTRIES = 2**15 * (b"PK\x01\x02" + bytes(42))
+MANY_MEMBERS = b"PK\x03\x04" + ENTRIES + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(ENTRIES), 4, 0)
+"""A zip whose list of members would take fifteen times its size in memory."""
 CONTENTS = HEADER + 2000 * LINE
 
 
@@ -217,6 +221,7 @@ def test_plain_files_are_preferred_over_gz_over_zip(feed_of):
         (".zip", zipped(CONTENTS) + b"garbage", "damaged"),
         (".zip", altered(zipped(), 60), "damaged"),
         (".zip", encrypted(zipped()), "encrypted"),
+        (".zip", MANY_MEMBERS, "list of members has more than"),
         (".zip", b"PK", "nor an archive"),
         (".zip", altered(zipped(HEADER, method=zipfile.ZIP_STORED), 0), "nor an archive"),
         (".zip", zipped(CONTENTS, NAME, NEXT_NAME), "2 members"),
@@ -238,45 +243,75 @@ def test_a_bad_file_is_refused_with_its_reason_and_nothing_is_delivered(
     assert_refused(open_feed(str(tmp_path)), BadFile, expected)
 
 
-ARCHIVES = {
-    ".gz": [gzip.compress(CONTENTS), gzip.compress(HEADER, mtime=0)],
-    ".zip": [zipped(), zipped(HEADER, method=zipfile.ZIP_STORED), zipped(HEADER, "__MACOSX/._" + NAME, NAME)],
-}
+SMALL = HEADER + 200 * LINE
+SMALL_BOMB, SMALL_LIMIT = bytes(2**19), 2**17
+HOSTILE_NAMES = ["../" + NAME, "/etc/" + NAME, "a\\" + NAME, "\n\0" + NAME, 6_000 * "n", "\u202etxt.exe"]
+INTACT = [
+    (".gz", SMALL, gzip.compress(SMALL)),
+    (".gz", HEADER, gzip.compress(HEADER, mtime=0)),
+    (".zip", SMALL, zipped(SMALL)),
+    (".zip", HEADER, zipped(HEADER, method=zipfile.ZIP_STORED)),
+    (".zip", HEADER, zipped(HEADER, "__MACOSX/._" + NAME, NAME)),
+]
+REFUSED = [
+    (".gz", None, gzip.compress(zipped())),
+    (".gz", None, gzip.compress(SMALL_BOMB)),
+    (".zip", None, encrypted(zipped())),
+    *((".zip", None, zipped(contents)) for contents in (zipped(), gzip.compress(SMALL), SMALL_BOMB)),
+    *((".zip", None, zipped(HEADER, *names)) for names in ((NAME, NEXT_NAME), *zip(HOSTILE_NAMES, strict=True))),
+    (".zip", None, zipped(HEADER, method=zipfile.ZIP_BZIP2)),
+]
+"""Suffix, contents and bytes of archives. The contents are None if no reader may accept the archive."""
+ANY_SIZE = st.sampled_from([0, 1, 0x7FFF, 0xFFFF, 2**31 - 1, 2**32 - 2, 2**32 - 1, 2**63, 2**64 - 1])
 
 
 @st.composite
-def damaged_archives(draw: st.DrawFn) -> tuple[str, int, bytes]:
-    """Suffix and number of an archive, and its bytes after some of them were altered or cut off."""
-    suffix = draw(st.sampled_from(sorted(ARCHIVES)))
-    number = draw(st.integers(0, len(ARCHIVES[suffix]) - 1))
-    archive = ARCHIVES[suffix][number]
+def damaged_archives(draw: st.DrawFn) -> tuple[str, bytes | None, bytes]:
+    """Suffix and contents of an archive, and its bytes with some altered, repeated, removed, cut off or appended."""
+    suffix, contents, archive = draw(st.one_of(st.sampled_from(INTACT), st.sampled_from(INTACT + REFUSED)))
+    damaged = bytearray(archive)
     # Most fields that can mislead a reader are near the ends, and many faults need two wrong fields.
     place = st.one_of(
         st.integers(0, len(archive) - 1),
         st.integers(0, min(60, len(archive) - 1)),
         st.integers(max(0, len(archive) - 120), len(archive) - 1),
     )
-    damaged = bytearray(archive)
-    for at, by in draw(st.dictionaries(place, st.integers(1, 255), max_size=4)).items():
-        damaged[at] ^= by
-    return suffix, number, bytes(damaged[: draw(st.one_of(st.just(len(archive)), place))])
+    for at, kind in draw(
+        st.lists(st.tuples(place, st.sampled_from(["flip", "flip", "flip", "size", "move", "end"])), max_size=4)
+    ):
+        if kind == "flip" and at < len(damaged):
+            damaged[at] ^= draw(st.integers(1, 255))
+        elif kind == "size":
+            width = draw(st.sampled_from([2, 4, 8]))
+            damaged[at : at + width] = (draw(ANY_SIZE) % 256**width).to_bytes(width, "little")
+        elif kind == "move":
+            damaged[at : at + draw(st.integers(0, 20))] = draw(st.binary(max_size=20))
+        elif kind == "end":
+            damaged[at:] = draw(st.sampled_from([b"", b"\0", damaged[: len(damaged) - at], archive]))
+    return suffix, contents, bytes(damaged)
 
 
 @pytest.mark.parametrize("in_memory", [True, False], ids=["small", "large"])
 @given(archive=damaged_archives())
-def test_a_damaged_archive_gives_the_original_bytes_or_is_refused(in_memory, archive):
-    suffix, number, damaged = archive
-    file = PublishedFile(WEEK, "somewhere/" + NAME + suffix)
-    sink = io.BytesIO()
+def test_a_damaged_archive_gives_whole_copies_of_the_original_or_is_refused(in_memory, archive):
+    suffix, contents, damaged = archive
+    limit, unpacked = max(SMALL_LIMIT, unpacking.MAX_RATIO * len(damaged)), bytearray()
 
-    with tempfile.SpooledTemporaryFile(max_size=len(damaged) + 1 if in_memory else 1) as stored:
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        tempfile.SpooledTemporaryFile(max_size=len(damaged) + 1 if in_memory else 1) as stored,
+    ):
+        patched.setattr(unpacking, "ALWAYS_ALLOWED_BYTES", SMALL_LIMIT)
         stored.write(damaged)
         try:
-            deliver(stored, file, sink)
-        except BadFile:
-            assert sink.getvalue() == b""
+            for chunk in unpacking.unpacked(stored, PublishedFile(WEEK, "somewhere/" + NAME + suffix)):
+                unpacked += chunk
+                assert len(unpacked) <= limit
+        except BadFile as error:
+            assert_short(str(error))
         else:
-            assert sink.getvalue() == (HEADER if number else CONTENTS)
+            assert contents
+            assert unpacked.replace(contents, b"") == b""
 
 
 @pytest.mark.parametrize(
@@ -469,6 +504,23 @@ def before_reading(monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]) -
         receive(*arguments)
 
     monkeypatch.setattr(filesystem, "receive", receive_after_event)
+
+
+def test_a_file_whose_time_no_calendar_has_is_read_without_it(tmp_path, monkeypatch):
+    (tmp_path / NAME).write_bytes(CONTENTS)
+    regular = os.stat_result((0o100644, *6 * [0], 0, 2**50, 0))  # not every file system can store such a time
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: regular)
+
+    assert open_feed(str(tmp_path)).look(WEEK).last_modified is None
+
+
+@pytest.mark.parametrize("name", ["turnstile\udcff.csv", f"turnstile{120 * 'é'}.csv"])
+def test_a_file_whose_name_no_folder_of_the_lake_can_have_is_no_export(tmp_path, name):
+    (tmp_path / name).write_bytes(CONTENTS)
+    feed = open_feed(str(tmp_path))
+
+    assert list(feed.exports()) == []
+    assert "1 file is not used" in feed.listing_unless(None).notes[0]
 
 
 def test_a_directory_with_the_name_of_a_week_is_ignored(tmp_path):

@@ -1,6 +1,5 @@
 """Faults that a feed on the web must handle: missing pages, cut and wrong responses, redirects, hostile links."""
 
-import contextlib
 import datetime as dt
 import gzip
 import io
@@ -24,8 +23,9 @@ from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources import http
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedRefused, FeedSlow, FeedUnavailable, NotPublished
-from mta_pipeline.sources.turnstile_files import open_feed, web
+from mta_pipeline.sources.turnstile_files import FileFeed, open_feed, web
 from mta_pipeline.weeks import file_name
+from mta_pipeline_tests.support.assertions import assert_short
 from mta_pipeline_tests.support.feed_server import BARE, Fault, FeedServer, serve_feed
 
 WEEK, NEXT_WEEK = "2024-01-06", "2024-01-13"
@@ -245,10 +245,13 @@ def test_a_base_that_is_no_address_is_ignored(server):
     assert list(open_feed(server.index_url).available_weeks()) == [WEEK]
 
 
-def test_an_oversized_index_page_is_refused(server, monkeypatch):
-    monkeypatch.setattr(web, "MAX_INDEX_BYTES", 100)
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("MAX_INDEX_BYTES", "more than 0 bytes"), ("MAX_LINKS", "more than 0 links")]
+)
+def test_an_oversized_index_page_is_refused(server, monkeypatch, limit, expected):
+    monkeypatch.setattr(web, limit, 0)
 
-    with pytest.raises(BadFile, match="more than 100 bytes"):
+    with pytest.raises(BadFile, match=expected):
         open_feed(server.index_url).available_weeks()
 
 
@@ -625,48 +628,182 @@ def test_a_redirect_to_what_is_no_address_is_refused(server, location):
         open_feed(server.bare_url).look(WEEK)
 
 
-HEADERS = ["Content-Length", "Last-Modified", "ETag", "Location", "Retry-After", "Content-Encoding", "Content-Type"]
-HEADERS += ["Transfer-Encoding", "Set-Cookie", "Connection"]
-VALUES = [
-    "9" * 5_000,
-    "9" * 4_000,
-    "-1",
-    "1, 2",
-    "",
-    " ",
-    "http://[",
-    "//",
-    "/\x00",
-    "a\r\n b",
-    "chunked",
-    "gzip",
-    "nan",
+STATUSES = [200, 200, 200, 204, 206, 301, 302, 304, 401, 404, 405, 429, 500, 503]
+STATUS_LINES = [
+    *(f"HTTP/1.1 {status} Text".encode() for status in STATUSES),
+    b"HTTP/1.0 200 OK",
+    b"HTTP/1.1 200 \xff\x07",
 ]
-VALUES += ["Fri, 31 Dec 9999 23:59:59 -1200", "Mon, 01 Jan 0001 00:00:00 +1400", "Mon, 99 Foo 2024", "1 Jan 10000"]
-VALUES += ["application/json", "\xb2", "\xff" * 3_000, "Sat, 06 Jan 2024 05:00:00 -0000", "identity" * 9_000]
-
-
-@examples(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    status=st.sampled_from([200, 204, 301, 302, 304, 401, 429, 500, 503]),
-    headers=st.dictionaries(
-        st.sampled_from(HEADERS),
-        st.sampled_from(VALUES) | st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30),
-        min_size=1,
-    ),
-    body=st.sampled_from([b"[" * 4_000, b"{}", b"", b"-1\r\nAB", b"-5\r\nAB", b"<![x[ <a href='b'>", CONTENTS]),
+STATUS_LINES += [b"", b"HTTP/1.1 1", b"HTTP/1.1 +200 OK", b"HTTP/9 200 OK", b"HTTP/1.1 100 Continue", b"x" * 70_000]
+NAMES = [b"Content-Length", b"Last-Modified", b"ETag", b"Location", b"Retry-After", b"Content-Encoding", b"Connection"]
+NAMES += [b"Content-Type", b"Transfer-Encoding", b"Set-Cookie", b"", b" ", b"\xff", b"\0"]
+VALUES = [
+    b"9" * 5_000,
+    b"9" * 19,
+    b"-1",
+    b"1, 2",
+    b"+5",
+    b"0x5",
+    b"5",
+    b"5, 5",
+    b"\xb2",
+    b"nan",
+    b"",
+    b" ",
+    b"\xff" * 3_000,
+]
+VALUES += [b"Fri, 31 Dec 9999 23:59:59 -1200", b"Mon, 01 Jan 0001 00:00:00 +1400", b"Mon, 99 Foo 2024", b"1 Jan 10000"]
+VALUES += [
+    b"http://[",
+    b"//",
+    b"/\x00",
+    b"/" * 9_000,
+    b"http://a:b@h:99999999999/",
+    b"http://\xe2\x84\xa1/",
+    b"?",
+    b"a\r\n b",
+]
+VALUES += [b"chunked", b"chunked, chunked", b"gzip", b"gzip, " * 99, b"deflate", b"br", b"zstd", b"identity" * 8_000]
+VALUES += [b"application/json", b'"a\x07b"', b"W/", b"keep-alive", b"a=b; domain=.; expires=x"]
+BODIES = [b"[" * 4_000, b'{"message": "' + 5_000 * b"x", b"{}", b"", CONTENTS[:2_000], b"<![x[ <a href='b'>"]
+BODIES += [gzip.compress(CONTENTS[:2_000]), gzip.compress(bytes(web.MAX_INDEX_BYTES + 1)), b"\x1f\x8b\x08\x00\xff"]
+BODIES += [
+    b"5\r\nABCDE\r\n0\r\n\r\n",
+    b"5;x=y\r\nABCDE\r\n0\r\nX: Y\r\n\r\n",
+    b"-5\r\nAB",
+    b"-1\r\nAB",
+    b"5\r\nAB",
+    b"zz\r\n",
+]
+BODIES += [b"F" * 20 + b"\r\nA", b"1" * 70_000, b"5\r\nABCDEFGH", b"0\r\n" + 200 * b"X: Y\r\n"]
+ANY_LINE = st.one_of(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES) | st.binary(max_size=30)).map(b": ".join),
+    st.sampled_from([b" folded", b"no colon", b"\r", b"x" * 70_000, b"\r\n".join(200 * [b"A: b"])]),
 )
-def test_malformed_headers_and_bodies_give_no_error_other_than_those_of_feeds(server, status, headers, body):
-    fault = Fault(status=status, headers=headers, body=body)
-    requests = [lambda feed: feed.available_weeks(), lambda feed: feed.look(WEEK)]
-    requests.append(lambda feed: feed.fetch(WEEK, io.BytesIO()))
-    for name, request in zip(["listing/", NAME, NAME], requests, strict=True):
-        while server.take_fault(name):
-            pass
-        server.fail(name, fault)
-        feed = open_feed(server.listing_url, fail_fast=True)
-        with contextlib.suppress(FeedError):
-            request(feed)
+RESPONSES = st.builds(
+    lambda status, lines, end, body: end.join([status, *lines, b"", body]),
+    st.sampled_from(STATUS_LINES),
+    st.lists(ANY_LINE, max_size=5),
+    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r"]),
+    st.sampled_from(BODIES) | st.binary(max_size=50),
+)
+
+
+@pytest.fixture
+def known_feed(server: FeedServer) -> Iterator[FileFeed]:
+    """A feed that has read its index page, and gives up after one attempt."""
+    with stamina.set_testing(True, attempts=1):
+        feed = open_feed(server.listing_url)
+        feed.available_weeks()
+        yield feed
+
+
+@examples(max_examples=examples.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(response=RESPONSES, method=st.sampled_from(["available_weeks", "look", "fetch", "fetch"]))
+def test_any_response_gives_no_error_other_than_those_of_feeds(server, known_feed, response, method):
+    sink = io.BytesIO()
+    name, arguments = {"available_weeks": ("listing/", ()), "look": (NAME, (WEEK,)), "fetch": (NAME, (WEEK, sink))}[
+        method
+    ]
+    while server.take_fault(name):
+        pass
+    server.fail(name, Fault(raw=response))
+    try:
+        getattr(known_feed, method)(*arguments)
+    except FeedError as error:
+        assert_short(str(error))
+        assert sink.getvalue() == b""
+
+
+HREFS = [
+    "{name}",
+    "/bare/{name}",
+    "//{host}/bare/{name}?a#b",
+    "//h/{name}",
+    "https://{host}/{name}",
+    "http://{host}:1/{name}",
+]
+HREFS += [
+    "../{name}",
+    "%2e%2e/{name}",
+    "%252e%252e/{name}",
+    "..%5c{name}",
+    "a/..;/{name}",
+    "/{name}\0",
+    "http://[/{name}",
+]
+HREFS += [
+    "file:///etc/{name}",
+    "javascript:{name}",
+    "data:,{name}",
+    "http:{name}",
+    "///{name}",
+    "\\\\h\\{name}",
+    "http:///{name}",
+]
+HREFS += [
+    "http://{host}@h/{name}",
+    "http://h\\@{host}/{name}",
+    "http://{host}:x/{name}",
+    "http://\u2101/{name}",
+    "&#x110000;{name}",
+]
+HREFS += [
+    "x" * 9_000 + "/{name}",
+    "//" + "h" * 9_000 + "/{name}",
+    "turnstile%2f..%2fx.csv",
+    "turnstile%00.csv",
+    "turnstile%ff.csv",
+]
+HREFS += [
+    "turnstile" + 300 * "\u00e9" + ".csv",
+    "turnstile_2019.csv",
+    "turnstile\u202e.zip",
+    " {name} ",
+    "{name}/../{name}",
+    "",
+]
+TAGS = [
+    "<a href='{}'>",
+    '<A HREF="{}" href=x>',
+    "<a href={}>",
+    "<base href='{}'>",
+    "<base href='{}",
+    "<a href='{}",
+    "<area href='{}'>",
+]
+TAGS += [
+    "<!--<a href='{}'>",
+    "<![x[<a href='{}'>",
+    "<script><a href='{}'>",
+    "<a\0href='{}'>",
+    "<a " * 500 + "{}",
+    "<!{}>",
+    "</a {}>",
+]
+ANY_HREF = (
+    st.sampled_from(HREFS) | st.text(max_size=12) | st.tuples(st.sampled_from(HREFS), st.text(max_size=3)).map("".join)
+)
+PAGES = st.lists(st.builds(lambda tag, href: tag.replace("{}", href), st.sampled_from(TAGS), ANY_HREF), max_size=8)
+
+
+@examples(max_examples=examples.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tags=PAGES, encoding=st.sampled_from(["utf-8", "utf-8", "utf-8", "latin-1", "utf-16", "utf-7"]))
+def test_any_index_page_lists_files_of_its_own_site_or_is_refused(server, tags, encoding):
+    page = "".join(tags).replace("{host}", server.host).replace("{name}", NAME)
+    server.index_page = page.encode(encoding, errors="replace")
+    feed = open_feed(server.index_url)
+    try:
+        listing = feed.listing_unless(None)
+        files = [*listing.weeks.values(), *feed.exports()]
+        feed.look(WEEK)
+    except BadFile as error:
+        assert_short(str(error))
+    else:
+        assert_short("".join(listing.notes))
+        for file in files:
+            assert file.url.startswith(f"http://{server.host}/")
+            assert_short(file.url)
 
 
 @pytest.mark.parametrize("digits", [19, 5_000])

@@ -41,6 +41,8 @@ class Fault:
     hang: float = 0
     """Seconds to wait before the response, or at the place where it is cut."""
     cut_after: int | None = None
+    raw: bytes | None = None
+    """The whole response, whatever it is, instead of all of the above. The connection is closed after it."""
     drip: str | None = None
     """`headers` or `body`: from there on, send single bytes with a pause after each."""
 
@@ -120,6 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(ReceivedRequest(self.command, self.path, dict(self.headers)))
         status, headers, body = self._response_for(path)
         fault = self.server.take_fault(path) or Fault(status)
+        if fault.raw is not None:
+            self.wfile.write(fault.raw)
+            self.close_connection = True
+            return
         headers["Content-Length"] = str(len(body))
         if fault.status != status or fault.body is not None:
             body = fault.body or b""

@@ -182,7 +182,7 @@ class FilesystemFeed:
                 status = Path(entry["name"]).stat()
             if not stat.S_ISREG(status.st_mode):
                 raise BadFile(f"{subject}: this is not a regular file. Remove it, or replace it with the file.")
-            return {"last_modified": dt.datetime.fromtimestamp(status.st_mtime, dt.UTC), "size": status.st_size}
+            return {"last_modified": _moment(status.st_mtime), "size": status.st_size}
         return {
             "etag": entry.get("etag") or entry.get("ETag"),
             "last_modified": _moment(entry.get("mtime") or entry.get("LastModified") or entry.get("created")),
@@ -244,9 +244,13 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _moment(value: object) -> dt.datetime | None:
-    """A file's time in UTC: from seconds since 1970, or from a datetime, which is UTC if it has no zone."""
-    if isinstance(value, int | float):
-        return dt.datetime.fromtimestamp(value, dt.UTC)
-    if isinstance(value, dt.datetime):
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+    """A file's time in UTC: from seconds since 1970, or from a datetime, which is UTC if it has no zone.
+
+    None if there is no time, or it is outside the years 1 to 9999. Some file systems can store such times.
+    """
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if isinstance(value, int | float):
+            return dt.datetime.fromtimestamp(value, dt.UTC)
+        if isinstance(value, dt.datetime):
+            return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
     return None

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, Final, NamedTuple, Protocol, TypeVar
+from urllib.parse import quote
 
 import polars as pl
 
 from mta_pipeline.addresses import shown
-from mta_pipeline.sources.errors import NotPublished
+from mta_pipeline.sources.errors import NotPublished, one_line
 from mta_pipeline.weeks import FIRST_WEEK, LAST_YEAR, file_name, is_outside_calendar, week_of_file
 
 T = TypeVar("T")
@@ -23,6 +24,9 @@ _NAMED_LIKE_A_WEEK: Final = re.compile(r"turnstile_\d{6}\b.*", re.IGNORECASE)
 _YEAR: Final = re.compile(r"(?<!\d)(20\d\d)(?!\d)")
 
 _LOOKS_LIKE_DATA: Final = re.compile(r"turnstile.*\d|\d{6}.*\.txt$|\.(csv|tsv|zip|gz)$", re.IGNORECASE)
+
+MAX_FOLDER_NAME: Final = 255
+"""Maximum bytes of the name of a folder, which file systems have in common."""
 
 MAX_NAMES: Final = 8
 """Maximum number of names in one message."""
@@ -193,8 +197,11 @@ def by_week(named: Iterable[tuple[str, T]]) -> dict[str, T]:
 def is_export(name: str, *, alone: bool = False) -> bool:
     """Whether a file has the name of a yearly export, such as Turnstile_Usage_Data__2019.csv.
 
-    Among other files, the name must contain `turnstile`. With `alone`, the location names this one file.
+    Among other files, the name must contain `turnstile`. With `alone`, the location names this one file. The lake has a
+    folder with the name of each export, so it must be possible to write the name.
     """
+    if not name.isprintable() or len(quote(name)) > MAX_FOLDER_NAME:
+        return False
     named = _EXPORT.fullmatch(name) and not _NAMED_LIKE_A_WEEK.fullmatch(name)
     return bool(named) and (alone or "turnstile" in name.lower())
 
@@ -227,7 +234,7 @@ def notes_on(location: str, reasons: Iterable[tuple[str, str | None]]) -> list[s
 
 def named(names: Sequence[str]) -> str:
     """Return names for a message, the first ones of many."""
-    first = [name if name.isprintable() else repr(name) for name in names[:MAX_NAMES]]
+    first = [one_line(name if name.isprintable() else repr(name)) for name in names[:MAX_NAMES]]
     return ", ".join(first) + (f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else "")
 
 

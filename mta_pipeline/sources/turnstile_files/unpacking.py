@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from typing import IO, BinaryIO, Final
 
-from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable
+from mta_pipeline.sources.errors import BadFile, FeedError, FeedUnavailable, one_line
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import Fetched, PublishedExport, PublishedFile, named
 from mta_pipeline.weeks import week_of_file
@@ -31,6 +31,9 @@ MAX_RATIO: Final = 200
 
 ALWAYS_ALLOWED_BYTES: Final = 64 * 2**20
 """Unpacked size that is allowed at any ratio: twice a real week."""
+
+MAX_DIRECTORY_BYTES: Final = 2**20
+"""Maximum size of the list of members in a zip. Each entry takes far more memory than it has bytes."""
 
 SPOOL_BYTES: Final = 2**20
 
@@ -136,10 +139,23 @@ def _contents(stored: IO[bytes], file: PublishedFile | PublishedExport, subject:
         if beginning.startswith(_GZIP):
             contents: IO[bytes] | gzip.GzipFile = open_files.enter_context(gzip.GzipFile(fileobj=stored, mode="rb"))
         else:
-            archive = open_files.enter_context(zipfile.ZipFile(stored))
+            archive = open_files.enter_context(zipfile.ZipFile(_SmallReads(stored)))
             contents = open_files.enter_context(archive.open(_only_member(archive, stored, file)))
         while chunk := contents.read(CHUNK_BYTES):
             yield chunk
+
+
+class _SmallReads:
+    """An archive for zipfile, which reads the list of members at once, and all else in small pieces."""
+
+    def __init__(self, stored: IO[bytes]) -> None:
+        self._stored, self.seek, self.tell, self.seekable = stored, stored.seek, stored.tell, stored.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Read like a file."""
+        if size > MAX_DIRECTORY_BYTES:
+            raise zipfile.BadZipFile(f"its list of members has more than {MAX_DIRECTORY_BYTES:,} bytes")
+        return self._stored.read(size)
 
 
 @contextlib.contextmanager
@@ -156,7 +172,7 @@ def damage_reported(subject: str) -> Iterator[None]:
         # A damaged header sends the reader to a negative position: EINVAL. gzip raises OSErrors without a number.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise BadFile(f"{subject}: the archive is damaged ({error}). {_REPUBLISH}.") from error
+        raise BadFile(f"{subject}: the archive is damaged ({one_line(str(error))}). {_REPUBLISH}.") from error
 
 
 def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFile | PublishedExport) -> zipfile.ZipInfo:
@@ -171,7 +187,7 @@ def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFil
     (member,) = members
     if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.lower().endswith(suffixes):
         raise BadFile(
-            f"{subject}: the zip holds {member.orig_filename!r} instead of a {' or '.join(suffixes)} file at its top "
+            f"{subject}: the zip holds {one_line(repr(member.orig_filename))} instead of a {' or '.join(suffixes)} file at its top "
             f"level. {_REPUBLISH}."
         )
     if isinstance(file, PublishedFile) and week_of_file(member.filename) not in (None, file.week):

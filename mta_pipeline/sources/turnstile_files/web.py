@@ -16,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 import requests
 
 from mta_pipeline.addresses import shown
-from mta_pipeline.sources.errors import BadFile, FeedRefused
+from mta_pipeline.sources.errors import BadFile, FeedRefused, one_line
 from mta_pipeline.sources.http import NOT_MODIFIED, Site, header, moment, origin
 from mta_pipeline.sources.turnstile_files.interface import (
     Fetched,
@@ -36,6 +36,10 @@ from mta_pipeline.sources.turnstile_files.unpacking import deliver, receive, spo
 from mta_pipeline.weeks import week_of_file
 
 MAX_INDEX_BYTES: Final = 8 * 2**20
+MAX_LINKS: Final = 20_000
+"""Maximum number of links of an index page. The MTA's had 700."""
+MAX_LINK: Final = 2_000
+"""Maximum characters of the address of a link."""
 _MAX_DIGITS: Final = 18
 """Of a size in bytes. Longer ones fit into no table."""
 
@@ -204,11 +208,8 @@ class WebFeed:
             for chunk in self._site.body(response, subject, decode=True):
                 page += chunk
                 if len(page) > MAX_INDEX_BYTES:
-                    raise BadFile(
-                        f"{subject}: it has more than {MAX_INDEX_BYTES:,} bytes, too many for an index page. "
-                        f"{self._site.check_address}."
-                    )
-        return _parsed(page.decode(errors="replace"), response)
+                    raise _too_large(subject, f"{MAX_INDEX_BYTES:,} bytes")
+        return _parsed(page.decode(errors="replace"), response, subject)
 
     def _describe(self, week: str, url: str) -> PublishedFile | None:
         response = self._site.request("HEAD", url, subject_of(week, url))
@@ -233,7 +234,7 @@ class WebFeed:
             encoding = response.headers.get("Content-Encoding", "identity").lower()
             if encoding not in ("identity", "gzip", "x-gzip"):
                 raise BadFile(
-                    f"{file.subject}: the server sent Content-Encoding {encoding}, which was not requested. "
+                    f"{file.subject}: the server sent Content-Encoding {one_line(encoding)}, which was not requested. "
                     "The server must be corrected."
                 )
             received = replace(file, **_metadata(response))
@@ -253,14 +254,20 @@ class _Links(HTMLParser):
         href = dict(reversed(attrs)).get("href")
         if tag == "a" and href:
             self.hrefs.append(href)
-        elif tag == "base" and href and self.base is None:
+        elif tag == "base" and href and self.base is None and len(href) <= MAX_LINK:
             self.base = href.strip()
 
 
-def _parsed(text: str, response: requests.Response) -> _Index:
+def _too_large(subject: str, limit: str) -> BadFile:
+    return BadFile(f"{subject}: it has more than {limit}, too many for an index page. Check MTA_FEED.")
+
+
+def _parsed(text: str, response: requests.Response, subject: str) -> _Index:
     page = _Links()
     with contextlib.suppress(AssertionError):  # malformed markup; the links before it count
         page.feed(text)
+    if len(page.hrefs) > MAX_LINKS:
+        raise _too_large(subject, f"{MAX_LINKS:,} links")
     base = response.url
     with contextlib.suppress(ValueError):  # not a URL
         base = urljoin(response.url, page.base or "")
@@ -288,13 +295,15 @@ def _parsed(text: str, response: requests.Response) -> _Index:
 
 def _target(page: str, base: str, href: str) -> str | _NotFollowed:
     """The absolute address of a link, or why it is not followed: it leads to another host, or contains `..`."""
+    if len(href) > MAX_LINK:
+        return _NotFollowed("", "an address that is too long")
     try:
         source, target = urlsplit(page), urlsplit(urljoin(base, href.strip()))
         same_site = origin(source) == origin(target)
     except ValueError:
         return _NotFollowed("", "no web address")
     url = shown(urlunsplit(target))
-    if target.scheme not in ("http", "https"):
+    if target.scheme not in ("http", "https") or not url.isprintable():
         return _NotFollowed(url, "no web address")
     if not same_site:
         return _NotFollowed(url, f"another host ({target.scheme}://{target.netloc.rpartition('@')[2]})")
