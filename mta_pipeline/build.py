@@ -17,6 +17,7 @@ from mta_pipeline.orchestration.automation.notify import notify_sensor
 from mta_pipeline.orchestration.automation.portal import changed_data_sets_sensor
 from mta_pipeline.orchestration.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.orchestration.automation.sensors import automation_sensor, published_weeks_sensor
+from mta_pipeline.orchestration.blocked_weeks import with_blocking_checks
 from mta_pipeline.orchestration.checks.anomalies import anomaly_checks
 from mta_pipeline.orchestration.checks.feed import feed_checks
 from mta_pipeline.orchestration.checks.raw import raw_checks
@@ -112,7 +113,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             # Steps are short and run one after another. A process per step would take longer than the work.
             executor=dg.in_process_executor,
         )
-        return dg.Definitions.merge(coded, *declared)
+        return with_blocking_checks(dg.Definitions.merge(coded, *declared))
 
 
 def _warehouse(settings: Settings, lake: Lake) -> Warehouse:

@@ -47,7 +47,7 @@ from mta_pipeline.orchestration.keys import (
     RIDERSHIP_JOB,
     WEEKLY_KEYS,
 )
-from mta_pipeline.orchestration.run_records import failed_checks, range_tags
+from mta_pipeline.orchestration.run_records import described, failed_checks, range_tags
 from mta_pipeline.report.page import SOURCES
 from mta_pipeline.report.page import problem as report_problem
 from mta_pipeline.run_launchers.local import fail_dead_runs
@@ -260,12 +260,6 @@ class _Runner:
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
                 self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
         return failed
-
-
-def described(evaluation: dg.AssetCheckEvaluation) -> str:
-    """A failed check in a line: table, name and description."""
-    key = evaluation.asset_check_key
-    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
 
 
 @contextmanager

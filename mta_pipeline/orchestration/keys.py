@@ -65,6 +65,8 @@ SKIP: Final = "leave"
 REDO: Final = "redo"
 FAILED_WEEKS: Final = "failed_weeks"
 """Metadata of a failed step: the failed weeks with reasons. The terminal command continues without these weeks."""
+BLOCKED_BY: Final = "mta_pipeline/blocked_by"
+"""Metadata of a weekly asset: the blocking checks upstream of it. It leaves out the weeks that fail one of them."""
 WEEKS_POOL: Final = "weeks"
 """Only one run at a time processes weeks, because one of two runs over the same weeks could be refused halfway. See
 dagster.yaml."""

@@ -14,6 +14,7 @@ from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.raw import DamagedRawFile
+from mta_pipeline.orchestration.blocked_weeks import blocked_weeks
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
 from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
@@ -79,12 +80,14 @@ class FailedWeeks:
 
 
 def process_weeks(context: dg.AssetExecutionContext, work: Callable[[str], _Result]) -> Iterator[_Result]:
-    """Yield the result of `work` for each week of the run, computed in threads.
+    """Yield the result of `work` for each week of the run, computed in threads. Blocked weeks are left out.
 
     If a week fails, the step fails after all other weeks.
     """
-    failed = FailedWeeks()
-    for week, in_progress in zip(context.partition_keys, prefetch(work, context.partition_keys), strict=True):
+    failed, keys = FailedWeeks(), context.partition_keys
+    blocked = blocked_weeks(context.instance, context.job_def, context.selected_asset_keys, keys)
+    weeks = [week for week in keys if week not in blocked]
+    for week, in_progress in zip(weeks, prefetch(work, weeks), strict=True):
         try:
             result = in_progress.result()
         except Exception as error:  # raised again unless it is of this week alone

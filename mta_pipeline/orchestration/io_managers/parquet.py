@@ -18,7 +18,8 @@ from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.parquet import from_polars, origin, problem, scan, to_parquet, to_polars, with_new_columns
 from mta_pipeline.lake.storage import folder_lock, part_path, set_aside, write_atomically
 from mta_pipeline.lake.validation import violations
-from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
+from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
+from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
 from mta_pipeline.orchestration.io_managers.weekly import (
     MissingInputError,
     WeeklyFrames,
@@ -75,12 +76,16 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 raise _failure(str(error)) from error
             context.add_output_metadata({"dagster/row_count": len(table), **written})
             return
-        weeks = context.asset_partition_keys
+        job = context.step_context.job_def
+        blocked = blocked_weeks(context.step_context.instance, job, [context.asset_key], context.asset_partition_keys)
+        weeks = [week for week in context.asset_partition_keys if week not in blocked]
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
         failed = FailedWeeks()
         try:
-            for week, frame, metadata, input_origin, origin_now, traced in _by_week(obj, weeks):
+            for week, frame, metadata, input_origin, origin_now, traced in _by_week(obj, context.asset_partition_keys):
+                if week in blocked:
+                    continue
                 if week not in weeks or week in done or week in failed.reasons:
                     problem = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
                     raise _failure(f"{_name(context)}: the asset returned the week {week} {problem}")
@@ -101,6 +106,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
                 progress.week(week, size)
+            if failed.reasons or not weeks or not are_left_to_later_steps(job, context.asset_key, or_its_checks=True):
+                failed.reasons |= blocked
             failed.raise_if_any()
         except BaseException as error:
             # Dagster records the weeks of a step only if it succeeds. Record those already in the lake.
@@ -113,6 +120,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         for week in weeks:
             if week not in done:
                 add_week_metadata(context, week, NO_DATA)
+        if blocked:
+            record_only(context, weeks)
 
     def load_input(self, context: dg.InputContext) -> object:
         """Load an input as the type of its annotation."""
