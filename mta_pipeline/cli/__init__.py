@@ -213,6 +213,44 @@ def summary(weeks: list[str]) -> None:
 
 
 @main.command()
+@click.argument("weeks", type=Weeks(), required=False)
+@click.option("--rederive", is_flag=True, help="Also compute the tables of each week again from the raw data.")
+@click.option("--report-only", is_flag=True, help="Leave damaged files where they are.")
+@click.option("--sums", is_flag=True, help="If nothing is wrong, write SHA256SUMS, for those who copy the lake.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(*, weeks: list[str] | None, rederive: bool, report_only: bool, sums: bool, as_json: bool) -> None:
+    """Verify every file of the lake by its digest, and find missing ones. The exit code is 1 if there are problems.
+
+    WEEKS are FIRST...LAST, the Saturdays on which the weeks start. With them, marts, report and warehouse are left out.
+    Damaged files are set aside as hidden files, so that the next run makes them again.
+    """
+    import time  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.cli.verify import show, verify_lake  # noqa: PLC0415
+    from mta_pipeline.lake.verification import write_sums  # noqa: PLC0415
+
+    if sums and weeks:
+        raise click.UsageError("--sums needs the whole lake: leave out WEEKS")
+    settings, start = _settings(), time.monotonic()
+    with _errors_as_codes(settings.lake_root):
+        progress = Console(stderr=True)
+        found = verify_lake(progress, settings, weeks, set_aside=not report_only, rederive=rederive)
+        if not found.files:
+            raise CommandError(ExitCode.UNUSABLE_INPUT, f"{settings.lake_root} is not a lake: there are no files.")
+        if as_json:
+            click.echo(found.to_json())
+        else:
+            console = Console(soft_wrap=True, highlight=False)
+            show(console, found, seconds=time.monotonic() - start)
+        if sums and not found.problems:
+            click.echo(f"Written: {write_sums(settings.lake_root)}", err=as_json)
+    if found.problems:
+        sys.exit(ExitCode.PROBLEMS)
+
+
+@main.command()
 @click.argument("first", metavar="LAKE")
 @click.argument("second", metavar="LAKE")
 @click.option("--tables", multiple=True, metavar="TABLE", help="A table such as complex_daily; can be repeated.")

@@ -141,6 +141,13 @@ def files_in(folder: UPath) -> list[Found]:
     return [Found(folder / path.name, None) for path in local.iterdir()] if local.is_dir() else []
 
 
+def all_files(root: UPath) -> list[UPath]:
+    """Return the files below a folder, at any depth, in order."""
+    local = local_path(root)
+    found = [path for path, _ in gcs.objects(root)] if local is None else map(UPath, local.rglob("*"))
+    return sorted((path for path in found if local is None or path.is_file()), key=str)
+
+
 def remove(found: Found) -> None:
     """Remove a file if it exists. In a bucket, only if it still has the generation that was found."""
     path, generation = found

@@ -67,15 +67,18 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         self, context: dg.OutputContext, obj: Any
     ) -> Iterator[dg.DagsterEvent]:
         """Write the output of an asset week by week, and yield materializations only if the step fails."""
-        if not context.has_asset_partitions:
-            frame, inputs = obj if isinstance(obj, WholeTable) else (obj, None)
-            table = to_polars(frame)
-            try:
-                written = self._write(context, None, table, inputs)
-            except BrokenContract as error:
-                raise _failure(str(error)) from error
-            context.add_output_metadata({"dagster/row_count": len(table), **written})
+        if context.has_asset_partitions:
+            yield from self._handle_weeks(context, obj)
             return
+        frame, made_from = obj if isinstance(obj, WholeTable) else (obj, None)
+        table = to_polars(frame)
+        try:
+            written = self._write(context, None, table, made_from)
+        except BrokenContract as error:
+            raise _failure(str(error)) from error
+        context.add_output_metadata({"dagster/row_count": len(table), **written})
+
+    def _handle_weeks(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
         job = context.step_context.job_def
         blocked = blocked_weeks(context.step_context.instance, job, [context.asset_key], context.asset_partition_keys)
         weeks = [week for week in context.asset_partition_keys if week not in blocked]
