@@ -1,7 +1,7 @@
 """Digests that files hold of themselves, so that damage is found wherever the file is copied.
 
 A file contains the sha256 of its own bytes, in which the digest itself counts as zeros. It is therefore written
-atomically with the file, and needs no second file. `parquet` and the report use it.
+atomically with the file, and needs no second file. Tables, raw manifests and the report use it.
 """
 
 import hashlib
@@ -24,6 +24,12 @@ class Seal(NamedTuple):
     """Bytes that only files with a digest hold. A file with the sign and without the digest is damaged."""
     before: bytes
     """The bytes directly before the digest."""
+
+    def sealed(self, contents: str) -> bytes:
+        """Return the contents of a file as bytes with their digest. Raises the same as `apply`."""
+        filled = bytearray(contents.encode())
+        self.apply(memoryview(filled))
+        return bytes(filled)
 
     def apply(self, contents: memoryview) -> None:
         """Write the digest over the zeros in the contents of a file.
@@ -69,3 +75,9 @@ HTML: Final = Seal(sign=b'<meta name="digest" content="', before=b'<meta name="s
 
 HTML_TAGS: Final = f'<meta name="digest" content="{_NAME}"><meta name="sha256" content="{BLANK}">'
 """The tags of a page that is sealed after it is rendered."""
+
+JSON: Final = Seal(sign=b'"digest": "', before=b'"manifest_sha256": "')
+"""At the end of a manifest."""
+
+JSON_KEYS: Final = f'"digest": "{_NAME}",\n  "manifest_sha256": "{BLANK}"'
+"""The last entries of a manifest that is sealed after it is rendered."""

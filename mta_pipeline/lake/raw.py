@@ -17,6 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
+from mta_pipeline.lake.digests import JSON, JSON_KEYS
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.storage import (
     Found,
@@ -158,7 +159,10 @@ class RawFolders(ABC, Generic[_Manifest]):
         """
         path = self.path(week) / MANIFEST
         try:
-            return self.manifest_type.model_validate_json(read_bytes(path))  # type: ignore[return-value]
+            contents = read_bytes(path)
+            if found := JSON.problem(contents):
+                raise DamagedRawFile(f"{path}: the manifest is damaged: {found}; {self._remedy(week)}.")
+            return self.manifest_type.model_validate_json(contents)  # type: ignore[return-value]
         except FileNotFoundError:
             return None
         except ValidationError as error:
@@ -273,8 +277,9 @@ class RawFolders(ABC, Generic[_Manifest]):
                 remove(found)
 
     def _write_manifest(self, week: str | None, manifest: _Manifest, precondition: Callable[[], bool]) -> None:
-        payload = manifest.model_dump_json(indent=2).encode()
-        write_atomically(self.path(week) / MANIFEST, payload, precondition=precondition)
+        entries = manifest.model_dump_json(indent=2).removesuffix("\n}")
+        sealed = JSON.sealed(f"{entries},\n  {JSON_KEYS}\n}}")
+        write_atomically(self.path(week) / MANIFEST, sealed, precondition=precondition)
 
     def _remedy(self, week: str | None) -> str:
         return f"materialize {RAW}/{self.table}{f' for {week}' if week else ''} again"

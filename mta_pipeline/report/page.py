@@ -77,9 +77,7 @@ class Report:
     @property
     def contents(self) -> bytes:
         """The page as a file, which holds its own digest."""
-        page = bytearray(self.html.encode())
-        HTML.apply(memoryview(page))
-        return bytes(page)
+        return HTML.sealed(self.html)
 
 
 def problem(contents: bytes, made_from: str | None = None) -> str | None:
