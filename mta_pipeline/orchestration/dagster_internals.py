@@ -76,7 +76,7 @@ def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[st
 def record_only(context: dg.OutputContext, weeks: Sequence[str]) -> None:
     """Make Dagster record these weeks, at least one, instead of all weeks of the run if the step succeeds."""
     partitions = context.asset_partitions_def
-    context._asset_partitions_subset = partitions.subset_with_partition_keys(weeks)  # noqa: SLF001
+    context._asset_partitions_subset = partitions.subset_with_partition_keys(weeks)
 
 
 def materializations(context: dg.OutputContext, weeks: Sequence[str]) -> Iterator[DagsterEvent]:
