@@ -171,8 +171,8 @@ def open_records() -> dg.DagsterInstance:
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
     """Materialize the reference tables and then these weeks, from the raw layer to the lake.
 
-    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. The run continues with
-    the other weeks.
+    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. A run leaves out weeks
+    that fail a check. A file that cannot be used ends it, and another run continues with the other weeks.
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
@@ -184,10 +184,8 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
         pending = contiguous_ranges(weeks)
         while pending and not outcome.failures:
             first, last = pending.pop(0)
-            failed = run(RIDERSHIP_JOB, (first, last))
-            if failed:
-                outcome.failed_weeks |= failed
-                left = [week for week in weeks if first <= week <= last and week not in failed]
+            if run(RIDERSHIP_JOB, (first, last)):
+                left = [week for week in weeks if first <= week <= last and week not in outcome.failed_weeks]
                 pending = contiguous_ranges(left) + pending
     return outcome
 
@@ -237,8 +235,11 @@ class _Runner:
     show: Callable[[dg.EventLogEntry], None]
     outcome: Outcome
 
-    def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> dict[str, str]:
-        """Run a job for a range of weeks. Returns the weeks that failed, with reasons: the file or a blocking check."""
+    def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> bool:
+        """Run a job for a range of weeks. Returns whether weeks failed that no check has blocked, such as bad files.
+
+        They end the run before its last steps.
+        """
         run_id = str(uuid.uuid4())
         self.instance.add_event_listener(run_id, self.show)
         result = self.defs.resolve_job_def(job).execute_in_process(
@@ -250,16 +251,18 @@ class _Runner:
         )
         STOP.raise_if_requested()
         stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
-        failed = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
+        blocked = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
+        failed: dict[str, str] = {}
         for event in result.filter_events(lambda event: event.is_step_failure):
             data = event.step_failure_data
             if data.user_failure_data and FAILED_WEEKS in data.user_failure_data.metadata:
                 failed |= data.user_failure_data.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
-            elif data.error and not (failed and data.error.cls_name == "DagsterAssetCheckFailedError"):
+            elif data.error:
                 cause = data.error.cause or data.error
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
                 self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
-        return failed
+        self.outcome.failed_weeks |= failed | blocked
+        return not failed.keys() <= blocked.keys()
 
 
 @contextmanager

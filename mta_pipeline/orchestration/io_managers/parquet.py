@@ -54,7 +54,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
 
     A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step
-    fail after the other weeks are written. Its file from an earlier run remains.
+    fail after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is
+    neither written nor recorded; see `blocked_weeks`.
 
     Loads an input as the type of its annotation: such a frame, with a column `week` (a date) if there are several
     weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist. A file that does not match its digest is
@@ -79,18 +80,17 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({"dagster/row_count": len(table), **written})
 
     def _handle_weeks(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
-        job = context.step_context.job_def
-        blocked = blocked_weeks(context.step_context.instance, job, [context.asset_key], context.asset_partition_keys)
-        weeks = [week for week in context.asset_partition_keys if week not in blocked]
+        job, of_run = context.step_context.job_def, context.asset_partition_keys
+        blocked = blocked_weeks(context.step_context.instance, job, [context.asset_key], of_run)
+        weeks = [week for week in of_run if week not in blocked]
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
         failed = FailedWeeks()
         try:
-            for week, frame, metadata, input_origin, origin_now, traced in _by_week(obj, context.asset_partition_keys):
-                if week in blocked:
-                    continue
+            outputs = (output for output in _by_week(obj, of_run) if output.week not in blocked)
+            for week, frame, metadata, input_origin, origin_now, traced in outputs:
                 if week not in weeks or week in done or week in failed.reasons:
-                    problem = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
+                    problem = "twice" if week in weeks else f"in a run of {of_run[0]} to {of_run[-1]}"
                     raise _failure(f"{_name(context)}: the asset returned the week {week} {problem}")
                 if frame is None:
                     facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
@@ -109,20 +109,19 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
                 progress.week(week, size)
-            if failed.reasons or not weeks or not are_left_to_later_steps(job, context.asset_key, or_its_checks=True):
-                failed.reasons |= blocked
+            is_over = not weeks or not are_left_to_later_steps(job, context.asset_key, or_its_checks=True)
+            failed.reasons |= blocked if failed.reasons or is_over else {}
             failed.raise_if_any()
         except BaseException as error:
             # Dagster records the weeks of a step only if it succeeds. Record those already in the lake.
             yield from materializations(context, done)
-            if failed.reasons and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
+            if (failed.reasons or blocked) and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
                 # Weeks may also have failed within the asset. The failure of the step names all of them.
-                failed.reasons |= error.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
+                failed.reasons |= blocked | error.metadata[FAILED_WEEKS].value  # type: ignore[arg-type,operator]
                 failed.raise_if_any()
             raise
-        for week in weeks:
-            if week not in done:
-                add_week_metadata(context, week, NO_DATA)
+        for week in set(weeks).difference(done):
+            add_week_metadata(context, week, NO_DATA)
         if blocked:
             record_only(context, weeks)
 
