@@ -15,12 +15,13 @@ from mta_pipeline.orchestration.assets.staged import staged_assets
 from mta_pipeline.orchestration.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.orchestration.automation.notify import notify_sensor
 from mta_pipeline.orchestration.automation.portal import changed_data_sets_sensor
+from mta_pipeline.orchestration.automation.repairs import damaged_files_sensor
 from mta_pipeline.orchestration.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.orchestration.automation.sensors import automation_sensor, published_weeks_sensor
 from mta_pipeline.orchestration.blocked_weeks import with_blocking_checks
 from mta_pipeline.orchestration.checks.anomalies import anomaly_checks
 from mta_pipeline.orchestration.checks.feed import feed_checks
-from mta_pipeline.orchestration.checks.raw import raw_checks
+from mta_pipeline.orchestration.checks.files import file_checks
 from mta_pipeline.orchestration.checks.reconciliation import reconciliation_checks
 from mta_pipeline.orchestration.checks.soda import hourly_checks
 from mta_pipeline.orchestration.checks.weekly import weekly_checks
@@ -75,11 +76,12 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             mart_assets(),
             report_asset(is_sample=settings.is_sample),
         ]
-        standing = raw_checks()
+        standing = file_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
         declared = [component.on(weeks) for component in components]
         data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
+        all_jobs = jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing)
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
             asset_checks=[
@@ -93,12 +95,13 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
+                damaged_files_sensor(all_jobs, settings.look_every),
                 *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
                 # No requests to a portal unless MTA_SODA names one.
                 *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
-            jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing),
+            jobs=all_jobs,
             resources={
                 "feed": TurnstileFeed(
                     location=settings.feed, token=dg.EnvVar("MTA_SODA_TOKEN") if settings.feed_token else None

@@ -18,7 +18,7 @@ from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.lake.rederivation import different_tables
 from mta_pipeline.lake.storage import weeks_there
-from mta_pipeline.lake.verification import Family, verifications
+from mta_pipeline.lake.verification import Family, raw_verifications, table_verifications
 from mta_pipeline.marts.contract import MARTS
 from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
@@ -69,7 +69,13 @@ def verify_lake(
         return track(items, what, console=console, transient=True, disable=not console.is_terminal)
 
     lake_root = settings.lake_root
-    steps = verifications(lake_root, _families(lake_root), _whole(lake_root), weeks)
+    families = list(_families(lake_root))
+
+    def due(week: str | None) -> bool:
+        return weeks is None or week in weeks
+
+    of_tables = table_verifications(families, _whole(lake_root), lake_root, due)
+    steps = [*raw_verifications(families, lake_root, due), *of_tables]
     problems, size = list[Problem](), 0
     for step in shown(steps, "Verifying"):
         found = step()

@@ -88,23 +88,28 @@ def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> se
     return {name.removeprefix(_WEEK) for name in weeks if name.startswith(_WEEK)}
 
 
-def parts(lake_root: str, layer: str) -> dict[Part, int | None]:
+def parts_to_repair(lake_root: str, layer: str) -> set[Part]:
+    """Return the parts of a layer whose damaged files are set aside and were not made again."""
+    return parts(lake_root, layer, f".{_PART}{_DAMAGED}").keys() - parts(lake_root, layer).keys()
+
+
+def parts(lake_root: str, layer: str, file: str = _PART) -> dict[Part, int | None]:
     """Return the parts of all tables of a layer, each with its generation in a bucket (None in a directory).
 
-    In a bucket, this takes one listing.
+    In a bucket, this takes one listing. `file` is the name of the file that a part must have.
     """
     folder = location(lake_root) / layer
     found: Iterable[tuple[Sequence[str], int | None]]
     if local := local_path(folder):
-        paths = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{_PART}"))
+        paths = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{file}"))
         found = ((path.relative_to(local).parts, None) for path in paths)
     else:
         start = f"{folder.path}/"
         found = ((path.path.removeprefix(start).split("/"), number) for path, number in gcs.objects(folder))
     return {
         Part(layer, table, week[0].removeprefix(_WEEK) if week else None): number
-        for (table, *week, file), number in found
-        if file == _PART and (not week or (len(week) == 1 and week[0].startswith(_WEEK)))
+        for (table, *week, name), number in found
+        if name == file and (not week or (len(week) == 1 and week[0].startswith(_WEEK)))
     }
 
 
@@ -157,6 +162,15 @@ def remove(found: Found) -> None:
         Path(path.path).unlink(missing_ok=True)
 
 
+def is_to_repair(path: UPath) -> bool:
+    """Whether a damaged file is set aside and was not made again."""
+    return _aside(path).exists() and not path.exists()
+
+
+def _aside(path: UPath) -> UPath:
+    return path.with_name(f".{path.name}{_DAMAGED}")
+
+
 def set_aside(path: UPath, is_damaged: Callable[[bytes], bool]) -> None:
     """Rename a damaged file to `.NAME.damaged`, so that it counts as missing and the next run makes it again.
 
@@ -165,8 +179,7 @@ def set_aside(path: UPath, is_damaged: Callable[[bytes], bool]) -> None:
     Raises:
         OSError: the file cannot be renamed.
     """
-    aside = path.with_name(f".{path.name}{_DAMAGED}")
-    local = local_path(path)
+    local, aside = local_path(path), _aside(path)
     with suppress(FileNotFoundError), folder_lock(path.parent):
         if local is None:
             found = gcs.generation(path)

@@ -6,7 +6,7 @@ Also finds what is missing: a week that is in one table of a family must be in a
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from upath import UPath
 
@@ -49,36 +49,57 @@ class Verified(NamedTuple):
     problem: str | None
     """What is wrong, naming the file; None if nothing is."""
     set_aside: Callable[[], None] | None = None
-    """Renames the damaged file, so that the next run makes it again. None if the next run does so anyway."""
+    """Renames the damaged file, so that the next run makes it again; None for a missing file."""
 
 
-def verifications(
-    lake_root: str, families: Iterable[Family], whole: Collection[Table], weeks: Collection[str] | None = None
+Due: TypeAlias = Callable[[str | None], bool]
+"""Whether to verify the files of a week, or with None those without weeks."""
+
+
+def raw_verifications(families: Iterable[Family], lake_root: str, due: Due) -> list[Callable[[], Verified]]:
+    """Return the verifications of raw data: of the weeks of each family, and of exports."""
+    of_weeks = [
+        partial(_raw, family.raw, week)
+        for family in families
+        for week in sorted(_weeks(family, _parts(lake_root)))
+        if due(week)
+    ]
+    return [*of_weeks, *(partial(_raw, export, None) for export in stored_exports(lake_root) if due(None))]
+
+
+def table_verifications(
+    families: Iterable[Family], whole: Collection[Table], lake_root: str, due: Due
 ) -> list[Callable[[], Verified]]:
-    """Return the verifications of all files that a lake has or lacks, to be called one by one.
+    """Return the verifications of all files of tables and marts that a lake has or lacks, and of the report.
 
     Args:
-        lake_root: the lake's location.
         families: the families of tables with weeks.
-        whole: the tables without weeks that a lake with any week must have.
-        weeks: the weeks to verify, without what has no weeks; None for everything.
+        whole: the tables without weeks that a lake with any week must have, as it must have a report.
+        lake_root: the lake's location.
+        due: which files to verify.
     """
-    there = {part for layer in _LAYERS for part in parts(lake_root, layer)}
-    expected, of_raw = set[Part](), list[Callable[[], Verified]]()
-    for raw, tables in families:
-        names = {(table.layer, table.name) for table in tables}
-        found = raw.weeks() | {part.week for part in there if part.week and part[:2] in names}
-        wanted = sorted(found if weeks is None else found.intersection(weeks))
-        expected |= {Part(table.layer, table.name, week) for table in tables for week in wanted}
-        of_raw += [partial(_raw, raw, week) for week in wanted]
-    of_raw += [] if weeks is not None else [partial(_raw, export, None) for export in stored_exports(lake_root)]
-    expected |= {Part(table.layer, table.name, None) for table in whole if weeks is None and expected}
-    listed = expected | {part for part in there if weeks is None or part.week in weeks}
-    of_parts = [
-        partial(_part, lake_root, part)
-        for part in sorted(listed, key=lambda part: (_LAYERS.index(part.layer), part.table, part.week or ""))
-    ]
-    return [*of_raw, *of_parts, *([partial(_report, lake_root)] if weeks is None and expected else [])]
+    there = _parts(lake_root)
+    expected = {
+        Part(table.layer, table.name, week)
+        for family in families
+        for week in _weeks(family, there)
+        for table in family.tables
+    }
+    expected |= {Part(table.layer, table.name, None) for table in whole if expected}
+    listed = sorted(expected | there, key=lambda part: (_LAYERS.index(part.layer), part.table, part.week or ""))
+    of_parts = [partial(_part, lake_root, part) for part in listed if due(part.week)]
+    must_have_report = bool(expected and whole) or report_path(lake_root).exists()
+    return [*of_parts, *([partial(_report, lake_root)] if must_have_report and due(None) else [])]
+
+
+def _parts(lake_root: str) -> set[Part]:
+    return {part for layer in _LAYERS for part in parts(lake_root, layer)}
+
+
+def _weeks(family: Family, there: Collection[Part]) -> set[str]:
+    """The weeks that are in the raw data or in any table of a family, and so must be in all of them."""
+    names = {(table.layer, table.name) for table in family.tables}
+    return family.raw.weeks() | {part.week for part in there if part.week and part[:2] in names}
 
 
 def _raw(raw: RawFolders[Any], week: str | None) -> Verified:
@@ -89,26 +110,22 @@ def _raw(raw: RawFolders[Any], week: str | None) -> Verified:
 
 
 def _part(lake_root: str, part: Part) -> Verified:
-    path = part.path(lake_root)
-    return _file(path, part.week, problem, partial(set_aside, path, lambda contents: problem(contents) is not None))
+    return _file(part.path(lake_root), part.week, problem)
 
 
 def _report(lake_root: str) -> Verified:
     return _file(report_path(lake_root), None, HTML.problem)
 
 
-def _file(
-    path: UPath,
-    week: str | None,
-    problem_in: Callable[[bytes], str | None],
-    aside: Callable[[], None] | None = None,
-) -> Verified:
+def _file(path: UPath, week: str | None, problem_in: Callable[[bytes], str | None]) -> Verified:
     try:
         contents = read_bytes(path)
     except FileNotFoundError:
         return Verified(path, week, 0, f"{path} is missing")
-    found = problem_in(contents)
-    return Verified(path, week, len(contents), found and f"{path} is damaged: {found}", aside if found else None)
+    if found := problem_in(contents):
+        aside = partial(set_aside, path, lambda read: problem_in(read) is not None)
+        return Verified(path, week, len(contents), f"{path} is damaged: {found}", aside)
+    return Verified(path, week, len(contents), None)
 
 
 def write_sums(lake_root: str) -> UPath:

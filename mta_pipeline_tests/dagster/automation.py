@@ -126,10 +126,11 @@ def requested_weeks(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
     return [tuple(tag for name, tag in request.tags.items() if "partition" in name) for request in requests]
 
 
-def evaluate_standing_checks(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
-    """Evaluate the standing checks; return them by name."""
+def evaluate_standing_checks(project: Project, *names: str) -> dict[str, dg.AssetCheckEvaluation]:
+    """Evaluate the standing checks of the feed, or the checks with these names; return them by name."""
     job = project.defs.resolve_job_def("__ASSET_JOB")
-    checks = [key for key in project.defs.resolve_asset_graph().asset_check_keys if key.asset_key == FEED_KEY]
+    keys = project.defs.resolve_asset_graph().asset_check_keys
+    checks = [key for key in keys if (key.name in names if names else key.asset_key == FEED_KEY)]
     subset = job.get_subset(asset_check_selection=set(checks), asset_selection=set())
     result = subset.execute_in_process(instance=project.instance, run_config=QUIET)
     return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}

@@ -1,4 +1,4 @@
-"""Standing checks of the raw layer: damaged and missing files, and versions that wait for a decision.
+"""Standing checks of files: damaged and missing ones, and raw versions that wait for a decision.
 
 They belong to no run, because files get damaged without one. See `weekly` for the tables of a week.
 """
@@ -13,10 +13,12 @@ from typing import Any, Final
 import dagster as dg
 
 from mta_pipeline.lake.storage import weeks_there
+from mta_pipeline.lake.verification import Family, table_verifications
 from mta_pipeline.orchestration.conditions import daily, several_times_a_day
-from mta_pipeline.orchestration.keys import NO_VERSION_PENDING, RAW_INTACT, RAW_KEY
+from mta_pipeline.orchestration.keys import LAKE_INTACT, NO_VERSION_PENDING, RAW_INTACT, RAW_KEY, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
+from mta_pipeline.tables import RIDERSHIP, STAGED
+from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
 
 DAYS_TO_READ_ALL: Final = 30
 """Every file is read once in so many days."""
@@ -25,9 +27,9 @@ _READERS: Final = 8
 """Number of weeks that are examined at the same time. In a bucket, each takes requests."""
 
 
-def raw_checks() -> list[dg.AssetChecksDefinition]:
-    """The standing checks of the raw layer."""
-    return [_intact(), _none_pending()]
+def file_checks() -> list[dg.AssetChecksDefinition]:
+    """The standing checks of files."""
+    return [_intact(), _tables_intact(), _none_pending()]
 
 
 def is_turn_of(week: str, day: dt.date) -> bool:
@@ -63,6 +65,34 @@ def _intact() -> dg.AssetChecksDefinition:
     return raw_intact
 
 
+def _tables_intact() -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset_key(TURNSTILE_TRAFFIC),
+        name=LAKE_INTACT,
+        description="No week that has landed is missing in a table, and files of tables, marts and report match the "
+        f"digests in them: every day, one of {DAYS_TO_READ_ALL} parts of the weeks, and all files without weeks. A "
+        "damaged file is set aside, so that it is made again.",
+        automation_condition=daily(),
+    )
+    def lake_intact(raw_layer: Lake) -> dg.AssetCheckResult:
+        today = dt.datetime.now(dt.UTC).date()
+        family = Family(raw_layer.files(), (*STAGED, *RIDERSHIP))
+        steps = table_verifications(
+            [family], (), raw_layer.lake_root, lambda week: week is None or is_turn_of(week, today)
+        )
+        with ThreadPoolExecutor(_READERS) as pool:
+            problems = [found for found in pool.map(lambda verify: verify(), steps) if found.problem]
+        for found in problems:
+            with suppress(OSError):  # The problem is reported, and a run reports this error.
+                if found.set_aside:
+                    found.set_aside()
+        return _result(
+            [(found.week or "", found.problem or "") for found in problems], f"{len(steps):,} files were read"
+        )
+
+    return lake_intact
+
+
 def _none_pending() -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=RAW_KEY,
@@ -85,17 +115,17 @@ def _updated() -> dg.AutomationCondition[Any]:
     return condition.any_deps_match(condition.newly_updated()) & ~condition.in_progress()
 
 
-def _of_each(problem: Callable[[str], str | None], weeks: Collection[str]) -> dict[str, str]:
-    """The problems by week."""
+def _of_each(problem: Callable[[str], str | None], weeks: Collection[str]) -> list[tuple[str, str]]:
+    """The weeks with a problem, with the problem."""
     with ThreadPoolExecutor(_READERS) as pool:
-        return {week: found for week, found in zip(weeks, pool.map(problem, weeks), strict=True) if found}
+        return [(week, found) for week, found in zip(weeks, pool.map(problem, weeks), strict=True) if found]
 
 
-def _result(problems: dict[str, str], passed: str) -> dg.AssetCheckResult:
-    records = [dg.TableRecord({"week": week, "problem": problem}) for week, problem in problems.items()]
+def _result(problems: Collection[tuple[str, str]], passed: str) -> dg.AssetCheckResult:
+    records = [dg.TableRecord({"week": week, "problem": problem}) for week, problem in problems]
     return dg.AssetCheckResult(
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="\n".join(problems.values()) or passed,
+        description="\n".join(problem for _, problem in problems) or passed,
         metadata={"weeks": dg.MetadataValue.table(records)} if problems else {},
     )
