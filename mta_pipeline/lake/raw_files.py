@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self, cast
 
 import polars as pl
 
@@ -53,8 +53,8 @@ class NothingPendingError(LookupError):
     """A week has no pending version."""
 
 
-class FileManifest(Manifest):
-    """The manifest of a published file. sha256 and size are those of the unpacked bytes."""
+class FileVersion(Manifest):
+    """One version of a published file. sha256 and size are those of the unpacked bytes."""
 
     file: str
     """The name of the weekly file, turnstile_YYMMDD.txt, without .gz or .zip."""
@@ -74,10 +74,6 @@ class FileManifest(Manifest):
     """The exports that the rows come from. Without any, the file itself was published."""
     doubt: str | None = None
     """Why this version is pending, as the end of a sentence about it."""
-    pending: "FileManifest | None" = None
-    """The version that the feed offered last, if it may not replace this one by itself."""
-    previous: tuple["FileManifest", ...] = ()
-    """The versions that were current before, the newest first."""
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -85,19 +81,33 @@ class FileManifest(Manifest):
         return (self.object,) if self.lines is None else (self.object, self.lines)
 
     @property
-    def all_objects(self) -> tuple[str, ...]:
-        """The names of the objects of all versions."""
-        others = (*self.previous, *([self.pending] if self.pending else []))
-        return tuple(dict.fromkeys(name for version in (self, *others) for name in version.objects))
-
-    @property
     def signature(self) -> tuple[str | None, dt.datetime | None]:
         """ETag and modification time, which the feed gives without sending the file."""
         return self.etag, self.last_modified
 
-    def with_signature_of(self, file: "PublishedFile") -> "FileManifest":
-        """Return the manifest with the feed's current ETag and modification time, for unchanged contents."""
+    def with_signature_of(self, file: "PublishedFile") -> Self:
+        """Return the version with the feed's current ETag and modification time, for unchanged contents."""
         return self.model_copy(update={"etag": file.etag, "last_modified": file.last_modified})
+
+
+class FileManifest(FileVersion):
+    """The manifest of a week: its current version, and the others that are kept."""
+
+    pending: FileVersion | None = None
+    """The version that the feed offered last, if it may not replace the current one by itself."""
+    previous: tuple[FileVersion, ...] = ()
+    """The versions that were current before, the newest first."""
+
+    @property
+    def current(self) -> FileVersion:
+        """The current version."""
+        return FileVersion(**{name: getattr(self, name) for name in FileVersion.model_fields})
+
+    @property
+    def all_objects(self) -> tuple[str, ...]:
+        """The names of the objects of all versions."""
+        others = (*self.previous, *([self.pending] if self.pending else []))
+        return tuple(dict.fromkeys(name for version in (self, *others) for name in version.objects))
 
     def while_offered(self, sha256: str, file: "PublishedFile") -> "FileManifest | None":
         """Return the manifest to record if the feed offers the current or the pending contents; None for others."""
@@ -179,7 +189,7 @@ class RawFiles(RawFolders[FileManifest]):
         name = file_name(week)
         stem = f"{name.removesuffix('.txt')}.{fetched.sha256[:12]}"
         numbers = None if fetched.lines is None else line_bytes(fetched.lines)
-        landed = FileManifest(
+        landed = FileVersion(
             file=name,
             object=f"{stem}.txt.zst",
             source=fetched.file.url,
@@ -199,9 +209,8 @@ class RawFiles(RawFolders[FileManifest]):
         else:
             # The same rows in another order have other line numbers. Those that readings were staged with remain.
             remains = before.manifest is not None and not is_new and self._has_lines(week, before.manifest)
-            version = before.manifest.with_signature_of(fetched.file) if before.manifest and remains else landed
-            previous = self._previous(week, current, landed.sha256) if current else ()
-            manifest = version.model_copy(update={"previous": previous, "pending": None})
+            version = before.manifest.current.with_signature_of(fetched.file) if before.manifest and remains else landed
+            manifest = FileManifest(**dict(version), previous=self._previous(week, current, version))
         objects: dict[str, memoryview | None] = {version.object: memoryview(text)}
         if version.lines is not None:
             objects[version.lines] = packed(numbers) if numbers and version.lines == landed.lines else None
@@ -224,8 +233,8 @@ class RawFiles(RawFolders[FileManifest]):
         current = before.readable
         if current is None or current.pending is None:
             raise NothingPendingError(f"Week {week}: no version is pending in {self.path(week)}.")
-        previous = self._previous(week, current, current.pending.sha256)
-        accepted = current.pending.model_copy(update={"doubt": None, "previous": previous})
+        version = current.pending.model_copy(update={"doubt": None})
+        accepted = FileManifest(**dict(version), previous=self._previous(week, current, version))
         self._keep(week, accepted, {}, before)
         return accepted
 
@@ -241,7 +250,7 @@ class RawFiles(RawFolders[FileManifest]):
             f"then use the new version with `mta-pipeline accept {week}`, or have it corrected at the feed."
         )
 
-    def _doubt(self, week: str, current: FileManifest, landed: FileManifest, text: bytes) -> str | None:
+    def _doubt(self, week: str, current: FileManifest, landed: FileVersion, text: bytes) -> str | None:
         """Say why new contents may not replace the current version by themselves; None if they may."""
         if current.sha256 == landed.sha256:
             return None
@@ -267,13 +276,13 @@ class RawFiles(RawFolders[FileManifest]):
             return stage(self.read(week) or b"", week, control_areas()).readings.height
         return 0
 
-    def _previous(self, week: str, current: FileManifest, sha256: str) -> tuple[FileManifest, ...]:
-        """The intact versions to keep when contents with this sha256 replace the current version."""
-        replaced = current.model_copy(update={"pending": None, "previous": ()})
-        earlier = [version for version in (replaced, *current.previous) if version.sha256 != sha256]
-        return tuple([version for version in earlier if self._is_kept(week, version)][: self.versions])
+    def _previous(self, week: str, manifest: FileManifest | None, new: FileVersion) -> tuple[FileVersion, ...]:
+        """The intact versions of a manifest to keep beside a new current version."""
+        known = () if manifest is None else (manifest.current, *manifest.previous)
+        others = [version for version in known if version.sha256 != new.sha256]
+        return tuple([version for version in others if self._is_kept(week, version)][: self.versions])
 
-    def _is_kept(self, week: str, version: FileManifest) -> bool:
+    def _is_kept(self, week: str, version: FileVersion) -> bool:
         try:
             return not any(is_damaged(name, read_bytes(self.path(week) / name)) for name in version.objects)
         except FileNotFoundError:

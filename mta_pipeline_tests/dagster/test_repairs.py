@@ -36,14 +36,14 @@ def damage(path):
 
 
 def test_an_intact_lake_passes_and_no_run_is_requested(loaded):
-    assert evaluate_standing_checks(loaded, LAKE_INTACT)[LAKE_INTACT].passed
+    assert evaluate_standing_checks(loaded)[LAKE_INTACT].passed
     assert requests(loaded) == []
 
 
 def test_a_damaged_week_fails_the_check_and_is_requested_until_it_is_made_again(loaded):
     before = loaded.files()
     path = damage(part_path(str(loaded.lake), "lake", TURNSTILE_TRAFFIC.name, SECOND))
-    check = evaluate_standing_checks(loaded, LAKE_INTACT)[LAKE_INTACT]
+    check = evaluate_standing_checks(loaded)[LAKE_INTACT]
     assert not check.passed
     assert f"{path} is damaged: its contents do not match its sha256" in check.description
     [(job, tags)] = requests(loaded)
@@ -57,7 +57,7 @@ def test_a_damaged_week_fails_the_check_and_is_requested_until_it_is_made_again(
 def test_a_missing_table_of_a_week_fails_the_check(loaded):
     path = part_path(str(loaded.lake), "lake", TURNSTILE_TRAFFIC.name, SECOND)
     path.unlink()
-    check = evaluate_standing_checks(loaded, LAKE_INTACT)[LAKE_INTACT]
+    check = evaluate_standing_checks(loaded)[LAKE_INTACT]
     assert (check.passed, check.description) == (False, f"{path} is missing")
 
 
@@ -65,5 +65,5 @@ def test_damaged_files_without_weeks_are_requested_from_their_own_jobs(loaded):
     write_atomically(part_path(str(loaded.lake), "marts", "system_daily"), b"no Parquet file")
     write_atomically(report_path(str(loaded.lake)), b'<meta name="digest" content="sha256">')
     damage(part_path(str(loaded.lake), "lake", CONTROL_AREAS.name))
-    assert not evaluate_standing_checks(loaded, LAKE_INTACT)[LAKE_INTACT].passed
+    assert not evaluate_standing_checks(loaded)[LAKE_INTACT].passed
     assert [job for job, _ in requests(loaded)] == [REFERENCE_JOB, MARTS_JOB]

@@ -399,3 +399,40 @@ def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_pat
         assert refused.exit_code == ExitCode.CONFIGURATION
         assert "MTA_NOTIFY: " in refused.output
         assert "secret-word" not in refused.output
+
+
+# --- pending versions ---
+
+
+@pytest.mark.slow
+def test_a_truncated_republished_week_is_reported_until_it_is_accepted(many_runs, work_dir):
+    (work_dir / "mirror").mkdir()
+    file = work_dir / "mirror" / file_name(WEEK)
+    file.write_bytes(valid_week(WEEK))
+    with serve_feed(work_dir / "mirror") as server:
+        settings = {"MTA_FEED": server.index_url, "DAGSTER_HOME": str(work_dir)}
+        assert run_command("run", **settings).exit_code == 0
+        tables = table_files(work_dir)
+        file.write_bytes(valid_week(WEEK)[:3_000])
+        assert run_command("run", **settings).exit_code == 1
+        requests = len(server.requests)
+        result = run_command("run", **settings)
+        assert not [r for r in server.requests[requests:] if r.method == "GET" and r.path.endswith(file.name)]
+        assert result.exit_code == 1
+        assert result.output.splitlines()[-1].startswith(
+            f"check failed: raw/turnstile_file, check no_version_pending: week {WEEK}: the feed offers another version"
+        )
+        assert "it has only 22 readings and the current one 42" in result.output
+        assert f"mta-pipeline accept {WEEK}" in result.output
+        assert table_files(work_dir) == tables
+        assert run_command("accept", WEEK, **settings).exit_code == 0
+        assert run_command("run", **settings).exit_code == 0
+        assert table_files(work_dir) != tables
+    result = run_command("accept", WEEK, **settings)
+    assert result.exit_code == 1
+    assert "no version is pending" in result.output
+
+
+def table_files(work_dir: Path) -> dict[str, bytes]:
+    lake = work_dir / "data" / "real" / "lake"
+    return {str(path): path.read_bytes() for layer in ("staged", "lake") for path in lake.glob(f"{layer}/*/week=*/*")}

@@ -121,7 +121,7 @@ def test_other_contents_replace_file_and_manifest_and_the_last_versions_are_kept
         assert is_new
         assert files.read(WEEK) == contents
     _, before, last = landed
-    assert last.previous == (before.model_copy(update={"previous": ()}),)
+    assert last.previous == (before.current,)
     assert names(files) == {"manifest.json", last.object, before.object}
 
 
@@ -323,7 +323,7 @@ def test_an_accepted_version_becomes_current_and_the_other_one_is_kept(files, fe
     accepted = files.accept(WEEK)
     assert files.manifest(WEEK) == accepted
     assert files.read(WEEK) == THREE
-    assert accepted.previous == (before,)
+    assert accepted.previous == (before.current,)
     assert names(files) == {"manifest.json", accepted.object, before.object}
     assert files.is_current(feed, WEEK)
     assert files.pending_problem(WEEK) is None
