@@ -118,7 +118,7 @@ def weekly_check(
                     if finding.week and finding.check.blocking and not finding.passed:
                         blocked.reasons[finding.week] = described(evaluation)
                         # If it was yielded, Dagster would stop all weeks downstream.
-                        context.op_execution_context.log_event(evaluation)
+                        context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
                     else:
                         yield evaluation
             for spec in checks:

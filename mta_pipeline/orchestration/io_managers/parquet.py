@@ -103,7 +103,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             yield from materializations(context, done)
             if (failed.reasons or blocked) and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
                 # Weeks may also have failed within the asset. The failure of the step names all of them.
-                failed.reasons |= blocked | error.metadata[FAILED_WEEKS].value  # type: ignore[arg-type,operator]
+                failed.reasons |= blocked | error.metadata[FAILED_WEEKS].value  # type: ignore[operator]
                 failed.raise_if_any()
             raise
         for week in set(weeks).difference(done):
