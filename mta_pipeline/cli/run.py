@@ -4,6 +4,8 @@ The Dagster UI and `dg launch` can launch the same jobs. `summary` shows what th
 """
 
 import logging
+import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +43,7 @@ from mta_pipeline.orchestration.keys import (
     FAILED_WEEKS,
     MARTS_JOB,
     NO_VERSION_PENDING,
+    PROCESS_ID,
     RAW_KEY,
     REDO,
     REFERENCE_JOB,
@@ -63,6 +66,8 @@ from mta_pipeline.weeks import contiguous_ranges, week_after
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 _FEED_FAILURES: Final = {error.__name__ for error in (FeedUnavailable, FeedSlow, FeedRefused)}
+_FULL: Final = 4 * 2**20
+"""Free bytes below which a disk counts as full. SQLite frees up to about that much when it gives up a write."""
 
 
 @dataclass
@@ -125,9 +130,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
                 if week not in outcome.failed_weeks
             ]
     except SQLAlchemyError as error:
-        reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
-        advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
-        raise RecordsError(f"{reason}\n{advice}") from error
+        raise RecordsError(_records_problem(settings.dagster_home, error)) from error
     raw = RawFiles(settings.lake_root)
     outcome.failed_checks += [
         f"{RAW_KEY.to_user_string()}, check {NO_VERSION_PENDING}: {problem}"
@@ -138,6 +141,14 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
     return outcome
+
+
+def _records_problem(home: Path | None, error: SQLAlchemyError) -> str:
+    """Say why the records cannot be written, and what to do. SQLite names a full disk only in some cases."""
+    reason, advice = str(error), "Correct the cause"
+    if home is not None and (free := shutil.disk_usage(home).free) < _FULL:
+        reason, advice = f"the disk is full ({free:,} bytes are free)", "Make room on that disk"
+    return f"Dagster's records in {home} cannot be written: {reason}\nComplete weeks are kept. {advice}, and launch again."
 
 
 def how_to_continue(lake_root: str, weeks: Sequence[str], *, again: bool) -> str:
@@ -241,11 +252,14 @@ class _Runner:
         They end the run before its last steps.
         """
         run_id = str(uuid.uuid4())
+        tags = {PROCESS_ID: f"{run_id}/{os.getpid()}"}
+        if weeks:
+            tags |= {**range_tags(weeks), COMPLETE_WEEKS: REDO}
         self.instance.add_event_listener(run_id, self.show)
         result = self.defs.resolve_job_def(job).execute_in_process(
             run_id=run_id,
             instance=self.instance,
-            tags={**range_tags(weeks), COMPLETE_WEEKS: REDO} if weeks else {},
+            tags=tags,
             run_config=_QUIET,
             raise_on_error=False,
         )

@@ -9,9 +9,10 @@ import yaml
 from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
+from dagster._core.utils import make_new_run_id
 
 from mta_pipeline.cli.run import record_complete
-from mta_pipeline.orchestration.keys import WEEKLY_KEYS
+from mta_pipeline.orchestration.keys import PROCESS_ID, WEEKLY_KEYS
 from mta_pipeline.run_launchers.local import MonitoredRunLauncher, fail_dead_runs
 from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline_tests.conftest import REPOSITORY
@@ -47,6 +48,19 @@ def test_a_run_whose_process_is_gone_is_failed_with_the_reason(instance, gone_pi
     for run in (alive, unknown):
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
     assert fail_dead_runs(instance) == []
+
+
+def test_a_run_of_the_terminal_that_could_not_be_started_is_failed_when_its_process_is_gone(instance, gone_pid):
+    def created(pid, of_run=None):
+        run_id = make_new_run_id()
+        return create_run_for_test(instance, run_id=run_id, tags={PROCESS_ID: f"{of_run or run_id}/{pid}"})
+
+    dead, alive = created(gone_pid), created(os.getpid())
+    copied = created(gone_pid, of_run=dead.run_id)
+    assert fail_dead_runs(instance) == [dead.run_id]
+    assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
+    for run in (alive, copied):
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.NOT_STARTED
 
 
 def test_a_retried_run_with_a_new_process_is_alive(instance, gone_pid):

@@ -1,13 +1,16 @@
 """Command lines and their output."""
 
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stamina
 from click.testing import CliRunner, Result
+from sqlalchemy.exc import OperationalError
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
@@ -262,6 +265,21 @@ def test_records_that_cannot_be_read_or_written_are_unreachable(work_dir, monkey
         result = run_command(*words, MTA_FEED=".")
         assert "Dagster's records in" in result.output
         assert result.exit_code == ExitCode.UNREACHABLE
+
+
+def test_records_on_a_full_disk_are_reported_with_the_disk_and_what_to_do(work_dir, monkeypatch):
+    def unwritable(*_: object) -> None:
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    (work_dir / "mirror").mkdir()
+    (work_dir / "home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
+    monkeypatch.setattr("mta_pipeline.cli.run.fail_dead_runs", unwritable)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=20_480))
+    output = run_command("run", "--weeks", WEEK, MTA_FEED="mirror").output
+    reason = "cannot be written: the disk is full (20,480 bytes are free)"
+    assert f"Dagster's records in {work_dir / 'home'} {reason}" in output
+    assert "Complete weeks are kept. Make room on that disk, and launch again." in output
 
 
 @pytest.mark.parametrize("home", ["relative", "/no/such/home"])
