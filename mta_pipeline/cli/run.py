@@ -148,7 +148,9 @@ def _records_problem(home: Path | None, error: SQLAlchemyError) -> str:
     reason, advice = str(error), "Correct the cause"
     if home is not None and (free := shutil.disk_usage(home).free) < _FULL:
         reason, advice = f"the disk is full ({free:,} bytes are free)", "Make room on that disk"
-    return f"Dagster's records in {home} cannot be written: {reason}\nComplete weeks are kept. {advice}, and launch again."
+    return (
+        f"Dagster's records in {home} cannot be written: {reason}\nComplete weeks are kept. {advice}, and launch again."
+    )
 
 
 def how_to_continue(lake_root: str, weeks: Sequence[str], *, again: bool) -> str:

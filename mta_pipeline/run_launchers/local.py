@@ -16,8 +16,8 @@ from mta_pipeline.orchestration.dagster_internals import (
     WorkerStatus,
     process_is_alive,
 )
-from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline.orchestration.keys import PROCESS_ID
+from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 
 _GONE: Final = "Its process is gone: killed, or the machine stopped. Finished weeks are kept. Launch the run again."

@@ -3,11 +3,11 @@
 import datetime as dt
 
 import pytest
+from mta_pipeline.orchestration.checks.raw import DAYS_TO_READ_ALL, is_turn_of
 
 from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
 from mta_pipeline.orchestration.checks import raw as raw_checks
-from mta_pipeline.orchestration.checks.raw import DAYS_TO_READ_ALL, is_turn_of
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.settings import Settings
 from mta_pipeline.weeks import file_name, weeks_between
