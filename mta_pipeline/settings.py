@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
     """Number of earlier versions of a week's file that the raw layer keeps."""
 
-    least_readings: int = Field(default=150_000, ge=0, alias="MTA_LEAST_READINGS", validate_default=True)
+    least_readings: int = Field(default=150_000, ge=0, alias="MTA_LEAST_READINGS")
     """The least number of readings of a week while there are no other weeks to compare it with. Real weeks have about
     250,000. Without it, 0 for a sample: the default feed, a directory that `mta-pipeline sample` has written, and a
     portal on this machine."""

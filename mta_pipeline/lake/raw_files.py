@@ -269,9 +269,8 @@ class RawFiles(RawFolders[FileManifest]):
 
     def _readings(self, week: str) -> int:
         """The number of readings of the current version; 0 if there are none."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError, ValueError):  # missing, or damaged
             return row_count(part_path(self.lake_root, TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name, week))
-        # It has not been staged yet.
         with suppress(DamagedRawFile, UnreadableFile):
             return stage(self.read(week) or b"", week, control_areas()).readings.height
         return 0

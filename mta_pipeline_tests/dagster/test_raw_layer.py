@@ -10,9 +10,12 @@ from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
 from mta_pipeline.orchestration.checks import raw as raw_checks
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.settings import Settings
+from mta_pipeline.sources.errors import FeedUnavailable
+from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name, weeks_between
 from mta_pipeline_tests.dagster.automation import evaluate_standing_checks
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
+from mta_pipeline_tests.support.feed_server import Fault, serve_feed
 
 FIRST, SECOND, THIRD = WEEKS
 
@@ -134,12 +137,42 @@ def test_half_of_a_file_is_reported_when_it_is_new(project):
     assert "20 readings, at least 25 are expected" in found.description
 
 
-def test_the_first_week_of_a_lake_has_an_absolute_limit_except_for_samples(tmp_path):
-    feed = tmp_path / "feed"
-    (feed / "truth").mkdir(parents=True)
-    (feed / "truth" / "weeks.csv").write_text("week")
-    for least, passed in (({}, True), ({"least_readings": 43}, False)):
-        settings = Settings(feed=str(feed), lake_root=str(tmp_path / "lake"), **least)
-        project = Project(tmp_path, settings=settings)
-        project.publish(FIRST, steady_week(FIRST))
-        assert readings_check(project, FIRST).passed == passed
+def test_the_first_week_of_a_lake_has_an_absolute_limit(tmp_path):
+    settings = Settings(feed=str(tmp_path / "feed"), lake_root=str(tmp_path / "lake"), least_readings=43)
+    project = Project(tmp_path, settings=settings)
+    project.publish(FIRST, steady_week(FIRST))
+    found = readings_check(project, FIRST)
+    assert not found.passed
+    assert "42 readings, at least 43 are expected" in found.description
+
+
+# --- a real feed ---
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(headers={"Content-Length": "3000"}), Fault(body=b"The service is not available.\n" * 9)],
+    ids=["a Content-Length that is too short", "junk"],
+)
+def test_one_bad_response_over_a_good_week_changes_nothing_and_the_next_good_one_lands(project, fault):
+    with serve_feed(project.feed) as server:
+        project.raw.land(open_feed(server.listing_url), FIRST)
+        good = steady_week(FIRST, start=5_000)
+        project.publish(FIRST, good)
+        server.fail(file_name(FIRST), fault)
+        project.raw.land(open_feed(server.listing_url), FIRST)
+        assert project.raw.read(FIRST) == valid_week(FIRST)
+        assert project.raw.pending_problem(FIRST)
+        project.raw.land(open_feed(server.listing_url), FIRST)
+    assert project.raw.read(FIRST) == good
+    assert project.raw.pending_problem(FIRST) is None
+
+
+def test_a_transfer_that_ends_before_the_announced_length_is_an_error_and_changes_nothing(project):
+    with serve_feed(project.feed) as server:
+        project.raw.land(open_feed(server.listing_url), FIRST)
+        project.publish(FIRST, steady_week(FIRST, start=5_000))
+        server.fail(file_name(FIRST), Fault(cut_after=3_000), times=9)
+        with pytest.raises(FeedUnavailable):
+            project.raw.land(open_feed(server.listing_url, fail_fast=True), FIRST)
+    assert project.raw.read(FIRST) == valid_week(FIRST)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mta_pipeline.lake import raw as raw_layer
+from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.turnstile_files import open_feed
 from mta_pipeline.weeks import file_name
@@ -81,3 +82,50 @@ def test_concurrent_landings_of_several_versions_leave_one_complete_version(raw,
             writer.join()
         assert raw.read(WEEK) in versions
         assert names(raw) == sorted(["manifest.json", *raw.manifest(WEEK).all_objects])
+
+
+@pytest.mark.parametrize("steps", range(2), ids=["before the object", "before the manifest"])
+def test_a_landing_of_a_pending_version_that_dies_leaves_the_current_version_alone(raw, feed, monkeypatch, steps):
+    file = Path(feed.location) / file_name(WEEK)
+    file.write_bytes(OLD)
+    raw.land(feed, WEEK)
+    file.write_bytes(NEW[:3_000])
+    left = iter(range(steps))
+
+    def die_after_steps(function):
+        def step(*arguments, **options):
+            if next(left, None) is None:
+                raise Killed
+            return function(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patched:
+        patched.setattr(raw_layer, "write_atomically", die_after_steps(raw_layer.write_atomically))
+        with pytest.raises(Killed):
+            raw.land(feed, WEEK)
+    assert raw.read(WEEK) == OLD
+    assert raw.pending_problem(WEEK) is None
+    manifest, _ = raw.land(feed, WEEK)
+    assert raw.read(WEEK) == OLD
+    assert raw.pending_problem(WEEK)
+    assert names(raw) == sorted(["manifest.json", *manifest.all_objects])
+
+
+def test_a_version_that_lands_while_another_one_is_accepted_remains(raw, feed, monkeypatch):
+    file = Path(feed.location) / file_name(WEEK)
+    for contents in (OLD, NEW[:3_000]):
+        file.write_bytes(contents)
+        raw.land(feed, WEEK)
+    file.write_bytes(NEW)
+    keep = RawFiles._keep
+
+    def landed_before(*arguments):
+        monkeypatch.setattr(RawFiles, "_keep", keep)
+        raw.land(feed, WEEK)
+        keep(*arguments)
+
+    monkeypatch.setattr(RawFiles, "_keep", landed_before)
+    with pytest.raises(ConcurrentWriteError):
+        raw.accept(WEEK)
+    assert raw.read(WEEK) == NEW

@@ -23,6 +23,8 @@ VARIABLES = (
     "MTA_FEED",
     "LAKE_ROOT",
     "MTA_LAST_WEEK",
+    "MTA_LEAST_READINGS",
+    "MTA_RAW_VERSIONS",
     "MTA_SODA",
     "MTA_SODA_TOKEN",
     "MTA_NOTIFY",
@@ -319,3 +321,14 @@ def test_java_is_found_by_its_home_or_on_the_path(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(program.parent))
     assert java() == str(program)
+
+
+def test_only_feeds_that_are_marked_as_samples_have_no_limit_of_readings(work_dir):
+    (work_dir / "real").mkdir()
+    (work_dir / "sample" / "truth").mkdir(parents=True)
+    (work_dir / "sample" / "truth" / "weeks.csv").write_text("week")
+    samples = [{}, {"feed": "sample"}, {"feed": "soda+http://127.0.0.1:8100"}]
+    others = [{"feed": feed} for feed in ("real", "http://127.0.0.1:8100/", "https://data.ny.gov")]
+    assert [Settings(**feed).least_readings for feed in samples] == [0, 0, 0]
+    assert [Settings(**feed).least_readings for feed in others] == [150_000] * 3
+    assert Settings(least_readings=7).least_readings == 7

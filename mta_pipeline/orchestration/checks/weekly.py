@@ -166,10 +166,10 @@ def _neighbours(week: str) -> list[str]:
 
 
 def _readings_in(lake_root: str, week: str) -> int | None:
-    """The number of readings of a week in the lake; None if it is not there."""
+    """The number of readings of a week in the lake; None if they are not there or damaged."""
     try:
         return row_count(part_path(lake_root, TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name, week))
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
 
 
