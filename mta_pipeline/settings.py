@@ -26,6 +26,8 @@ KNOWN_PORTALS = ("https://data.ny.gov",)
 
 _SODA = "soda+"
 
+_MISTYPED_URL = re.compile(r"(?:\w+::)*(?:soda\+)?(?:https?|gs):(?!//)", re.IGNORECASE)
+
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
 
@@ -39,6 +41,13 @@ class SettingsError(ValueError):
 def _location(text: str) -> str:
     """Keep a URL as it is, and make a path absolute, so that all processes mean the same place."""
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _complete(location: str) -> str:
+    # A mistyped URL would be a path, and paths are shown with everything that they contain.
+    if _MISTYPED_URL.match(location):
+        raise ValueError("a URL must have :// after its scheme")
+    return location
 
 
 def _without_credentials(location: str) -> str:
@@ -60,6 +69,8 @@ def _is_sample(feed: str) -> bool:
 
 
 def _lake(location: str) -> str:
+    if re.match(r"gs://.*\?.*=", location):
+        raise ValueError("the URL must not have a query, because URLs are displayed and logged")
     if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
         raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {shown(location)}")
     if "\\" in location:
@@ -138,15 +149,23 @@ class Settings(BaseSettings):
         env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    feed: Annotated[str, AfterValidator(_feed), AfterValidator(_location), AfterValidator(_without_credentials)] = (
-        Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
-    )
+    feed: Annotated[
+        str,
+        AfterValidator(_complete),
+        AfterValidator(_feed),
+        AfterValidator(_location),
+        AfterValidator(_without_credentials),
+    ] = Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
     """Where the turnstile data are: the portal `https://data.ny.gov` (any other with the prefix `soda+`), or the
     location of weekly files and yearly exports: an http(s) URL of an index page, directory or file, a local path, or
     `gs://bucket/prefix`. Without it, a synthetic sample is generated there."""
 
     lake_root: Annotated[
-        str, AfterValidator(_location), AfterValidator(_lake), AfterValidator(_without_credentials)
+        str,
+        AfterValidator(_complete),
+        AfterValidator(_location),
+        AfterValidator(_lake),
+        AfterValidator(_without_credentials),
     ] = Field(alias="LAKE_ROOT")
     """Where the tables are written: a directory or `gs://bucket/prefix`. Without it, `data/sample/lake` for the sample
     and `data/real/lake` for any other feed."""

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
 
 import dagster as dg
+import fsspec
 import pytest
 import yaml
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
@@ -29,15 +30,19 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.test_utils import create_run_for_test
 from dagster_shared.error import SerializableErrorInfo
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from mta_pipeline.monitoring import server
 from mta_pipeline.monitoring.health import Health, HealthReader
+from mta_pipeline.monitoring.metrics import registry
 from mta_pipeline.monitoring.server import HealthServer
 from mta_pipeline.monitoring.status import figures, page, problems, terminal
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
+from mta_pipeline.settings import Settings
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY, skip_or_fail_in_ci
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
@@ -283,6 +288,25 @@ def test_many_connections_can_wait_for_the_server(reader):
     with HealthServer(("127.0.0.1", 0), reader.read) as waiting, ExitStack() as connections:
         for _ in range(64):  # The system accepts them, although nothing is served yet.
             connections.enter_context(socket.create_connection(waiting.server_address, timeout=5))
+
+
+@pytest.mark.slow
+def test_a_token_in_the_address_of_the_feed_is_in_no_log_page_metric_or_file(many_runs, tmp_path):
+    files = fsspec.filesystem("memory")
+    files.pipe(f"/feed?token=s3cret/{file_name(WEEKS[0])}", steady_week(WEEKS[0]))
+    files.pipe(f"/feed?token=s3cret/{file_name(WEEKS[1])}", b"no such thing")
+    settings = Settings(feed="simplecache::memory://feed?token=s3cret", lake_root=str(tmp_path / "lake"))
+    (tmp_path / "records").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "records")) as instance:
+        project = Project(tmp_path, settings=settings, instance=instance)
+        Automation(project).tick_sensor()
+        results = [project.run(week) for week in WEEKS[:2]]
+        assert [result.success for result in results] == [True, False]
+        health = HealthReader.of(instance, str(project.lake), project.defs).read()
+        texts = [str(entry) for result in results for entry in instance.all_logs(result.run_id)]
+    texts += [page(health), generate_latest(registry(lambda: health)).decode()]
+    texts += [path.read_bytes().decode(errors="replace") for path in project.lake.rglob("*") if path.is_file()]
+    assert not [text for text in texts if "s3cret" in text]
 
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"

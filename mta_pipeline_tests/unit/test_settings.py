@@ -118,6 +118,36 @@ def test_the_address_of_receivers_is_never_shown_and_the_ui_must_be_a_web_addres
             settings(monkeypatch, MTA_UI=address)
 
 
+@pytest.mark.parametrize("variable", ["MTA_FEED", "LAKE_ROOT", "MTA_SODA"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://user:s3cret@mirror.example/feed",
+        "http://user:p@s3cret@mirror.example/feed",
+        "https://user:s3c\tret@mirror.example/feed",
+        "https://mirror.example/feed?token=s3cret",
+        "simplecache::http://user:s3cret@mirror.example/",
+        "simplecache::filecache::https://mirror.example/feed?token=s3cret",
+        "soda+https://data.ny.gov?$$app_token=s3cret",
+        "gs://user:s3cret@bucket/prefix",
+        "http:/user:s3cret@mirror.example/feed",
+        "HTTPS:user:s3cret@mirror.example/feed",
+        "simplecache::http:/user:s3cret@mirror.example/feed",
+    ],
+)
+def test_no_message_shows_the_secret_in_an_address(monkeypatch, variable, location):
+    with pytest.raises(SettingsError, match=variable) as error:
+        settings(monkeypatch, **{variable: location})
+    assert not re.search(r"s3c\s?ret", "".join(traceback.format_exception(error.value)))
+
+
+def test_a_lake_in_a_bucket_has_no_query(monkeypatch):
+    with pytest.raises(SettingsError, match=r"LAKE_ROOT: .*must not have a query") as error:
+        settings(monkeypatch, LAKE_ROOT="gs://bucket/prefix?token=s3cret")
+    assert "s3cret" not in str(error.value)
+    assert settings(monkeypatch, LAKE_ROOT="gs://bucket/why?/lake").lake_root == "gs://bucket/why?/lake"
+
+
 def test_spark_runs_in_this_process_on_a_cluster_or_by_spark_connect(monkeypatch):
     assert read_settings().spark == "local[*]"
     assert settings(monkeypatch, SPARK_MASTER="spark://10.0.0.1:7077").spark == "spark://10.0.0.1:7077"
