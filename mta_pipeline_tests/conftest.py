@@ -56,7 +56,7 @@ LONGEST_FILES = (
 hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("here"), derandomize=True, print_blob=True)
 hypothesis_settings.register_profile(
-    "long", hypothesis_settings.get_profile("here"), max_examples=int(os.environ.get("EXAMPLES", 2_000))
+    "long", hypothesis_settings.get_profile("here"), max_examples=int(os.environ.get("EXAMPLES", "2000"))
 )
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
