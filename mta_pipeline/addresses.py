@@ -6,7 +6,7 @@ from typing import Final
 _CHAIN: Final = re.compile(r"::(?=[\w+.-]+://)")
 """Separates the parts of a chained fsspec URL, such as simplecache::https://host/path."""
 
-_CREDENTIALS: Final = re.compile(r"://(?:[^/?#\s]*@|[^/?#@\s:\[]*:(?!\d*(?:[/?#]|$))\S*@)")
+_CREDENTIALS: Final = re.compile(r"://(?:[^/?#]*@|[^/?#@:\[]*:(?!\d*(?:[/?#]|$)).*@)", re.DOTALL)
 """User and password. A password can contain `@`, or `/`, `?` and `#` if what follows the colon is no port."""
 
 _QUERY: Final = re.compile(r"[?#].*", re.DOTALL)

@@ -15,10 +15,13 @@ from mta_pipeline.orchestration.assets.staged import staged_assets
 from mta_pipeline.orchestration.assets.warehouse import mart_assets, warehouse_assets
 from mta_pipeline.orchestration.automation.notify import notify_sensor
 from mta_pipeline.orchestration.automation.portal import changed_data_sets_sensor
+from mta_pipeline.orchestration.automation.repairs import damaged_files_sensor
 from mta_pipeline.orchestration.automation.schedules import weekly_turnstile_schedule
 from mta_pipeline.orchestration.automation.sensors import automation_sensor, published_weeks_sensor
+from mta_pipeline.orchestration.blocked_weeks import with_blocking_checks
 from mta_pipeline.orchestration.checks.anomalies import anomaly_checks
 from mta_pipeline.orchestration.checks.feed import feed_checks
+from mta_pipeline.orchestration.checks.files import file_checks
 from mta_pipeline.orchestration.checks.reconciliation import reconciliation_checks
 from mta_pipeline.orchestration.checks.soda import hourly_checks
 from mta_pipeline.orchestration.checks.weekly import weekly_checks
@@ -53,7 +56,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.PreviewWarning)
         weeks = calendar(settings.last_week)
         # A replaced lake also applies to the IO manager, the engine and the warehouse.
-        lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(lake_root=settings.lake_root)
+        lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(
+            lake_root=settings.lake_root, raw_versions=settings.raw_versions
+        )
         raw = raw_asset(weeks)
         weekly = [
             raw,
@@ -71,14 +76,17 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             mart_assets(),
             report_asset(is_sample=settings.is_sample),
         ]
+        standing = file_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
         declared = [component.on(weeks) for component in components]
         data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
+        all_jobs = jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing)
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
             asset_checks=[
-                *weekly_checks(weeks),
+                *weekly_checks(weeks, settings.least_readings),
+                *standing,
                 *anomaly_checks(weeks),
                 feed_checks(settings.last_week),
                 *hourly_checks(weeks),
@@ -87,12 +95,13 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             sensors=[
                 published_weeks_sensor(LANDING_JOB, weeks, settings.look_every, landing_jobs),
                 automation_sensor(settings.look_every),
+                damaged_files_sensor(all_jobs, settings.look_every),
                 *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
                 # No requests to a portal unless MTA_SODA names one.
                 *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
-            jobs=jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers),
+            jobs=all_jobs,
             resources={
                 "feed": TurnstileFeed(
                     location=settings.feed, token=dg.EnvVar("MTA_SODA_TOKEN") if settings.feed_token else None
@@ -107,7 +116,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             # Steps are short and run one after another. A process per step would take longer than the work.
             executor=dg.in_process_executor,
         )
-        return dg.Definitions.merge(coded, *declared)
+        return with_blocking_checks(dg.Definitions.merge(coded, *declared))
 
 
 def _warehouse(settings: Settings, lake: Lake) -> Warehouse:

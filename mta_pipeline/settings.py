@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mta_pipeline.addresses import shown, without_credentials
 
 SAMPLE_FEED = Path("data/sample/feed")
+SAMPLE_TRUTH = Path("truth", "weeks.csv")
+"""A file with the true ridership, which only a sample feed has."""
 SAMPLE_LAKE = Path("data/sample/lake")
 REAL_LAKE = Path("data/real/lake")
 
@@ -25,6 +27,8 @@ KNOWN_PORTALS = ("https://data.ny.gov",)
 """Portals that a feed's location names by their address. Any other needs the prefix `soda+`."""
 
 _SODA = "soda+"
+
+_MISTYPED_URL = re.compile(r"(?:\w+::)*(?:soda\+)?(?:https?|gs):(?!//)", re.IGNORECASE)
 
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
@@ -39,6 +43,13 @@ class SettingsError(ValueError):
 def _location(text: str) -> str:
     """Keep a URL as it is, and make a path absolute, so that all processes mean the same place."""
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _complete(location: str) -> str:
+    # A mistyped URL would be a path, and paths are shown with everything that they contain.
+    if _MISTYPED_URL.match(location):
+        raise ValueError("a URL must have :// after its scheme")
+    return location
 
 
 def _without_credentials(location: str) -> str:
@@ -59,7 +70,15 @@ def _is_sample(feed: str) -> bool:
     return _location(feed) == _location(str(SAMPLE_FEED))
 
 
+def _is_small(feed: str) -> bool:
+    """Whether a feed is marked as a sample. `mta-pipeline portal` serves a sample, and nothing else without https."""
+    marked = "://" not in feed and (Path(_location(feed)) / SAMPLE_TRUTH).is_file()
+    return marked or _is_sample(feed) or feed.startswith(f"{_SODA}http://")
+
+
 def _lake(location: str) -> str:
+    if re.match(r"gs://.*\?.*=", location):
+        raise ValueError("the URL must not have a query, because URLs are displayed and logged")
     if "://" in location and urlsplit(location).scheme not in ("gs", "file"):
         raise ValueError(f"the lake must be a directory or gs://bucket/prefix, not {shown(location)}")
     if "\\" in location:
@@ -138,15 +157,23 @@ class Settings(BaseSettings):
         env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    feed: Annotated[str, AfterValidator(_feed), AfterValidator(_location), AfterValidator(_without_credentials)] = (
-        Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
-    )
+    feed: Annotated[
+        str,
+        AfterValidator(_complete),
+        AfterValidator(_feed),
+        AfterValidator(_location),
+        AfterValidator(_without_credentials),
+    ] = Field(default=str(SAMPLE_FEED), alias="MTA_FEED", validate_default=True)
     """Where the turnstile data are: the portal `https://data.ny.gov` (any other with the prefix `soda+`), or the
     location of weekly files and yearly exports: an http(s) URL of an index page, directory or file, a local path, or
     `gs://bucket/prefix`. Without it, a synthetic sample is generated there."""
 
     lake_root: Annotated[
-        str, AfterValidator(_location), AfterValidator(_lake), AfterValidator(_without_credentials)
+        str,
+        AfterValidator(_complete),
+        AfterValidator(_location),
+        AfterValidator(_lake),
+        AfterValidator(_without_credentials),
     ] = Field(alias="LAKE_ROOT")
     """Where the tables are written: a directory or `gs://bucket/prefix`. Without it, `data/sample/lake` for the sample
     and `data/real/lake` for any other feed."""
@@ -154,6 +181,14 @@ class Settings(BaseSettings):
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
     """The last week of the calendar, by its first day, a Saturday. Without it, the calendar ends with the last full
     week before today."""
+
+    raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
+    """Number of earlier versions of a week's file that the raw layer keeps."""
+
+    least_readings: int = Field(default=150_000, ge=0, alias="MTA_LEAST_READINGS")
+    """The least number of readings of a week while there are no other weeks to compare it with. Real weeks have about
+    250,000. Without it, 0 for a sample: the default feed, a directory that `mta-pipeline sample` has written, and a
+    portal on this machine."""
 
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
     """Seconds between two ticks of the sensors that poll the feed and the portal."""
@@ -204,6 +239,13 @@ class Settings(BaseSettings):
             return values
         sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
         return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _samples_are_small(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = "MTA_LEAST_READINGS" in values or "least_readings" in values
+        feed = str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED)))
+        return values if given or not _is_small(feed) else {**values, "MTA_LEAST_READINGS": 0}
 
     @model_validator(mode="before")
     @classmethod

@@ -61,6 +61,10 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+# The feeds of tests are small. A test of this limit sets it.
+os.environ["MTA_LEAST_READINGS"] = "0"
+
+
 # Tests do not need Dagster's records to survive a power cut.
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def _do_not_sync(connection: object, _: object) -> None:

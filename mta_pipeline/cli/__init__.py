@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mta_pipeline.cli.exit_codes import CommandError, ExitCode, help_text
+from mta_pipeline.cli.stopping import STOP, StoppableGroup
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 
@@ -50,7 +51,7 @@ class Weeks(click.ParamType[list[str]]):
         return weeks
 
 
-@click.group(epilog=help_text())
+@click.group(cls=StoppableGroup, epilog=help_text())
 @click.version_option(package_name="mta-pipeline")
 def main() -> None:
     """Turn the New York subway's weekly turnstile files into validated ridership tables.
@@ -77,7 +78,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date  # noqa: PLC0415
+    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date, how_to_continue  # noqa: PLC0415
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
     from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
     from mta_pipeline.sources.turnstile_files import Listing, unused_files  # noqa: PLC0415
@@ -114,6 +115,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
         kind = "sample feed" if settings.is_sample else "feed"
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
         console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
+        STOP.advice = partial(how_to_continue, settings.lake_root, weeks, again=again)
         outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
     show(console, settings, weeks)
     print_unused_files()
@@ -177,6 +179,29 @@ def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: fl
 
 
 @main.command()
+@click.argument("weeks", type=Weeks(), metavar="WEEK")
+def accept(weeks: list[str]) -> None:
+    """Use the pending version of WEEK, or of each week in FIRST...LAST. The next run makes the tables from it.
+
+    A version is pending if it cannot be used, or has far fewer readings than the version in the lake.
+    """
+    from mta_pipeline.cli.accept import accept_pending  # noqa: PLC0415
+    from mta_pipeline.lake.gcs import ConcurrentWriteError  # noqa: PLC0415
+    from mta_pipeline.lake.raw_files import NothingPendingError  # noqa: PLC0415
+
+    settings = _settings()
+    failed = False
+    for week in weeks:
+        try:
+            with _errors_as_codes(settings.lake_root, settings.dagster_home):
+                click.echo(accept_pending(settings, week))
+        except (NothingPendingError, ConcurrentWriteError) as error:
+            click.echo(str(error), err=True)
+            failed = True
+    sys.exit(ExitCode.PROBLEMS if failed else ExitCode.SUCCESS)
+
+
+@main.command()
 @click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, the Saturdays on which the weeks start.")
 def summary(weeks: list[str]) -> None:
     """Show what the lake holds of the given weeks."""
@@ -185,6 +210,44 @@ def summary(weeks: list[str]) -> None:
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
 
     show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
+
+
+@main.command()
+@click.argument("weeks", type=Weeks(), required=False)
+@click.option("--rederive", is_flag=True, help="Also compute the tables of each week again from the raw data.")
+@click.option("--report-only", is_flag=True, help="Leave damaged files where they are.")
+@click.option("--sums", is_flag=True, help="If nothing is wrong, write SHA256SUMS, for those who copy the lake.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(*, weeks: list[str] | None, rederive: bool, report_only: bool, sums: bool, as_json: bool) -> None:
+    """Verify every file of the lake by its digest, and find missing ones. The exit code is 1 if there are problems.
+
+    WEEKS are FIRST...LAST, the Saturdays on which the weeks start. With them, marts, report and warehouse are left out.
+    Damaged files are set aside as hidden files, so that the next run makes them again.
+    """
+    import time  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from mta_pipeline.cli.verify import show, verify_lake  # noqa: PLC0415
+    from mta_pipeline.lake.verification import write_sums  # noqa: PLC0415
+
+    if sums and weeks:
+        raise click.UsageError("--sums needs the whole lake: leave out WEEKS")
+    settings, start = _settings(), time.monotonic()
+    with _errors_as_codes(settings.lake_root):
+        progress = Console(stderr=True)
+        found = verify_lake(progress, settings, weeks, set_aside=not report_only, rederive=rederive)
+        if not found.files:
+            raise CommandError(ExitCode.UNUSABLE_INPUT, f"{settings.lake_root} is not a lake: there are no files.")
+        if as_json:
+            click.echo(found.to_json())
+        else:
+            console = Console(soft_wrap=True, highlight=False)
+            show(console, found, seconds=time.monotonic() - start)
+        if sums and not found.problems:
+            click.echo(f"Written: {write_sums(settings.lake_root)}", err=as_json)
+    if found.problems:
+        sys.exit(ExitCode.PROBLEMS)
 
 
 @main.command()
@@ -323,6 +386,7 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from mta_pipeline.cli.run import RecordsError  # noqa: PLC0415
+    from mta_pipeline.lake.storage import LockedFolder  # noqa: PLC0415
     from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra  # noqa: PLC0415
 
     try:
@@ -331,7 +395,7 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
         raise CommandError(ExitCode.UNUSABLE_INPUT, str(error)) from error
     except (FeedNeedsExtra, SettingsError) as error:
         raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
-    except (FeedError, RecordsError) as error:
+    except (FeedError, LockedFolder, RecordsError) as error:
         raise CommandError(ExitCode.UNREACHABLE, str(error)) from error
     except SQLAlchemyError as error:
         problem = f"Dagster's records in {records} cannot be read: {error}"

@@ -25,6 +25,8 @@ class ExitCode(IntEnum):
     UNUSABLE_INPUT = 4, "The input as a whole cannot be used: an index page is none, a lake has no tables."
     UNREACHABLE = 5, "The feed, the lake or Dagster's records cannot be reached, or refuse access. Try again later."
     CONFIGURATION = 6, "A setting is missing or invalid, or an extra is not installed."
+    INTERRUPTED = 130, "Ctrl-C has stopped the command. Launch it again to continue."
+    TERMINATED = 143, "SIGTERM has stopped the command. Launch it again to continue."
 
 
 class CommandError(click.ClickException):

@@ -4,10 +4,13 @@ The Dagster UI and `dg launch` can launch the same jobs. `summary` shows what th
 """
 
 import logging
+import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -27,34 +30,44 @@ from upath import UPath
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.cli.exit_codes import ExitCode
-from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_due, weeks_out_of_date
-from mta_pipeline.lake.storage import folder_lock, location, remove_stale_temp_files, report_path
+from mta_pipeline.cli.stopping import STOP
+from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
+from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_complete, weeks_due, weeks_out_of_date
+from mta_pipeline.lake.inputs import current_inputs
+from mta_pipeline.lake.raw_files import RawFiles
+from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
+from mta_pipeline.marts.contract import MARTS
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
     FAILED_WEEKS,
     MARTS_JOB,
+    NO_VERSION_PENDING,
+    PROCESS_ID,
+    RAW_KEY,
     REDO,
     REFERENCE_JOB,
     RIDERSHIP_JOB,
     WEEKLY_KEYS,
 )
-from mta_pipeline.orchestration.run_records import failed_checks, range_tags
+from mta_pipeline.orchestration.run_records import described, failed_checks, range_tags
+from mta_pipeline.report.page import SOURCES
+from mta_pipeline.report.page import problem as report_problem
 from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.settings import Settings, SettingsError
 from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Feed
-from mta_pipeline.tables import RIDERSHIP
+from mta_pipeline.tables import TABLES
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
-from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
 from mta_pipeline.weeks import contiguous_ranges, week_after
 
 # Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 _FEED_FAILURES: Final = {error.__name__ for error in (FeedUnavailable, FeedSlow, FeedRefused)}
-_INPUTS_OF_ANSWERS: Final = (TURNSTILE_REJECTS, *RIDERSHIP)
+_FULL: Final = 4 * 2**20
+"""Free bytes below which a disk counts as full. SQLite frees up to about that much when it gives up a write."""
 
 
 @dataclass
@@ -64,7 +77,7 @@ class Outcome:
     failed_weeks: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     failed_checks: list[str] = field(default_factory=list)
-    """Weeks that are in the lake although a check failed with an error."""
+    """Weeks that are in the lake although a check failed with an error, or another version of them is pending."""
     out_of_date: dict[str, str] = field(default_factory=dict)
     """Weeks after the processed ones whose tables are outdated now, each with the reason."""
     feed_failed: bool = False
@@ -106,7 +119,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
             fail_dead_runs(instance)
             record_complete(instance, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
-            if not outcome.failures and (again or answers_are_due(settings.lake_root)):
+            if not outcome.failures and (again or answers_are_due(settings.lake_root, settings.warehouse_file)):
                 console.print("Materializing the marts and the report ...")
                 make_answers(settings, instance, console, outcome)
             graph = build_defs(settings).resolve_asset_graph()
@@ -117,13 +130,34 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
                 if week not in outcome.failed_weeks
             ]
     except SQLAlchemyError as error:
-        reason = f"Dagster's records in {settings.dagster_home} cannot be written: {error}"
-        advice = "Complete weeks are kept. Correct the cause, for example a full disk, and launch again."
-        raise RecordsError(f"{reason}\n{advice}") from error
+        raise RecordsError(_records_problem(settings.dagster_home, error)) from error
+    raw = RawFiles(settings.lake_root)
+    outcome.failed_checks += [
+        f"{RAW_KEY.to_user_string()}, check {NO_VERSION_PENDING}: {problem}"
+        for week in weeks
+        if (problem := raw.pending_problem(week))
+    ]
     outcome.nothing_offered = [*reasons.values()] == [NOT_OFFERED] * len(weeks)
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
     return outcome
+
+
+def _records_problem(home: Path | None, error: SQLAlchemyError) -> str:
+    """Say why the records cannot be written, and what to do. SQLite names a full disk only in some cases."""
+    reason, advice = str(error), "Correct the cause"
+    if home is not None and (free := shutil.disk_usage(home).free) < _FULL:
+        reason, advice = f"the disk is full ({free:,} bytes are free)", "Make room on that disk"
+    return (
+        f"Dagster's records in {home} cannot be written: {reason}\nComplete weeks are kept. {advice}, and launch again."
+    )
+
+
+def how_to_continue(lake_root: str, weeks: Sequence[str], *, again: bool) -> str:
+    """What is complete after a run over these weeks was stopped, and how to continue it."""
+    done = len(weeks_complete(lake_root) & {*weeks})
+    advice = "Without --again, the same command skips them" if again else "The same command continues with the others"
+    return f"{done} of {len(weeks)} weeks are complete in the lake. {advice}."
 
 
 def _records(settings: Settings) -> dg.DagsterInstance:
@@ -150,8 +184,8 @@ def open_records() -> dg.DagsterInstance:
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
     """Materialize the reference tables and then these weeks, from the raw layer to the lake.
 
-    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. The run continues with
-    the other weeks.
+    A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. A run leaves out weeks
+    that fail a check. A file that cannot be used ends it, and another run continues with the other weeks.
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
@@ -163,10 +197,8 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
         pending = contiguous_ranges(weeks)
         while pending and not outcome.failures:
             first, last = pending.pop(0)
-            failed = run(RIDERSHIP_JOB, (first, last))
-            if failed:
-                outcome.failed_weeks |= failed
-                left = [week for week in weeks if first <= week <= last and week not in failed]
+            if run(RIDERSHIP_JOB, (first, last)):
+                left = [week for week in weeks if first <= week <= last and week not in outcome.failed_weeks]
                 pending = contiguous_ranges(left) + pending
     return outcome
 
@@ -177,18 +209,23 @@ def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Cons
         _Runner(build_defs(settings), instance, show, outcome)(MARTS_JOB)
 
 
-def answers_are_due(lake_root: str) -> bool:
-    """Whether the report, which is made last, is missing or older than a weekly table. False without any weeks.
+def answers_are_due(lake_root: str, warehouse_file: Path | None = None) -> bool:
+    """Whether a mart, the report or the warehouse file is missing, damaged, or made from files that have changed.
 
-    True if the file system does not report modification times.
+    False without any weeks.
     """
-    root, report = location(lake_root), report_path(lake_root)
-    files = (root.fs.find((root / t.layer / t.name).path, detail=True) for t in _INPUTS_OF_ANSWERS)
-    written = [info.get("mtime") for found in files for info in found.values()]
-    if not written:
+    current = current_inputs(lake_root, TABLES)
+    if not any(part.week for part in current.versions):
         return False
-    made = report.fs.info(report.path).get("mtime") if report.exists() else None
-    return made is None or any(at is None or at > made for at in written)
+    if any(mart_problem(lake_root, mart, current) for mart in MARTS):
+        return True
+    if warehouse_file and warehouse_problem(warehouse_file, current):
+        return True
+    try:
+        contents = read_bytes(report_path(lake_root))
+    except FileNotFoundError:
+        return True
+    return report_problem(contents, current_inputs(lake_root, SOURCES).fingerprint) is not None
 
 
 def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:
@@ -211,34 +248,37 @@ class _Runner:
     show: Callable[[dg.EventLogEntry], None]
     outcome: Outcome
 
-    def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> dict[str, str]:
-        """Run a job for a range of weeks. Returns the weeks that failed, with reasons: the file or a blocking check."""
+    def __call__(self, job: str, weeks: tuple[str, str] | None = None) -> bool:
+        """Run a job for a range of weeks. Returns whether weeks failed that no check has blocked, such as bad files.
+
+        They end the run before its last steps.
+        """
         run_id = str(uuid.uuid4())
+        tags = {PROCESS_ID: f"{run_id}/{os.getpid()}"}
+        if weeks:
+            tags |= {**range_tags(weeks), COMPLETE_WEEKS: REDO}
         self.instance.add_event_listener(run_id, self.show)
         result = self.defs.resolve_job_def(job).execute_in_process(
             run_id=run_id,
             instance=self.instance,
-            tags={**range_tags(weeks), COMPLETE_WEEKS: REDO} if weeks else {},
+            tags=tags,
             run_config=_QUIET,
             raise_on_error=False,
         )
+        STOP.raise_if_requested()
         stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
-        failed = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
+        blocked = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
+        failed: dict[str, str] = {}
         for event in result.filter_events(lambda event: event.is_step_failure):
             data = event.step_failure_data
             if data.user_failure_data and FAILED_WEEKS in data.user_failure_data.metadata:
                 failed |= data.user_failure_data.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
-            elif data.error and not (failed and data.error.cls_name == "DagsterAssetCheckFailedError"):
+            elif data.error:
                 cause = data.error.cause or data.error
                 self.outcome.failures.append(f"{event.step_key}: {cause.message.strip()}")
                 self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
-        return failed
-
-
-def described(evaluation: dg.AssetCheckEvaluation) -> str:
-    """A failed check in a line: table, name and description."""
-    key = evaluation.asset_check_key
-    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
+        self.outcome.failed_weeks |= failed | blocked
+        return not failed.keys() <= blocked.keys()
 
 
 @contextmanager

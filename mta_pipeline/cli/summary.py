@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from mta_pipeline.lake.parquet import scan
 from mta_pipeline.lake.storage import part_path, report_path
 from mta_pipeline.schema import Table
-from mta_pipeline.settings import Settings
+from mta_pipeline.settings import SAMPLE_TRUTH, Settings
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
     STATION_COMPLEXES,
@@ -144,7 +144,7 @@ def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> Non
 
 def known_truth(feed: str) -> pl.DataFrame | None:
     """The true figures per week of a sample feed, or None if the feed is not a sample."""
-    path = Path(feed) / "truth" / "weeks.csv"
+    path = Path(feed) / SAMPLE_TRUTH
     return pl.read_csv(path, glob=False) if path.is_file() else None
 
 

@@ -18,8 +18,10 @@ from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
 from mta_pipeline.engines import OpenLake
+from mta_pipeline.engines.freshness import record_warehouse
 from mta_pipeline.engines.lake_files import is_there, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
+from mta_pipeline.lake.inputs import current_inputs
 from mta_pipeline.lake.storage import local_path, location, part_path, write_atomically
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
@@ -59,7 +61,7 @@ def write_warehouse(lake_root: str, path: Path) -> None:
     """Write the warehouse file: a schema per layer, dim_date, and views for all other tables and marts.
 
     The views read the lake's files by absolute paths at query time, so new and updated weeks are visible at once.
-    Tables without files are empty until the file is written again.
+    Tables without files are empty until the file is written again. A manifest beside the file holds its sha256.
 
     Raises:
         WarehouseFileError: the lake is in an object store, or the file at `path` was not written by this function.
@@ -71,6 +73,7 @@ def write_warehouse(lake_root: str, path: Path) -> None:
             "Set WAREHOUSE=bigquery://PROJECT for a lake in a bucket."
         )
     _refuse_foreign_file(path)
+    made_from = current_inputs(lake_root, TABLES)
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
         file = Path(folder) / "mta.duckdb"
         with duckdb.connect() as connection:
@@ -84,7 +87,9 @@ def write_warehouse(lake_root: str, path: Path) -> None:
             connection.commit()
             connection.execute("USE memory")
             connection.execute("DETACH mta")
-        write_atomically(UPath(path), file.read_bytes())
+        contents = file.read_bytes()
+        write_atomically(UPath(path), contents)
+        record_warehouse(path, contents, made_from)
 
 
 def _comments() -> Iterator[str]:

@@ -73,13 +73,12 @@ def weeks_due(weeks: Sequence[str], lake_root: str, feed: Feed) -> dict[str, str
     Raises:
         FeedError: the feed cannot be reached, or refuses the request.
     """
-    raw = RawFiles(lake_root)
     due: dict[str, str] = {}
     available: dict[str, Origin | None] = {}
     for week in weeks:
         before = week_before(week)
         carried = available[before] if before in available else _origin(lake_root, TURNSTILE_READINGS, before)
-        offered = _offered(raw, feed, week)
+        offered = _offered(lake_root, feed, week)
         available[week] = offered.readings
         if why := offered.problem or _why_incomplete(lake_root, week, carried, offered.readings):
             due[week] = why
@@ -111,19 +110,21 @@ class _Offered(NamedTuple):
     """What the feed offers of a week now."""
 
     readings: Origin | None
-    """The origin of the readings made from it by current rules; None if there is no such week."""
+    """The origin of the readings made from it by current rules, or of those in the lake; None without any."""
     problem: str = ""
     """Why the week is due, whatever its tables are; empty if they decide."""
 
 
-def _offered(raw: RawFiles, feed: Feed, week: str) -> _Offered:
+def _offered(lake_root: str, feed: Feed, week: str) -> _Offered:
+    raw = RawFiles(lake_root)
     try:
         version = raw.available_version(feed, week)
         if version and (landed := raw.manifest(week)):
             return _Offered(Origin(version).by(TURNSTILE_READINGS), "" if landed.sha256 == version else _CHANGED)
         if feed.look(week) is None:
-            return _Offered(None)
-        problem = _NOT_LANDED
+            # Without a raw file to read again, the readings in the lake are all that there is.
+            return _Offered(_origin(lake_root, TURNSTILE_READINGS, week))
+        problem = _NOT_LANDED if raw.manifest(week) is None else _DAMAGED
     except BadFile:
         problem = _UNUSABLE
     except DamagedRawFile:

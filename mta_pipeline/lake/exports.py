@@ -14,12 +14,13 @@ from os import SEEK_END
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, BinaryIO, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict
 
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.raw import (
+    RAW,
     DamagedRawFile,
     Manifest,
     RawFolders,
@@ -28,7 +29,7 @@ from mta_pipeline.lake.raw import (
     stored_lines,
     unpacked_object,
 )
-from mta_pipeline.lake.storage import folder_lock, write_atomically
+from mta_pipeline.lake.storage import files_in, folder_lock, location, write_atomically
 from mta_pipeline.sources.errors import BadFile, FeedSlow, FeedUnavailable, NotPublished
 from mta_pipeline.sources.turnstile_files import (
     ExportFiles,
@@ -85,6 +86,12 @@ class ExportManifest(Manifest):
     unusable: str | None = None
     """Why no week is read from it. It is read again when it has changed."""
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The names of the texts and line numbers of all weeks."""
+        stored = [*self.weeks.values(), *([self.undated] if self.undated else [])]
+        return tuple(name for week in stored for name in (week.object, week.lines))
+
 
 @dataclass(frozen=True)
 class SplitExport(RawFolders[ExportManifest]):
@@ -114,7 +121,7 @@ class SplitExport(RawFolders[ExportManifest]):
         Raises:
             FeedError: the feed cannot deliver the export.
         """
-        with folder_lock(self.path(None).parent):
+        with folder_lock(self.path(None).parent, is_held_long=True):
             return (None if again else self.current()) or self._split(files, progress)
 
     def week(self, week: str, stored: StoredWeek) -> WeekOfExport:
@@ -174,9 +181,8 @@ class SplitExport(RawFolders[ExportManifest]):
             undated=undated,
             unusable=unusable,
         )
-        kept = [*manifest.weeks.values(), *([undated] if undated else [])]
         with suppress(ConcurrentWriteError):  # Another process has split it, too.
-            self._keep(None, manifest, {name: None for each in kept for name in (each.object, each.lines)}, before)
+            self._keep(None, manifest, dict.fromkeys(manifest.objects), before)
         return manifest
 
     def _store(self, week: WeekOfExport) -> StoredWeek:
@@ -188,8 +194,19 @@ class SplitExport(RawFolders[ExportManifest]):
             object=names[0], lines=names[1], sha256=week.sha256, size=len(week.text), rows=week.rows, days=week.days
         )
 
+    def _is_intact(self, week: str | None, manifest: ExportManifest) -> bool:  # noqa: ARG002
+        """True: an object is needed only while its week lands, and a read that fails reads the export again."""
+        return True
+
     def _remedy(self, week: str | None) -> str:  # noqa: ARG002
         return "remove it, and the export will be read again"
+
+
+def stored_exports(lake_root: str) -> list[SplitExport]:
+    """Return the exports that a lake holds, by name in order, with one listing."""
+    folder = location(lake_root) / RAW / EXPORTS
+    names = {found.path.path.removeprefix(f"{folder.path}/").partition("/")[0] for found in files_in(folder)}
+    return [SplitExport(lake_root, PublishedExport(unquote(name), "")) for name in sorted(names)]
 
 
 class _Part(NamedTuple):

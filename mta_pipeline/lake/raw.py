@@ -9,12 +9,15 @@ all objects of a version, even if a writer died or another version is landing. `
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
+from mta_pipeline.lake.digests import JSON, JSON_KEYS
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.storage import (
     Found,
@@ -24,6 +27,7 @@ from mta_pipeline.lake.storage import (
     location,
     read_bytes,
     remove,
+    set_aside,
     weeks_there,
     write_atomically,
 )
@@ -50,10 +54,23 @@ def unpacked_object(path: UPath, size: int | None = None) -> bytes:
     Raises:
         OSError: the object is missing, or cannot be unpacked.
     """
+    return unpacked_bytes(read_bytes(path), size)
+
+
+def unpacked_bytes(stored: bytes | memoryview, size: int | None = None) -> bytes:
+    """Return the unpacked contents of the bytes of an object, as `unpacked_object`. Raises OSError if it cannot."""
     import pyarrow as pa  # noqa: PLC0415
 
-    stream = pa.CompressedInputStream(pa.BufferReader(read_bytes(path)), CODEC)
+    stream = pa.CompressedInputStream(pa.BufferReader(stored), CODEC)
     return bytes(stream.read() if size is None else stream.read(size + 1))
+
+
+def is_damaged(name: str, stored: bytes) -> bool:
+    """Whether the bytes of an object cannot be unpacked, or do not match the sha256 in its name."""
+    try:
+        return hashlib.sha256(unpacked_bytes(stored)).hexdigest()[:12] not in name
+    except (OSError, ValueError):
+        return True
 
 
 def line_bytes(lines: pl.Series) -> bytes:
@@ -89,6 +106,16 @@ class Manifest(BaseModel):
         sha256: str
         size: int
 
+    @property
+    @abstractmethod
+    def objects(self) -> tuple[str, ...]:
+        """The names of the objects of the landed contents."""
+
+    @property
+    def all_objects(self) -> tuple[str, ...]:
+        """The names of all objects that stay beside the manifest."""
+        return self.objects
+
 
 _Manifest = TypeVar("_Manifest", bound=Manifest)
 
@@ -98,6 +125,8 @@ class Before(NamedTuple, Generic[_Manifest]):
 
     manifest: _Manifest | None
     """The manifest, if it can be read and the new landing may reuse its objects."""
+    readable: _Manifest | None
+    """The manifest, if it can be read."""
     generation: int | None
     files: Collection[Found]
 
@@ -130,7 +159,10 @@ class RawFolders(ABC, Generic[_Manifest]):
         """
         path = self.path(week) / MANIFEST
         try:
-            return self.manifest_type.model_validate_json(read_bytes(path))  # type: ignore[return-value]
+            contents = read_bytes(path)
+            if found := JSON.problem(contents):
+                raise DamagedRawFile(f"{path}: the manifest is damaged: {found}; {self._remedy(week)}.")
+            return self.manifest_type.model_validate_json(contents)  # type: ignore[return-value]
         except FileNotFoundError:
             return None
         except ValidationError as error:
@@ -141,26 +173,64 @@ class RawFolders(ABC, Generic[_Manifest]):
         manifest = self.manifest(week)
         return None if manifest is None else manifest.sha256
 
-    def _intact_manifest(self, week: str | None) -> _Manifest | None:
+    def problem(self, week: str | None, *, contents: bool = True) -> str | None:
+        """Say what is wrong with the landed data of a week, and where; None if nothing is.
+
+        Without `contents`, no object is read: a manifest that cannot be read and a missing object are found.
+        """
         try:
             manifest = self.manifest(week)
+        except DamagedRawFile as error:
+            return str(error)
+        folder = self.path(week)
+        if manifest is None:
+            return f"{folder}: there is no manifest; {self._remedy(week)}."
+        for name in sorted(set(manifest.objects) - _names_in(folder)):
+            return self._unless_replaced(week, manifest, f"{folder / name}: the object is missing", contents=contents)
+        for name in manifest.objects if contents else ():
+            with suppress(FileNotFoundError):  # another version has landed in the meantime
+                if is_damaged(name, read_bytes(folder / name)):
+                    what = f"{folder / name}: the object does not match the sha256 in its name"
+                    return self._unless_replaced(week, manifest, what, contents=contents)
+        return None
+
+    def _unless_replaced(self, week: str | None, manifest: _Manifest, what: str, *, contents: bool) -> str | None:
+        if self._readable_manifest(week) != manifest:
+            return self.problem(week, contents=contents)
+        return f"{what}; {self._remedy(week)}."
+
+    def set_damaged_aside(self, week: str | None) -> None:
+        """Rename the damaged objects of a week, so that they count as missing and land again.
+
+        Raises:
+            OSError: an object cannot be read or renamed.
+        """
+        manifest = self._readable_manifest(week)
+        for name in manifest.objects if manifest else ():
+            set_aside(self.path(week) / name, partial(is_damaged, name))
+
+    def _readable_manifest(self, week: str | None) -> _Manifest | None:
+        try:
+            return self.manifest(week)
         except DamagedRawFile:
             return None
+
+    def _intact_manifest(self, week: str | None) -> _Manifest | None:
+        manifest = self._readable_manifest(week)
         return manifest if manifest and self._is_intact(week, manifest) else None
 
-    def _is_intact(self, week: str | None, manifest: _Manifest) -> bool:  # noqa: ARG002
-        """Whether a new landing may reuse the objects that the manifest names. Every read verifies them anyway."""
-        return True
+    def _is_intact(self, week: str | None, manifest: _Manifest) -> bool:
+        """Whether the objects that the manifest names exist, so that the week need not land again."""
+        return _names_in(self.path(week)).issuperset(manifest.objects)
 
     def _before(self, week: str | None) -> Before[_Manifest]:
         """Return the contents of the folder, to compare with at the end of the landing."""
         folder = self.path(week)
         # The generation comes first, so that a manifest written after it is noticed.
-        return Before(
-            generation=generation(folder / MANIFEST),
-            manifest=self._intact_manifest(week),
-            files=files_in(folder),
-        )
+        written = generation(folder / MANIFEST)
+        readable = self._readable_manifest(week)
+        intact = readable if readable and self._is_intact(week, readable) else None
+        return Before(intact, readable, written, files_in(folder))
 
     def _keep(
         self,
@@ -174,7 +244,7 @@ class RawFolders(ABC, Generic[_Manifest]):
         Args:
             week: the week that landed.
             manifest: the new manifest. It is not written if it equals the previous one and no file has to be removed.
-            objects: the objects that the manifest names, with their contents, or None for those already written.
+            objects: new objects that the manifest names, with their contents, or None for those already written.
             before: the result of `_before` when the landing began.
 
         Raises:
@@ -185,18 +255,20 @@ class RawFolders(ABC, Generic[_Manifest]):
         leftovers = [
             found
             for found in before.files
-            if found.path.name not in (MANIFEST, *objects) and not found.path.name.startswith("week=")
+            if found.path.name not in (MANIFEST, *manifest.all_objects) and not found.path.name.startswith("week=")
         ]
 
         def is_unchanged() -> bool:
-            return generation(folder / MANIFEST) == before.generation and self._intact_manifest(week) == before.manifest
+            return (
+                generation(folder / MANIFEST) == before.generation and self._readable_manifest(week) == before.readable
+            )
 
         with folder_lock(folder):
             for name, payload in objects.items():
                 if payload is not None:
                     # A run that writes the same name writes the same contents, because the name contains their sha256.
                     write_atomically(folder / name, payload)
-            if leftovers or manifest != before.manifest:
+            if leftovers or manifest != before.readable:
                 # Before the removals, so that a run that is between its objects and its manifest fails.
                 self._write_manifest(week, manifest, is_unchanged)
             elif not is_unchanged():
@@ -205,8 +277,13 @@ class RawFolders(ABC, Generic[_Manifest]):
                 remove(found)
 
     def _write_manifest(self, week: str | None, manifest: _Manifest, precondition: Callable[[], bool]) -> None:
-        payload = manifest.model_dump_json(indent=2).encode()
-        write_atomically(self.path(week) / MANIFEST, payload, precondition=precondition)
+        entries = manifest.model_dump_json(indent=2).removesuffix("\n}")
+        sealed = JSON.sealed(f"{entries},\n  {JSON_KEYS}\n}}")
+        write_atomically(self.path(week) / MANIFEST, sealed, precondition=precondition)
 
     def _remedy(self, week: str | None) -> str:
         return f"materialize {RAW}/{self.table}{f' for {week}' if week else ''} again"
+
+
+def _names_in(folder: UPath) -> set[str]:
+    return {found.path.name for found in files_in(folder)}

@@ -62,6 +62,11 @@ class PagesManifest(Manifest):
     """Number of unpacked bytes."""
     fetched_at: dt.datetime
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The names of the pages."""
+        return tuple(page.object for page in self.pages)
+
     def is_current(self, request: "_Question") -> bool:
         """Whether portal, filter, columns, row counts and times of change are those of `request`."""
         return (self.portal, self.where, self.fields, self.parts) == (
@@ -141,7 +146,7 @@ class SodaRaw(RawFolders[PagesManifest]):
                 manifest = self._fetch(api, week, request)
                 if self._request(api, week) != request:
                     raise InconsistentPages("the data set changed during the download")
-                self._keep(week, manifest, {page.object: None for page in manifest.pages}, before)
+                self._keep(week, manifest, dict.fromkeys(manifest.objects), before)
             except ConcurrentWriteError:
                 continue
             except InconsistentPages as error:
@@ -152,13 +157,15 @@ class SodaRaw(RawFolders[PagesManifest]):
         raise FeedUnavailable(f"{self._subject(week, api)}: {problem}, {ROUNDS} times. Try again later.")
 
     def is_due(self, api: SodaApi, week: str) -> bool:
-        """Whether the portal announces other rows of a week than have landed. No page is fetched."""
+        """Whether the portal announces other rows of a week than have landed, or a page is missing. Fetches none."""
         request = self._request(api, week)
         try:
             manifest = self.manifest(week)
         except DamagedRawFile:
             return True
-        return bool(sum(part.rows for part in request.parts)) if manifest is None else not manifest.is_current(request)
+        if manifest is None:
+            return bool(sum(part.rows for part in request.parts))
+        return not (manifest.is_current(request) and super()._is_intact(week, manifest))
 
     def _request(self, api: SodaApi, week: str | None) -> _Question:
         where = self.data_set.where(week)

@@ -4,15 +4,19 @@ This is the only module that writes to the lake. It handles bytes: `parquet` enc
 """
 
 import fcntl
+import logging
+import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from upath import UPath
 
+from mta_pipeline.addresses import redacted
 from mta_pipeline.lake import gcs
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 
@@ -25,6 +29,18 @@ _PART: Final = "part-0.parquet"
 
 _MAX_WRITE_CONFLICTS: Final = 10
 """Number of concurrent writes to one object in a bucket after which a conditional write gives up."""
+
+_LOCK_TIMEOUT: Final = 60.0
+"""Seconds to wait for a folder that another process has locked. Writing the files of a week takes few seconds."""
+_LOCK_REPORT: Final = 5.0
+"""Seconds of waiting after which a warning names the process."""
+_LOCK_POLL: Final = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class LockedFolder(TimeoutError):
+    """Another process has locked a folder for too long. The message names both and says what to do."""
 
 
 class Found(NamedTuple):
@@ -72,18 +88,28 @@ def weeks_there(lake_root: str, layer: str, table: str, file: str = _PART) -> se
     return {name.removeprefix(_WEEK) for name in weeks if name.startswith(_WEEK)}
 
 
-def parts(lake_root: str, layer: str) -> set[Part]:
-    """Return the parts of all tables of a layer, with one listing in a bucket."""
+def parts_to_repair(lake_root: str, layer: str) -> set[Part]:
+    """Return the parts of a layer whose damaged files are set aside and were not made again."""
+    return parts(lake_root, layer, f".{_PART}{_DAMAGED}").keys() - parts(lake_root, layer).keys()
+
+
+def parts(lake_root: str, layer: str, file: str = _PART) -> dict[Part, int | None]:
+    """Return the parts of all tables of a layer, each with its generation in a bucket (None in a directory).
+
+    In a bucket, this takes one listing. `file` is the name of the file that a part must have.
+    """
     folder = location(lake_root) / layer
+    found: Iterable[tuple[Sequence[str], int | None]]
     if local := local_path(folder):
-        found = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{_PART}"))
-        names = [list(path.relative_to(local).parts) for path in found]
+        paths = (path for depth in ("*", f"*/{_WEEK}*") for path in local.glob(f"{depth}/{file}"))
+        found = ((path.relative_to(local).parts, None) for path in paths)
     else:
-        names = [path.path.removeprefix(f"{folder.path}/").split("/") for path, _ in gcs.objects(folder)]
+        start = f"{folder.path}/"
+        found = ((path.path.removeprefix(start).split("/"), number) for path, number in gcs.objects(folder))
     return {
-        Part(layer, table, week[0].removeprefix(_WEEK) if week else None)
-        for table, *week, file in names
-        if file == _PART and (not week or (len(week) == 1 and week[0].startswith(_WEEK)))
+        Part(layer, table, week[0].removeprefix(_WEEK) if week else None): number
+        for (table, *week, name), number in found
+        if name == file and (not week or (len(week) == 1 and week[0].startswith(_WEEK)))
     }
 
 
@@ -120,6 +146,13 @@ def files_in(folder: UPath) -> list[Found]:
     return [Found(folder / path.name, None) for path in local.iterdir()] if local.is_dir() else []
 
 
+def all_files(root: UPath) -> list[UPath]:
+    """Return the files below a folder, at any depth, in order."""
+    local = local_path(root)
+    found = [path for path, _ in gcs.objects(root)] if local is None else map(UPath, local.rglob("*"))
+    return sorted((path for path in found if local is None or path.is_file()), key=str)
+
+
 def remove(found: Found) -> None:
     """Remove a file if it exists. In a bucket, only if it still has the generation that was found."""
     path, generation = found
@@ -127,6 +160,15 @@ def remove(found: Found) -> None:
         gcs.remove(path, generation)
     else:
         Path(path.path).unlink(missing_ok=True)
+
+
+def is_to_repair(path: UPath) -> bool:
+    """Whether a damaged file is set aside and was not made again."""
+    return _aside(path).exists() and not path.exists()
+
+
+def _aside(path: UPath) -> UPath:
+    return path.with_name(f".{path.name}{_DAMAGED}")
 
 
 def set_aside(path: UPath, is_damaged: Callable[[bytes], bool]) -> None:
@@ -137,8 +179,7 @@ def set_aside(path: UPath, is_damaged: Callable[[bytes], bool]) -> None:
     Raises:
         OSError: the file cannot be renamed.
     """
-    aside = path.with_name(f".{path.name}{_DAMAGED}")
-    local = local_path(path)
+    local, aside = local_path(path), _aside(path)
     with suppress(FileNotFoundError), folder_lock(path.parent):
         if local is None:
             found = gcs.generation(path)
@@ -151,10 +192,18 @@ def set_aside(path: UPath, is_damaged: Callable[[bytes], bool]) -> None:
 
 
 @contextmanager
-def folder_lock(folder: UPath) -> Iterator[None]:
+def folder_lock(folder: UPath, *, is_held_long: bool = False) -> Iterator[None]:
     """Lock a folder for this process during the block, so that its files stay consistent with each other.
 
-    Buckets have no such lock. There, `write_atomically` with `precondition` detects concurrent writes.
+    After a few seconds of waiting, a warning says who holds the lock. Buckets have no such lock. There,
+    `write_atomically` with `precondition` detects concurrent writes.
+
+    Args:
+        folder: the folder, which is created if it is missing.
+        is_held_long: whether holders may take hours, so that there is no limit to the waiting.
+
+    Raises:
+        LockedFolder: another process has held the lock for `_LOCK_TIMEOUT`.
     """
     local = local_path(folder)
     if local is None:
@@ -163,11 +212,54 @@ def folder_lock(folder: UPath) -> Iterator[None]:
     local.mkdir(parents=True, exist_ok=True)
     handle = os.open(local, os.O_RDONLY)
     try:
-        with suppress(OSError):  # Some network file systems cannot lock folders.
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle, local, math.inf if is_held_long else _LOCK_TIMEOUT)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, folder: Path, timeout: float) -> None:
+    start, is_reported = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = time.monotonic() - start
+        except OSError:  # Some network file systems cannot lock folders.
+            return
+        else:
+            return
+        if waited >= timeout:
+            raise LockedFolder(
+                f"{folder}: locked for more than {timeout:.0f} s by {_holder(handle)}. If that process hangs, end it. "
+                "Then launch again; nothing is lost."
+            )
+        if waited >= _LOCK_REPORT and not is_reported:
+            is_reported = True
+            _log.warning("%s: waiting for the lock of %s", folder, _holder(handle))
+        time.sleep(_LOCK_POLL)
+
+
+def _holder(handle: int) -> str:
+    """The process that has locked an open folder, with its command line if this user may read it."""
+    found = os.fstat(handle)
+    identity = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    with suppress(OSError, ValueError):  # Linux alone has /proc/locks.
+        for line in Path("/proc/locks").read_text().splitlines():
+            # 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1786192 0 EOF
+            _, kind, *_, process, inode, _, _ = line.split()
+            # Processes outside of a container have the number 0.
+            if kind == "FLOCK" and inode == identity and int(process) > 0:
+                return f"process {process}{_command(process)}"
+    return "another process"
+
+
+def _command(process: str) -> str:
+    """The command line of a process in parentheses, shortened, or an empty text if this user may not read it."""
+    with suppress(OSError):
+        command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
+        return f" ({redacted(command)[:500]})" if command else ""
+    return ""
 
 
 def remove_stale_temp_files(root: str) -> None:

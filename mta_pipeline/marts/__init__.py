@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mta_pipeline.marts.contract import MARTS, WAREHOUSE
+from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
+from mta_pipeline.tables import RIDERSHIP
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -49,6 +50,13 @@ VIEWS: Final = tuple(table for table in WAREHOUSE if table.name in _INPUTS)
 def inputs(name: str) -> tuple[str, ...]:
     """Return the names of the tables that a mart or a view of the star schema is made from."""
     return _INPUTS[name]
+
+
+def lake_tables(name: str) -> set[str]:
+    """Return the names of the lake's tables that a mart or a table of the star schema is made from."""
+    if name == DIM_DATE.name:
+        return {table.name for table in RIDERSHIP}
+    return {table for needed in _INPUTS.get(name, ()) for table in lake_tables(needed)} or {name}
 
 
 def expression(name: str, tables: "Mapping[str, ir.Table]") -> "ir.Table":

@@ -50,6 +50,20 @@ _BY_CHECK: Final = {
         "If the feed is down, wait: the sensor retries automatically. If it refuses access, correct MTA_FEED or the "
         "credentials.",
     ),
+    "raw_intact": Advice(
+        "raw files are missing or damaged",
+        "If the feed has these weeks, they land again automatically. Otherwise restore their folders from a backup. "
+        "The tables of these weeks stay as they are.",
+    ),
+    "no_version_pending": Advice(
+        "the feed offers doubtful contents of a week",
+        "Look at the file. If it is right, accept it with `mta-pipeline accept WEEK`. If not, have it corrected at the "
+        "feed. Until then, the tables of the week stay as they are.",
+    ),
+    "enough_readings": Advice(
+        "a week has far fewer readings than other weeks",
+        "A part of its file is probably missing. Have the file replaced at the feed. The week is then made again.",
+    ),
     "reject_share_at_most": Advice(
         "many rows or lines are rejected",
         "The cause names reasons and unknown values. If the publisher added a category, allow it in the declaration of "

@@ -85,6 +85,11 @@ def _nothing_in_progress() -> dg.AutomationCondition[Any]:
     return ~Condition.any_deps_in_progress() & ~Condition.in_progress()
 
 
+def daily() -> dg.AutomationCondition[Any]:
+    """For a standing check that reads much: at 04:00 in New York. See `several_times_a_day`."""
+    return Condition.cron_tick_passed("0 4 * * *", NEW_YORK) & ~Condition.in_progress()
+
+
 def several_times_a_day() -> dg.AutomationCondition[Any]:
     """For a standing check, whose result changes with time alone: at 03:00, 09:00, 15:00 and 21:00 in New York.
 

@@ -64,12 +64,19 @@ __all__ = [
     "add_week_metadata",
     "materializations",
     "process_is_alive",
+    "record_only",
 ]
 
 
 def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[str, Any]) -> None:
     """Show the metadata on the materialization of this week only; an output's own metadata goes to all weeks."""
     context.step_context.add_asset_metadata(metadata=metadata, asset_key=context.asset_key, partition_key=week)
+
+
+def record_only(context: dg.OutputContext, weeks: Sequence[str]) -> None:
+    """Make Dagster record these weeks, at least one, instead of all weeks of the run if the step succeeds."""
+    partitions = context.asset_partitions_def
+    context._asset_partitions_subset = partitions.subset_with_partition_keys(weeks)
 
 
 def materializations(context: dg.OutputContext, weeks: Sequence[str]) -> Iterator[DagsterEvent]:

@@ -18,7 +18,15 @@ from mta_pipeline.orchestration.keys import (
 Assets = Sequence[dg.AssetsDefinition]
 
 
-def jobs(*, raw: dg.AssetsDefinition, weekly: Assets, reference: Assets, hourly: Assets, answers: Assets) -> list[Any]:
+def jobs(
+    *,
+    raw: dg.AssetsDefinition,
+    weekly: Assets,
+    reference: Assets,
+    hourly: Assets,
+    answers: Assets,
+    standing: Sequence[dg.AssetChecksDefinition],
+) -> list[Any]:
     """All jobs.
 
     Args:
@@ -27,18 +35,20 @@ def jobs(*, raw: dg.AssetsDefinition, weekly: Assets, reference: Assets, hourly:
         reference: the tables without weeks.
         hourly: the weekly tables of hourly ridership.
         answers: the warehouse, the marts and the report.
+        standing: checks of `raw` that no job evaluates, because they examine all weeks.
     """
+    others = dg.AssetSelection.checks(*standing)
     return [
         dg.define_asset_job(
             RIDERSHIP_JOB,
-            selection=dg.AssetSelection.assets(*weekly),
+            selection=dg.AssetSelection.assets(*weekly) - others,
             description="Processes weeks from the feed to the lake: one week, or a range in a single run. Weeks that "
             "are complete in the lake and unchanged in the feed are skipped; to rebuild them, materialize the assets.",
             tags={COMPLETE_WEEKS: SKIP},
         ),
         dg.define_asset_job(
             LANDING_JOB,
-            selection=dg.AssetSelection.assets(raw),
+            selection=dg.AssetSelection.assets(raw) - others,
             description="Lands weeks from the feed in the raw layer. Automation materializes everything downstream.",
         ),
         dg.define_asset_job(

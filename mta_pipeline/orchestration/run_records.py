@@ -100,11 +100,20 @@ def latest_materializations(
 
 
 def failed_checks(
-    instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey], weeks: Collection[str]
+    instance: dg.DagsterInstance,
+    checks: Collection[dg.AssetCheckKey],
+    weeks: Collection[str],
+    *,
+    current: bool = False,
 ) -> Iterator[tuple[str, dg.AssetCheckEvaluation]]:
-    """The weeks whose latest result of a check is an error, with the result. Warnings are left out."""
+    """The weeks whose latest result of a check is an error, with the result. Warnings are left out.
+
+    With `current`, so are results about an earlier materialization of the week.
+    """
     for result in instance.event_log_storage.get_asset_check_partition_info(list(checks)):
         week, status = result.partition_key, result.latest_execution_status
+        if current and not result.is_current:
+            continue
         if week and week in weeks and status is AssetCheckExecutionRecordStatus.FAILED:
             found = latest_evaluation(instance, result.check_key, week)
             if found is not None and found.severity is dg.AssetCheckSeverity.ERROR:
@@ -120,6 +129,12 @@ def latest_evaluation(
     ).get(check)
     event = latest.event.dagster_event if latest and latest.event else None
     return event.asset_check_evaluation_data if event else None
+
+
+def described(evaluation: dg.AssetCheckEvaluation) -> str:
+    """A failed check in a line: table, name and description."""
+    key = evaluation.asset_check_key
+    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
 
 
 def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -> bool:

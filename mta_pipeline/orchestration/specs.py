@@ -10,6 +10,10 @@ from mta_pipeline.schema import Table
 
 OWNERS: Final = ("team:mta-pipeline",)
 
+ONE_MORE_TRY: Final = dg.RetryPolicy(max_retries=1, delay=1)
+"""Of a step that an error of another system has ended, such as a restart of Dagster's database. Run retries do not
+cover failed steps. Bad input fails with `allow_retries=False`."""
+
 # Filled when assets are defined, which happens in every process before it runs a step.
 _contracts: Final[dict[dg.AssetKey, Table]] = {}
 

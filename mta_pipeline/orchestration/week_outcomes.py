@@ -10,9 +10,11 @@ from typing import Final, TypeVar
 import dagster as dg
 
 from mta_pipeline.lake.completeness import is_made_from
+from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.raw import DamagedRawFile
+from mta_pipeline.orchestration.blocked_weeks import blocked_weeks
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
 from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
@@ -22,7 +24,7 @@ from mta_pipeline.turnstile.parsing import UnreadableFile
 
 _Result = TypeVar("_Result")
 
-_OF_A_FILE: Final = (BadFile, UnreadableFile, DamagedRawFile)
+_OF_A_FILE: Final = (BadFile, UnreadableFile, DamagedRawFile, DamagedFile)
 """Errors whose message names the file, the cause and what to do."""
 
 _OF_THE_RUN: Final = (
@@ -32,8 +34,8 @@ _OF_THE_RUN: Final = (
 )
 """Errors that would meet the other weeks, too, and those that a retry of the step can solve."""
 
-_OF_THE_BUCKET: Final = ("aiohttp", "gcsfs", "google", "urllib3")
-"""Packages whose errors are those of the lake or the feed in a bucket. Importing them is slow."""
+_OF_OTHER_SYSTEMS: Final = ("aiohttp", "gcsfs", "google", "urllib3", "sqlalchemy")
+"""Packages whose errors are those of a bucket or of Dagster's database. Importing them is slow."""
 
 UP_TO_DATE: Final = "complete, skipped"
 
@@ -62,7 +64,7 @@ class FailedWeeks:
             self.reasons[week] = str(error)
             context.log.error(f"week {week} failed: {error}")
             return
-        if isinstance(error, _OF_THE_RUN) or type(error).__module__.partition(".")[0] in _OF_THE_BUCKET:
+        if isinstance(error, _OF_THE_RUN) or type(error).__module__.partition(".")[0] in _OF_OTHER_SYSTEMS:
             raise error
         self.reasons[week] = f"unexpected {type(error).__qualname__}: {error}"
         context.log.error(f"week {week} failed: {self.reasons[week]}", exc_info=error)
@@ -78,12 +80,14 @@ class FailedWeeks:
 
 
 def process_weeks(context: dg.AssetExecutionContext, work: Callable[[str], _Result]) -> Iterator[_Result]:
-    """Yield the result of `work` for each week of the run, computed in threads.
+    """Yield the result of `work` for each week of the run, computed in threads. Blocked weeks are left out.
 
     If a week fails, the step fails after all other weeks.
     """
-    failed = FailedWeeks()
-    for week, in_progress in zip(context.partition_keys, prefetch(work, context.partition_keys), strict=True):
+    failed, keys = FailedWeeks(), context.partition_keys
+    blocked = blocked_weeks(context.instance, context.job_def, context.selected_asset_keys, keys)
+    weeks = [week for week in keys if week not in blocked]
+    for week, in_progress in zip(weeks, prefetch(work, weeks), strict=True):
         try:
             result = in_progress.result()
         except Exception as error:  # raised again unless it is of this week alone

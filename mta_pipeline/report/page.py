@@ -13,10 +13,33 @@ from typing import Any, Final
 
 import polars as pl
 
+from mta_pipeline.lake.digests import HTML, HTML_TAGS
+from mta_pipeline.marts.contract import (
+    BUSIEST_PLACES,
+    DATA_QUALITY_WEEKLY,
+    RIDERSHIP_RECONCILIATION,
+    STATION_PEAK_HOURS,
+    STATION_WEEK_OVER_WEEK,
+    SYSTEM_DAILY,
+)
 from mta_pipeline.report import charts, figures
+from mta_pipeline.turnstile.contract import STATION_COMPLEXES
 
 MAP_WIDE: Final = 460
 """Width in pixels of the map on a desktop screen, where the list of places is beside it."""
+
+SOURCES: Final = (
+    SYSTEM_DAILY,
+    BUSIEST_PLACES,
+    STATION_PEAK_HOURS,
+    STATION_WEEK_OVER_WEEK,
+    DATA_QUALITY_WEEKLY,
+    RIDERSHIP_RECONCILIATION,
+    STATION_COMPLEXES,
+)
+"""The tables that a report is made from."""
+
+_MADE_FROM: Final = '<meta name="made-from" content="{}">'
 
 _PLACES_LISTED: Final = 12
 _WEEKS_LISTED: Final = 12
@@ -25,7 +48,7 @@ _GAPS_LISTED: Final = 6
 
 @dataclass(frozen=True)
 class Sources:
-    """The tables of a report: marts as in the contract, and station_complexes of the lake."""
+    """The rows of the tables in `SOURCES`, by name."""
 
     system_daily: pl.DataFrame
     busiest_places: pl.DataFrame
@@ -51,13 +74,29 @@ class Report:
     html: str
     pictures: Mapping[str, Picture]
 
+    @property
+    def contents(self) -> bytes:
+        """The page as a file, which holds its own digest."""
+        return HTML.sealed(self.html)
 
-def render(sources: Sources, made_at: dt.datetime, *, is_sample: bool) -> Report:
+
+def problem(contents: bytes, made_from: str | None = None) -> str | None:
+    """Say why the file of a report must be made again; None if it is intact, and made from `made_from` if given."""
+    if HTML.digest_in(contents) is None:
+        return "it holds no digest"
+    if found := HTML.problem(contents):
+        return found
+    is_current = made_from is None or _MADE_FROM.format(made_from).encode() in contents
+    return None if is_current else "it is made from other tables than those in the lake now"
+
+
+def render(sources: Sources, made_at: dt.datetime, made_from: str = "", *, is_sample: bool) -> Report:
     """Render the report. The same tables and the same time give the same page.
 
     Args:
         sources: the tables. If they have no rows, the page says so.
         made_at: the time shown on the page, with its zone.
+        made_from: the fingerprint of the files of the tables, which the page records.
         is_sample: whether the data are synthetic, which the page then says.
     """
     span = figures.span(sources.data_quality_weekly)
@@ -69,6 +108,7 @@ def render(sources: Sources, made_at: dt.datetime, *, is_sample: bool) -> Report
     page = _template().render(
         span=span,
         made_at=made_at,
+        record=_MADE_FROM.format(made_from) + HTML_TAGS,
         is_sample=is_sample,
         charts=drawn.on_page,
         weekdays=figures.WEEKDAYS,

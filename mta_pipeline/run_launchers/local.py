@@ -12,9 +12,12 @@ import dagster as dg
 from mta_pipeline.orchestration.dagster_internals import (
     CheckRunHealthResult,
     EngineEventData,
+    LaunchRunContext,
     WorkerStatus,
     process_is_alive,
 )
+from mta_pipeline.orchestration.keys import PROCESS_ID
+from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 
 _GONE: Final = "Its process is gone: killed, or the machine stopped. Finished weeks are kept. Launch the run again."
@@ -28,6 +31,11 @@ class MonitoredRunLauncher(dg.DefaultRunLauncher):
         """Tell run monitoring that it can check the health of a run."""
         return True
 
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the run's process."""
+        expect_retry(self._instance, context.dagster_run)
+        super().launch_run(context)
+
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Check whether the run's process is alive, whichever process started it."""
         if _is_gone(self._instance, run):
@@ -37,8 +45,10 @@ class MonitoredRunLauncher(dg.DefaultRunLauncher):
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark started runs whose process has died as failed. Returns the ids of these runs."""
-    running = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    """Mark runs in progress whose process has died as failed. Returns the ids of these runs."""
+    # If the disk of the records is full, a run is created, but the log of the run cannot say that it starts.
+    statuses = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED]
+    running = instance.get_runs(dg.RunsFilter(statuses=statuses))
     dead = [run for run in running if _is_gone(instance, run)]
     for run in dead:
         tell_of_dead_run(instance, run, _GONE)
@@ -47,7 +57,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the process that the run's log names has ended. A run without a process id counts as alive."""
+    """Whether the process that the run's log or its tag names has ended. Without a process id, it counts as alive."""
     pids = [
         int(str(event.dagster_event.event_specific_data.metadata["pid"].value))
         for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
@@ -55,4 +65,7 @@ def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
         and isinstance(event.dagster_event.event_specific_data, EngineEventData)
         and "pid" in event.dagster_event.event_specific_data.metadata
     ]
+    tagged, _, process = run.tags.get(PROCESS_ID, "").partition("/")
+    if not pids and tagged == run.run_id:
+        pids = [int(process)]
     return bool(pids) and not process_is_alive(pids[-1])

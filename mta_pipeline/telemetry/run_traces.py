@@ -30,8 +30,13 @@ _HEADER: Final = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-
 _RANGE: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 _HANDLER: Final = {"class": "mta_pipeline.telemetry.run_traces.RunTraces"}
-LOG_SETTINGS: Final = {"python_logs": {"dagster_handler_config": {"handlers": {"traces": _HANDLER}}}}
-"""Settings of an instance without a `dagster.yaml`: they configure the same handler."""
+LOG_SETTINGS: Final = {
+    "python_logs": {
+        "managed_python_loggers": ["mta_pipeline"],
+        "dagster_handler_config": {"handlers": {"traces": _HANDLER}},
+    }
+}
+"""Settings of an instance without a `dagster.yaml`: they configure the same loggers and handler."""
 
 
 def run_ids(run_id: str) -> SpanIds:

@@ -256,6 +256,13 @@ class Deployment:
         wait_until(is_over, f"run {run_id} to be retried", every=0.3)
         return found[0]
 
+    def runs_of(self, backfill: str) -> list[tuple[str, str]]:
+        """The status and the log of each run of a backfill, to say why it failed."""
+        return [
+            (run.status, self.web.log(run.id))
+            for run in self.web.runs(tags=[{"key": "dagster/backfill", "value": backfill}])
+        ]
+
     def wait_for_backfill(self, backfill: str) -> str:
         """Wait until a backfill has ended and return its status."""
         wait_until(

@@ -108,7 +108,7 @@ def test_a_backfill_survives_a_restart_of_the_database(deployment):
     backfill = deployment.backfill()
     deployment.started_run_of(backfill)
     deployment.restart_database()
-    assert deployment.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
+    assert deployment.wait_for_backfill(backfill) == "COMPLETED_SUCCESS", deployment.runs_of(backfill)
 
 
 def test_a_missing_variable_fails_the_run_and_is_named(deployment):

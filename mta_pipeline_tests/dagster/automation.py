@@ -10,7 +10,7 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from mta_pipeline.orchestration.automation.sensors import SENSOR
-from mta_pipeline.orchestration.keys import FEED_KEY, LANDING_JOB
+from mta_pipeline.orchestration.keys import FEED_KEY, LAKE_INTACT, LANDING_JOB, NO_VERSION_PENDING, RAW_INTACT
 from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline_tests.dagster.project import Project
 
@@ -129,7 +129,9 @@ def requested_weeks(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
 def evaluate_standing_checks(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
     """Evaluate the standing checks; return them by name."""
     job = project.defs.resolve_job_def("__ASSET_JOB")
-    checks = [key for key in project.defs.resolve_asset_graph().asset_check_keys if key.asset_key == FEED_KEY]
+    keys = project.defs.resolve_asset_graph().asset_check_keys
+    standing = (RAW_INTACT, LAKE_INTACT, NO_VERSION_PENDING)
+    checks = [key for key in keys if key.asset_key == FEED_KEY or key.name in standing]
     subset = job.get_subset(asset_check_selection=set(checks), asset_selection=set())
     result = subset.execute_in_process(instance=project.instance, run_config=QUIET)
     return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}

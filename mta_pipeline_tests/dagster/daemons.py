@@ -3,13 +3,15 @@
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.api import execute_run
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, PartitionBackfill
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.scheduler.instigation import SensorInstigatorData
 from dagster._core.test_utils import (
@@ -20,8 +22,9 @@ from dagster._core.test_utils import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.sensor import execute_sensor_iteration
-from dagster._time import get_current_datetime
+from dagster._time import get_current_datetime, get_current_timestamp
 
 from mta_pipeline.build import build_defs
 from mta_pipeline.orchestration.run_records import range_tags
@@ -88,7 +91,48 @@ class Daemons:
         """Execute a queued run in this process; return whether it succeeded."""
         self._report(run, dg.DagsterEventType.RUN_STARTING)
         starting = self.instance.get_run_by_id(run.run_id)
-        return execute_run(InMemoryJob(self._job(run.job_name)), starting, self.instance).success
+        job = self._job(run.job_name)
+        if run.asset_selection:
+            job = job.get_subset(asset_selection=run.asset_selection, asset_check_selection=run.asset_check_selection)
+        return execute_run(InMemoryJob(job), starting, self.instance).success
+
+    def from_failure(self, run: dg.DagsterRun) -> dg.DagsterRun:
+        """Re-execute a run from its failed steps, as the UI does; return the new run, which is queued."""
+        request = self.workspace.create_request_context()
+        return self.instance.create_reexecuted_run(
+            request_context=request,
+            parent_run=self.instance.get_run_by_id(run.run_id),
+            code_location=request.get_code_location(LOCATION),
+            remote_job=self.repository.get_full_job(run.job_name),
+            strategy=ReexecutionStrategy.FROM_FAILURE,
+            use_parent_run_tags=True,
+        )
+
+    def backfill(self, assets: Sequence[dg.AssetKey], weeks: Sequence[str]) -> list[bool]:
+        """Request a backfill and execute its runs until it is done; return whether each run succeeded."""
+        graph = self.workspace.create_request_context().asset_graph
+        backfill_id = f"backfill{len(self.instance.get_backfills())}"
+        self.instance.add_backfill(
+            PartitionBackfill.from_asset_partitions(
+                backfill_id,
+                graph,
+                list(weeks),
+                list(assets),
+                get_current_timestamp(),
+                {},
+                self.instance,
+                all_partitions=False,
+                title=None,
+                description=None,
+                run_config=None,
+            )
+        )
+        succeeded: list[bool] = []
+        while self.instance.get_backfill(backfill_id).status not in BULK_ACTION_TERMINAL_STATUSES:
+            list(execute_backfill_iteration(self.workspace, logging.getLogger("daemon")))
+            queued = self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
+            succeeded += map(self.execute, queued)
+        return succeeded
 
     def _job(self, name: str) -> dg.JobDefinition:
         return build_defs(read_settings()).resolve_job_def(name)

@@ -10,9 +10,13 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
 
 import dagster as dg
+import fsspec
 import pytest
 import yaml
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
@@ -26,14 +30,19 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.test_utils import create_run_for_test
 from dagster_shared.error import SerializableErrorInfo
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from mta_pipeline.monitoring.health import HealthReader
+from mta_pipeline.monitoring import server
+from mta_pipeline.monitoring.health import Health, HealthReader
+from mta_pipeline.monitoring.metrics import registry
 from mta_pipeline.monitoring.server import HealthServer
 from mta_pipeline.monitoring.status import figures, page, problems, terminal
 from mta_pipeline.orchestration.keys import RIDERSHIP_JOB
+from mta_pipeline.settings import Settings
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.conftest import REPOSITORY, skip_or_fail_in_ci
 from mta_pipeline_tests.dagster.automation import Automation
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
@@ -61,12 +70,18 @@ def reader(project):
     return HealthReader.of(project.instance, str(project.lake), project.defs)
 
 
-@pytest.fixture
-def url(reader):
-    with HealthServer(("127.0.0.1", 0), reader.read) as server:
+@contextmanager
+def served(read: Callable[[], Health]) -> Iterator[str]:
+    with HealthServer(("127.0.0.1", 0), read) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture
+def url(reader):
+    with served(reader.read) as url:
+        yield url
 
 
 def get(url: str) -> str:
@@ -204,14 +219,91 @@ def test_an_unreadable_state_gives_a_503_without_paths(tmp_path):
     def broken():
         raise OSError(f"{tmp_path}/secret place")
 
-    with HealthServer(("127.0.0.1", 0), broken) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with served(broken) as url:
         for path, status in (("/metrics", 503), ("/", 503), ("/elsewhere", 404)):
             with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}")
+                get(f"{url}{path}")
             assert refused.value.code == status
             assert b"secret" not in refused.value.read()
-        server.shutdown()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of the server, which stands still unless a test sets it."""
+    stopped = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: stopped.now))
+    return stopped
+
+
+def test_requests_share_a_reading_even_if_it_takes_long(reader, clock):
+    arrived, readings = threading.Barrier(20), []
+
+    def read() -> Health:
+        readings.append(reader.read())
+        clock.now += 60
+        return readings[-1]
+
+    def scrape(_: int) -> str:
+        arrived.wait()
+        return get(f"{url}/metrics")
+
+    with served(read) as url, ThreadPoolExecutor(20) as pool:
+        assert len({*pool.map(scrape, range(20))}) == 1
+    assert len(readings) == 1
+
+
+def test_a_failed_reading_is_shared_and_the_next_one_may_succeed(reader, clock):
+    failures = [OSError("no lake")]
+
+    def read() -> Health:
+        if failures:
+            raise failures.pop()
+        return reader.read()
+
+    with served(read) as url:
+        for _ in range(3):
+            with pytest.raises(urllib.error.HTTPError, match="503"):
+                get(f"{url}/metrics")
+        clock.now += 60
+        assert "mta_weeks" in get(f"{url}/metrics")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "text/plain; version=1.x.0",
+        "text/plain; version=",
+        ",;=",
+        "\xe9; version=\xe9",
+    ],
+)
+def test_an_invalid_accept_header_gets_the_default_text_format(url, accept):
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/metrics", headers={"Accept": accept})) as response:
+        assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert "mta_weeks" in response.read().decode()
+
+
+def test_many_connections_can_wait_for_the_server(reader):
+    with HealthServer(("127.0.0.1", 0), reader.read) as waiting, ExitStack() as connections:
+        for _ in range(64):  # The system accepts them, although nothing is served yet.
+            connections.enter_context(socket.create_connection(waiting.server_address, timeout=5))
+
+
+def test_a_token_in_the_address_of_the_feed_is_in_no_log_page_metric_or_file(tmp_path):
+    files = fsspec.filesystem("memory")
+    files.pipe(f"/feed?token=s3cret/{file_name(WEEKS[0])}", steady_week(WEEKS[0]))
+    files.pipe(f"/feed?token=s3cret/{file_name(WEEKS[1])}", b"no such thing")
+    settings = Settings(feed="simplecache::memory://feed?token=s3cret", lake_root=str(tmp_path / "lake"))
+    project = Project(tmp_path, settings=settings)
+    Automation(project).tick_sensor()
+    results = [project.run(week) for week in WEEKS[:2]]
+    assert [result.success for result in results] == [True, False]
+    health = HealthReader.of(project.instance, str(project.lake), project.defs).read()
+    texts = [str(entry) for result in results for entry in project.instance.all_logs(result.run_id)]
+    texts += [page(health), generate_latest(registry(lambda: health)).decode()]
+    texts += [path.read_bytes().decode(errors="replace") for path in project.lake.rglob("*") if path.is_file()]
+    assert not [text for text in texts if "s3cret" in text]
 
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"

@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from mta_pipeline import weeks
+from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.weeks import week_before
+from mta_pipeline_tests.dagster.automation import evaluate_standing_checks
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, steady_week, valid_week
 from mta_pipeline_tests.support.published_files import WEEK, modern_file, modern_line
 
@@ -67,15 +69,41 @@ def test_a_week_that_is_not_published_is_skipped_and_fails_nothing(project):
     assert project.landed() == [THIRD]
 
 
-BAD_FILES = {
-    "empty": b"",
-    "header": modern_file(),
-    "web page": b"<!DOCTYPE html><html><body>Service unavailable</body></html>",
-    "other week": modern_file(modern_line("2019-01-06 03", 1, 1)),
-}
+NOT_LANDED = {"empty": b"", "web page": b"<!DOCTYPE html><html><body>Service unavailable</body></html>"}
+UNREADABLE = {"header": modern_file(), "other week": modern_file(modern_line("2019-01-06 03", 1, 1))}
 
 
-@pytest.mark.parametrize("contents", BAD_FILES.values(), ids=BAD_FILES.keys())
+@pytest.mark.parametrize("contents", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_new_week_with_an_unreadable_file_fails_while_the_other_weeks_land(project, contents):
+    project.publish(SECOND, contents)
+    result = project.run(FIRST, SECOND)
+    assert not result.success
+    assert "turnstile_240120.txt" in failure_of(result)
+    project.publish(SECOND, steady_week(SECOND, start=1_420))
+    assert project.run(FIRST, SECOND).success
+
+
+@pytest.mark.parametrize(
+    "contents", [*UNREADABLE.values(), steady_week(SECOND)[:3_000]], ids=[*UNREADABLE, "half of a file"]
+)
+def test_a_doubtful_version_changes_no_table_until_it_is_accepted_or_replaced(project, contents):
+    project.load_weeks_until(SECOND)
+    before = {path: data for path, data in project.files().items() if "raw" not in path}
+    project.publish(SECOND, contents)
+    assert project.run(FIRST, SECOND).success
+    assert {path: data for path, data in project.files().items() if "raw" not in path and path in before} == before
+    assert project.raw.read(SECOND) == valid_week(SECOND)
+    for _ in range(2):
+        check = evaluate_standing_checks(project)["no_version_pending"]
+        assert not check.passed
+        assert f"mta-pipeline accept {SECOND}" in check.description
+    assert weeks_due([FIRST, SECOND], str(project.lake), project.source()) == {}
+    project.publish(SECOND, steady_week(SECOND, start=1_420))
+    assert project.run(FIRST, SECOND).success
+    assert evaluate_standing_checks(project)["no_version_pending"].passed
+
+
+@pytest.mark.parametrize("contents", NOT_LANDED.values(), ids=NOT_LANDED.keys())
 def test_a_bad_file_fails_its_week_while_the_other_weeks_land_and_existing_tables_are_kept(project, contents):
     project.load_weeks_until(THIRD)
     before = project.files()
@@ -187,7 +215,8 @@ def test_the_same_contents_land_once_and_other_contents_replace_them(project):
     project.run(FIRST)
     second = project.raw.manifest(FIRST)
     assert second.sha256 != first.sha256
-    assert sorted(path.name for path in project.raw.path(FIRST).iterdir()) == sorted(["manifest.json", second.object])
+    names = sorted(path.name for path in project.raw.path(FIRST).iterdir())
+    assert names == sorted(["manifest.json", second.object, first.object])
 
 
 def test_a_damaged_raw_file_is_named_and_repaired_by_landing_the_week_again(project):

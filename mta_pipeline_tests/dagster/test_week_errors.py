@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import dagster as dg
 import polars as pl
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import ConcurrentWriteError
@@ -65,6 +66,20 @@ def test_an_unexpected_error_fails_its_week_by_name_and_the_other_weeks_continue
     assert sorted({path.parent.name for path in written}) == [f"week={FIRST}", f"week={THIRD}"]
 
 
+def test_a_step_that_a_restart_of_the_database_has_ended_is_tried_once_more(tmp_path, monkeypatch):
+    land, lost = RawFiles.land, [OperationalError("INSERT", {}, Exception("server closed the connection"))]
+
+    def land_when_connected(*arguments: object) -> object:
+        if lost:
+            raise lost.pop()
+        return land(*arguments)
+
+    monkeypatch.setattr(RawFiles, "land", land_when_connected)
+    project = Project(tmp_path)
+    project.publish(FIRST, valid_week(FIRST))
+    assert project.run(FIRST, assets=[RAW_KEY]).success
+
+
 def add(error: Exception) -> tuple[FailedWeeks, Mock]:
     failed, log = FailedWeeks(), Mock()
     failed.add(SimpleNamespace(log=log), SECOND, error)  # type: ignore[arg-type]
@@ -94,6 +109,7 @@ def test_the_message_of_an_error_that_names_its_file_is_the_reason():
         FeedRefused("no access"),
         dg.Failure("on purpose"),
         dg.RetryRequested(),
+        OperationalError("INSERT", {}, Exception("server closed the connection")),
         type("HttpError", (Exception,), {"__module__": "gcsfs.retry"})("503"),
         dg.DagsterInvariantViolationError("the asset returned nothing"),
     ],

@@ -9,10 +9,12 @@ import yaml
 from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
+from dagster._core.utils import make_new_run_id
 
 from mta_pipeline.cli.run import record_complete
-from mta_pipeline.orchestration.keys import WEEKLY_KEYS
+from mta_pipeline.orchestration.keys import PROCESS_ID, WEEKLY_KEYS
 from mta_pipeline.run_launchers.local import MonitoredRunLauncher, fail_dead_runs
+from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import WEEKS
 
@@ -48,6 +50,19 @@ def test_a_run_whose_process_is_gone_is_failed_with_the_reason(instance, gone_pi
     assert fail_dead_runs(instance) == []
 
 
+def test_a_run_of_the_terminal_that_could_not_be_started_is_failed_when_its_process_is_gone(instance, gone_pid):
+    def created(pid, of_run=None):
+        run_id = make_new_run_id()
+        return create_run_for_test(instance, run_id=run_id, tags={PROCESS_ID: f"{of_run or run_id}/{pid}"})
+
+    dead, alive = created(gone_pid), created(os.getpid())
+    copied = created(gone_pid, of_run=dead.run_id)
+    assert fail_dead_runs(instance) == [dead.run_id]
+    assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
+    for run in (alive, copied):
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.NOT_STARTED
+
+
 def test_a_retried_run_with_a_new_process_is_alive(instance, gone_pid):
     started_run(instance, gone_pid, os.getpid())
     assert fail_dead_runs(instance) == []
@@ -62,6 +77,22 @@ def test_run_monitoring_asks_the_configured_launcher_for_the_health_of_runs(inst
         for pid in (gone_pid, os.getpid())
     ]
     assert health == [WorkerStatus.FAILED, WorkerStatus.RUNNING]
+
+
+def test_a_failed_run_counts_as_waiting_for_its_retry_from_the_first_moment(instance, monkeypatch):
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    expect_retry(instance, run)
+    seen = []
+    add_run_tags = instance.add_run_tags
+
+    def look_first(run_id, tags):  # between the two writes of Dagster: the status, then the tag
+        found = instance.get_run_by_id(run_id)
+        seen.append((found.status, found.is_complete_and_waiting_to_retry))
+        add_run_tags(run_id, tags)
+
+    monkeypatch.setattr(instance, "add_run_tags", look_first)
+    instance.report_run_failed(run)
+    assert seen == [(dg.DagsterRunStatus.FAILURE, True)]
 
 
 def test_dagster_yaml_limits_runs_and_retries_crashed_ones():

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 import stamina
 
-from mta_pipeline.lake.exports import ExportsFeed
+from mta_pipeline.lake.exports import ExportsFeed, stored_exports
 from mta_pipeline.lake.feeds import feed_at
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.sources.errors import BadFile, FeedSlow, FeedUnavailable, NotPublished
@@ -307,7 +307,7 @@ def test_other_contents_land_again(open_with, lake):
     assert rows_in(raw.read(FIRST)) == sorted(rows_of_week(FIRST, start=500))
     assert after.exports[0].sha256 == hashlib.sha256(changed).hexdigest() != before.exports[0].sha256
     kept = sorted(path.name for path in raw.path(FIRST).iterdir())
-    assert kept == sorted(["manifest.json", after.object, after.lines])
+    assert kept == sorted(["manifest.json", *after.objects, *before.objects])
 
 
 def test_two_copies_of_an_export_give_each_row_once(open_with, lake):
@@ -337,6 +337,16 @@ def test_a_damaged_object_is_repaired_by_reading_the_export_again(folder, lake, 
 
     assert (again, fetched_again.lines.to_list()) == (text, fetched.lines.to_list())
     assert path.read_bytes() == whole
+
+
+def test_a_damaged_object_of_an_export_is_found(folder, lake):
+    publish(folder, {EXPORT_NAME: EXPORT})
+    fetch(feed_at(str(folder), lake))
+    [stored] = stored_exports(lake)
+    assert (stored.export.name, stored.problem(None)) == (EXPORT_NAME, None)
+    [path] = (Path(lake) / "raw" / "turnstile_export" / EXPORT_NAME).glob(f"{FIRST}.*.txt.zst")
+    path.write_bytes(b"rubbish")
+    assert path.name in stored.problem(None)
 
 
 def test_exchanged_line_numbers_are_noticed(folder, lake):

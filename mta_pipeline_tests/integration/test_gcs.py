@@ -166,7 +166,7 @@ def test_of_two_concurrent_landings_the_one_that_starts_first_and_ends_last_fetc
     manifest, is_new = raw.land(slow, WEEK)
     assert (slow.fetched, is_new) == (2, False)
     assert raw.read(WEEK) == NEW
-    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
+    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", *manifest.all_objects])
 
 
 def test_a_landing_between_another_landing_s_object_and_manifest_makes_the_other_start_again(
@@ -187,7 +187,7 @@ def test_a_landing_between_another_landing_s_object_and_manifest_makes_the_other
     manifest, is_new = raw.land(new, WEEK)
     assert is_new
     assert raw.read(WEEK) == NEW
-    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", manifest.object])
+    assert sorted(f.path.name for f in files_in(raw.path(WEEK))) == sorted(["manifest.json", *manifest.all_objects])
 
 
 def test_concurrent_landings_leave_one_complete_week_and_the_next_landing_removes_the_rest(session, feeds, gcs_bucket):
@@ -202,7 +202,7 @@ def test_concurrent_landings_leave_one_complete_week_and_the_next_landing_remove
         raw.land(feeds[0], WEEK)
         assert raw.read(WEEK) == OLD
         names = sorted(found.path.name for found in files_in(raw.path(WEEK)))
-        assert names == sorted(["manifest.json", raw.manifest(WEEK).object])
+        assert names == sorted(["manifest.json", *raw.manifest(WEEK).all_objects])
 
 
 def test_bytes_that_are_damaged_during_the_upload_are_refused(session, path, monkeypatch):

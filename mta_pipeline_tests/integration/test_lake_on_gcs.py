@@ -90,7 +90,7 @@ def test_a_republished_week_replaces_its_raw_file_in_the_bucket(feed, gcs_bucket
     run(str(tmp_path / "again"), lake)
     after = RawFiles(lake).manifest(MODERN)
     assert after.sha256 != before.sha256
-    assert {path.name for path in RawFiles(lake).path(MODERN).iterdir()} == {"manifest.json", after.object}
+    assert {path.name for path in RawFiles(lake).path(MODERN).iterdir()} == {"manifest.json", *after.all_objects}
     recoverable = truth.select(entries="recoverable_entries", exits="recoverable_exits")
     assert_frame_equal(summarize(lake, WEEKS).weeks.select("entries", "exits"), recoverable)
 

@@ -660,7 +660,7 @@ def test_a_window_reads_each_week_once_and_keeps_the_last_two() -> None:
         read.append(week)
         return readings_of(week).lazy()
 
-    readings = WeeklyInputs(WEEKS, FIRST, scan, lambda week: None)
+    readings = WeeklyInputs(WEEKS, FIRST, scan, lambda week: None, lambda week: True)
     assert read == []
     for week in WEEKS[:-1]:
         assert readings[week].equals(readings_of(week))

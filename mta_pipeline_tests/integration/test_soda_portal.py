@@ -296,6 +296,19 @@ def test_a_page_that_is_damaged_on_disk_is_named_and_fetched_again(api, raw, row
     assert riders(raw) == of_week(rows)["ridership"].sum()
 
 
+def test_a_missing_page_makes_its_week_due_and_a_damaged_one_is_found_and_set_aside(api, raw, rows):
+    manifest, _ = raw.land(api, WEEK)
+    assert raw.problem(WEEK) is None
+    page = Path(str(raw.path(WEEK) / manifest.objects[0]))
+    page.write_bytes(b"rubbish")
+    assert page.name in raw.problem(WEEK)
+    raw.set_damaged_aside(WEEK)
+    assert raw.is_due(api, WEEK)
+    raw.land(api, WEEK)
+    assert raw.problem(WEEK) is None
+    assert not raw.is_due(api, WEEK)
+
+
 def test_an_oversized_page_is_refused(portal, api, raw, monkeypatch):
     monkeypatch.setattr("mta_pipeline.sources.socrata.client.MAX_PAGE_BYTES", 10_000)
     with pytest.raises(BadFile, match="more than 10,000 bytes"):

@@ -29,7 +29,7 @@ def test_a_secret_is_in_no_shown_location_and_the_host_and_path_are(prefix, sche
         assert f"{scheme}://mirror.example/feed" in text
 
 
-@pytest.mark.parametrize("password", ["p/s3cret", "p?s3cret", "p#s3cret"])
+@pytest.mark.parametrize("password", ["p/s3cret", "p?s3cret", "p#s3cret", "p@s3cret", "s3c\tret", "s3cret \n"])
 def test_a_password_may_contain_what_separates_the_parts_of_a_url(password):
     assert shown(f"https://reader:{password}@mirror.example/feed") == "https://mirror.example/feed"
 

@@ -1,13 +1,16 @@
 """Command lines and their output."""
 
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stamina
 from click.testing import CliRunner, Result
+from sqlalchemy.exc import OperationalError
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
@@ -264,6 +267,21 @@ def test_records_that_cannot_be_read_or_written_are_unreachable(work_dir, monkey
         assert result.exit_code == ExitCode.UNREACHABLE
 
 
+def test_records_on_a_full_disk_are_reported_with_the_disk_and_what_to_do(work_dir, monkeypatch):
+    def unwritable(*_: object) -> None:
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    (work_dir / "mirror").mkdir()
+    (work_dir / "home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
+    monkeypatch.setattr("mta_pipeline.cli.run.fail_dead_runs", unwritable)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=20_480))
+    output = run_command("run", "--weeks", WEEK, MTA_FEED="mirror").output
+    reason = "cannot be written: the disk is full (20,480 bytes are free)"
+    assert f"Dagster's records in {work_dir / 'home'} {reason}" in output
+    assert "Complete weeks are kept. Make room on that disk, and launch again." in output
+
+
 @pytest.mark.parametrize("home", ["relative", "/no/such/home"])
 def test_status_needs_the_directory_of_the_records(home, monkeypatch):
     monkeypatch.setenv("DAGSTER_HOME", home)
@@ -276,7 +294,7 @@ def test_the_help_and_the_documentation_have_the_same_exit_codes():
     assert markdown() in (REPOSITORY / "docs" / "operations.md").read_text()
     help_text = run_command("--help").output
     assert all(f"{code.value}  {code.meaning}" in help_text for code in ExitCode)
-    assert [code.value for code in ExitCode] == [0, 1, 2, 3, 4, 5, 6]
+    assert [code.value for code in ExitCode] == [0, 1, 2, 3, 4, 5, 6, 130, 143]
 
 
 def test_files_that_look_like_data_and_are_not_used_are_named_once(work_dir):
@@ -399,3 +417,40 @@ def test_a_test_message_is_sent_or_its_receiver_is_named_without_secrets(tmp_pat
         assert refused.exit_code == ExitCode.CONFIGURATION
         assert "MTA_NOTIFY: " in refused.output
         assert "secret-word" not in refused.output
+
+
+# --- pending versions ---
+
+
+@pytest.mark.slow
+def test_a_truncated_republished_week_is_reported_until_it_is_accepted(many_runs, work_dir):
+    (work_dir / "mirror").mkdir()
+    file = work_dir / "mirror" / file_name(WEEK)
+    file.write_bytes(valid_week(WEEK))
+    with serve_feed(work_dir / "mirror") as server:
+        settings = {"MTA_FEED": server.index_url, "DAGSTER_HOME": str(work_dir)}
+        assert run_command("run", **settings).exit_code == 0
+        tables = table_files(work_dir)
+        file.write_bytes(valid_week(WEEK)[:3_000])
+        assert run_command("run", **settings).exit_code == 1
+        requests = len(server.requests)
+        result = run_command("run", **settings)
+        assert not [r for r in server.requests[requests:] if r.method == "GET" and r.path.endswith(file.name)]
+        assert result.exit_code == 1
+        assert result.output.splitlines()[-1].startswith(
+            f"check failed: raw/turnstile_file, check no_version_pending: week {WEEK}: the feed offers another version"
+        )
+        assert "it has only 22 readings and the current one 42" in result.output
+        assert f"mta-pipeline accept {WEEK}" in result.output
+        assert table_files(work_dir) == tables
+        assert run_command("accept", WEEK, **settings).exit_code == 0
+        assert run_command("run", **settings).exit_code == 0
+        assert table_files(work_dir) != tables
+    result = run_command("accept", WEEK, **settings)
+    assert result.exit_code == 1
+    assert "no version is pending" in result.output
+
+
+def table_files(work_dir: Path) -> dict[str, bytes]:
+    lake = work_dir / "data" / "real" / "lake"
+    return {str(path): path.read_bytes() for layer in ("staged", "lake") for path in lake.glob(f"{layer}/*/week=*/*")}

@@ -1,48 +1,95 @@
-"""`mta-pipeline run` makes marts and report if a week is newer than they are."""
+"""`mta-pipeline run` makes marts, report and warehouse again if they are not made from the files in the lake."""
 
-import os
-
+import polars as pl
 import pytest
 
 from mta_pipeline.cli.run import answers_are_due
-from mta_pipeline.lake.storage import report_path
-from mta_pipeline.turnstile.contract import TURNSTILE_REJECTS
+from mta_pipeline.engines.freshness import record_warehouse
+from mta_pipeline.lake.digests import HTML_TAGS
+from mta_pipeline.lake.inputs import current_inputs
+from mta_pipeline.lake.parquet import to_parquet
+from mta_pipeline.lake.storage import part_path, report_path, write_atomically
+from mta_pipeline.marts import lake_tables
+from mta_pipeline.marts.contract import MARTS, SYSTEM_DAILY
+from mta_pipeline.report.page import SOURCES, Report
+from mta_pipeline.tables import TABLES
+from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND = "2024-01-06", "2024-01-13"
 
 
+class Answers:
+    """A lake with one week, and with marts, report and warehouse file that record what they are made from."""
+
+    def __init__(self, lake: SmallLake) -> None:
+        self.lake, self.root = lake, str(lake.root)
+        self.warehouse = lake.root / "mta.duckdb"
+        lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 1, 1))
+
+    def make(self) -> None:
+        current = current_inputs(self.root, TABLES)
+        for mart in MARTS:
+            rows = to_parquet(pl.DataFrame(schema=dict(mart.schema)), current.of(lake_tables(mart.name)))
+            write_atomically(part_path(self.root, mart.layer, mart.name), rows)
+        made_from = current_inputs(self.root, SOURCES).fingerprint
+        page = f'<meta name="made-from" content="{made_from}">{HTML_TAGS}'
+        write_atomically(report_path(self.root), Report(page, {}).contents)
+        self.warehouse.write_bytes(b"views")
+        record_warehouse(self.warehouse, b"views", current)
+
+    @property
+    def are_due(self) -> bool:
+        return answers_are_due(self.root, self.warehouse)
+
+
 @pytest.fixture
-def lake(tmp_path):
-    return SmallLake(tmp_path)
+def answers(tmp_path):
+    made = Answers(SmallLake(tmp_path))
+    assert made.are_due
+    made.make()
+    assert not made.are_due
+    return made
 
 
-def report(lake: SmallLake, *, seconds_after: float, week: str = FIRST) -> None:
-    """Write a report whose time is that many seconds after the time of a week's table."""
-    page = report_path(str(lake.root))
-    page.parent.mkdir(exist_ok=True)
-    page.write_text("made")
-    at = lake.path(TURNSTILE_REJECTS, week).stat().st_mtime + seconds_after
-    os.utime(str(page), (at, at))
+def test_marts_are_not_due_in_a_lake_without_weeks(tmp_path):
+    assert not answers_are_due(str(SmallLake(tmp_path).root))
 
 
-def test_marts_are_not_due_in_a_lake_without_weeks(lake):
-    assert not answers_are_due(str(lake.root))
+def test_marts_are_due_after_a_week_was_added_or_has_changed_whatever_the_clock_says(answers):
+    answers.lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 1, 1))
+    assert answers.are_due
+    answers.make()
+    assert not answers.are_due
+    answers.lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 2, 1))
+    assert answers.are_due
 
 
-def test_marts_are_due_until_a_report_is_as_new_as_every_week(lake):
-    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 1, 1))
-    assert answers_are_due(str(lake.root))
-    report(lake, seconds_after=60)
-    assert not answers_are_due(str(lake.root))
-    report(lake, seconds_after=-60)
-    assert answers_are_due(str(lake.root))
+def test_a_week_that_is_written_again_with_the_same_rows_makes_nothing_due(answers):
+    answers.lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 1, 1))
+    assert not answers.are_due
 
 
-def test_a_later_week_makes_marts_due_again(lake):
-    lake.week(FIRST, interval("2024-01-06 00", "2024-01-06 04", 1, 1))
-    report(lake, seconds_after=60)
-    lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 1, 1))
-    later = lake.path(TURNSTILE_REJECTS, FIRST).stat().st_mtime + 120
-    os.utime(lake.path(TURNSTILE_REJECTS, SECOND), (later, later))
-    assert answers_are_due(str(lake.root))
+def test_a_removed_week_makes_marts_due(answers):
+    answers.lake.week(SECOND, interval("2024-01-13 00", "2024-01-13 04", 1, 1))
+    answers.make()
+    answers.lake.path(TURNSTILE_TRAFFIC, SECOND).unlink()
+    assert answers.are_due
+
+
+@pytest.mark.parametrize("what", ["mart", "report", "warehouse", "manifest"])
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "changed"])
+def test_a_missing_or_damaged_answer_is_due(answers, what, damage):
+    path = {
+        "mart": answers.lake.path(SYSTEM_DAILY),
+        "report": answers.lake.root / "report" / "index.html",
+        "warehouse": answers.warehouse,
+        "manifest": answers.warehouse.with_name("mta.duckdb.json"),
+    }[what]
+    contents = bytearray(path.read_bytes())
+    if damage == "deleted":
+        path.unlink()
+    else:
+        contents[-3] ^= 1
+        path.write_bytes(contents if damage == "changed" else contents[:-4])
+    assert answers.are_due

@@ -23,6 +23,8 @@ VARIABLES = (
     "MTA_FEED",
     "LAKE_ROOT",
     "MTA_LAST_WEEK",
+    "MTA_LEAST_READINGS",
+    "MTA_RAW_VERSIONS",
     "MTA_SODA",
     "MTA_SODA_TOKEN",
     "MTA_NOTIFY",
@@ -116,6 +118,36 @@ def test_the_address_of_receivers_is_never_shown_and_the_ui_must_be_a_web_addres
     ):
         with pytest.raises(SettingsError, match=f"MTA_UI: .*{expected}"):
             settings(monkeypatch, MTA_UI=address)
+
+
+@pytest.mark.parametrize("variable", ["MTA_FEED", "LAKE_ROOT", "MTA_SODA"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://user:s3cret@mirror.example/feed",
+        "http://user:p@s3cret@mirror.example/feed",
+        "https://user:s3c\tret@mirror.example/feed",
+        "https://mirror.example/feed?token=s3cret",
+        "simplecache::http://user:s3cret@mirror.example/",
+        "simplecache::filecache::https://mirror.example/feed?token=s3cret",
+        "soda+https://data.ny.gov?$$app_token=s3cret",
+        "gs://user:s3cret@bucket/prefix",
+        "http:/user:s3cret@mirror.example/feed",
+        "HTTPS:user:s3cret@mirror.example/feed",
+        "simplecache::http:/user:s3cret@mirror.example/feed",
+    ],
+)
+def test_no_message_shows_the_secret_in_an_address(monkeypatch, variable, location):
+    with pytest.raises(SettingsError, match=variable) as error:
+        settings(monkeypatch, **{variable: location})
+    assert not re.search(r"s3c\s?ret", "".join(traceback.format_exception(error.value)))
+
+
+def test_a_lake_in_a_bucket_has_no_query(monkeypatch):
+    with pytest.raises(SettingsError, match=r"LAKE_ROOT: .*must not have a query") as error:
+        settings(monkeypatch, LAKE_ROOT="gs://bucket/prefix?token=s3cret")
+    assert "s3cret" not in str(error.value)
+    assert settings(monkeypatch, LAKE_ROOT="gs://bucket/why?/lake").lake_root == "gs://bucket/why?/lake"
 
 
 def test_spark_runs_in_this_process_on_a_cluster_or_by_spark_connect(monkeypatch):
@@ -289,3 +321,14 @@ def test_java_is_found_by_its_home_or_on_the_path(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(program.parent))
     assert java() == str(program)
+
+
+def test_only_feeds_that_are_marked_as_samples_have_no_limit_of_readings(work_dir):
+    (work_dir / "real").mkdir()
+    (work_dir / "sample" / "truth").mkdir(parents=True)
+    (work_dir / "sample" / "truth" / "weeks.csv").write_text("week")
+    samples = [{}, {"feed": "sample"}, {"feed": "soda+http://127.0.0.1:8100"}]
+    others = [{"feed": feed} for feed in ("real", "http://127.0.0.1:8100/", "https://data.ny.gov")]
+    assert [Settings(**feed).least_readings for feed in samples] == [0, 0, 0]
+    assert [Settings(**feed).least_readings for feed in others] == [150_000] * 3
+    assert Settings(least_readings=7).least_readings == 7

@@ -219,6 +219,47 @@ def test_a_non_blocking_evaluation_stops_nothing(instance: dg.DagsterInstance) -
     assert instance.get_materialized_partitions(TRAFFIC) == set(WEEKS)
 
 
+def test_a_failed_blocking_evaluation_that_is_logged_stops_nothing_and_is_recorded_as_blocking(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Checks log it, so that the other weeks of a run continue downstream."""
+
+    @dg.asset(**weekly)
+    def readings() -> None: ...
+
+    @dg.asset(deps=[readings], **weekly)
+    def traffic() -> None: ...
+
+    spec = dg.AssetCheckSpec("complete", asset=READINGS, blocking=True, partitions_def=calendar)
+
+    @dg.multi_asset_check(specs=[spec])
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
+        failed = dg.AssetCheckEvaluation(
+            asset_key=READINGS, check_name="complete", passed=False, blocking=True, partition=SECOND
+        )
+        context.op_execution_context.log_event(failed)
+        yield dg.Output(None, output_name=spec.get_python_identifier())
+
+    result = run(dg.Definitions([readings, traffic], asset_checks=[check]), instance)
+    assert result.success
+    assert instance.get_materialized_partitions(TRAFFIC) == set(WEEKS)
+    assert [(e.partition, e.blocking, e.passed) for e in result.get_asset_check_evaluations()] == [
+        (SECOND, True, False)
+    ]
+
+
+def test_the_definitions_of_a_run_have_only_the_checks_and_assets_that_it_selects() -> None:
+    """This is why the metadata of a weekly asset names the blocking checks upstream."""
+    job = checked({}).resolve_job_def("__ASSET_JOB")
+    downstream = job.get_subset(asset_selection={TRAFFIC}).asset_layer
+    assert not downstream.asset_graph.get(READINGS).check_keys
+    upstream = job.get_subset(asset_selection={READINGS}).asset_layer
+    assert TRAFFIC not in upstream.selected_asset_keys
+    assert upstream.asset_graph.get(READINGS).check_keys == {COMPLETE}
+    without_checks = job.get_subset(asset_selection={READINGS}, asset_check_selection=set()).asset_layer
+    assert not without_checks.asset_graph.get(READINGS).check_keys
+
+
 def test_a_plain_check_result_loses_its_week_in_a_run_over_many_weeks(instance: dg.DagsterInstance) -> None:
     """This is why checks yield evaluations."""
 

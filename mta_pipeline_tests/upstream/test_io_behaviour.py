@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.execute_step import _get_output_asset_events
 
-from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
+from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
 from mta_pipeline.weeks import weeks_between
 
 WEEKS = weeks_between("2023-12-30", "2024-01-13")
@@ -87,6 +87,14 @@ def test_metadata_of_one_week_can_be_added_in_handle_output() -> None:
 
     events = recorded(run(weekly(lambda: dg.Output(handle, metadata={"layout": "modern"}))))
     assert [set(event.metadata) for event in events] == [{"layout"}, {"layout", "rows"}, {"layout"}]
+
+
+def test_a_successful_step_can_record_some_weeks_only() -> None:
+    def handle(context: dg.OutputContext) -> tuple[()]:
+        record_only(context, [FIRST, THIRD])
+        return ()
+
+    assert [event.partition for event in recorded(run(weekly(lambda: handle)))] == [FIRST, THIRD]
 
 
 def fail_after_the_first_week(context: dg.OutputContext) -> Iterator[dg.DagsterEvent]:

@@ -10,7 +10,7 @@ from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import span
@@ -43,6 +43,7 @@ def derived_asset(
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
+        retry_policy=ONE_MORE_TRY,
         automation_condition=follows_its_inputs(),
         ins={"inputs": dg.AssetIn(key=asset_key(source))},
     )

@@ -13,7 +13,7 @@ from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missi
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile import complexes, ridership
@@ -58,6 +58,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
+        retry_policy=ONE_MORE_TRY,
         automation_condition=follows_its_inputs(can_do_without=dg.AssetSelection.assets(asset_key(TURNSTILE_READINGS))),
         # Rejects are not read. They are written with the readings of the same week, so this dependency requires that
         # week, while the readings of the week before may be missing.

@@ -10,9 +10,9 @@ from mta_pipeline.lake.raw import Manifest
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.specs import OWNERS
+from mta_pipeline.orchestration.specs import ONE_MORE_TRY, OWNERS
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
-from mta_pipeline.sources.errors import FeedRefused, NotPublished
+from mta_pipeline.sources.errors import FeedError, NotPublished
 from mta_pipeline.sources.turnstile_files import unused_files
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import span
@@ -38,6 +38,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
+        retry_policy=ONE_MORE_TRY,
         deps=[FEED_KEY],
         group_name="raw",
         kinds={"file"},
@@ -45,7 +46,8 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         output_required=False,
         description="The published bytes of each week, compressed losslessly (zstd), with a manifest: source, sha256 "
         "and size of the unpacked bytes, time of the fetch, etag and last_modified. A week that the feed does not have "
-        "is skipped, and the outcome says so.",
+        "is skipped, and the outcome says so. Earlier versions are kept. A version that cannot be used, or has far "
+        "fewer readings than the current one, stays pending.",
     )
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
@@ -58,6 +60,8 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         def land(week: str) -> Landing:
             manifest = files.manifest_if_unchanged(source, week) if skips_complete else None
             manifest, is_new = (manifest, False) if manifest else files.land(source, week)
+            if problem := files.pending_problem(week):
+                context.log.warning(problem)
             return Landing(manifest, files.path(week), is_new)
 
         yield from landed_weeks(context, RAW_KEY, land)
@@ -77,7 +81,7 @@ class Landing(NamedTuple):
         """The metadata of the materialization."""
         outcome = "landed" if self.is_new else "unchanged"
         facts = {"outcome": outcome, "path": dg.MetadataValue.path(str(self.folder))}
-        return {**facts, **self.manifest.model_dump(mode="json", exclude_none=True)}
+        return {**facts, **self.manifest.model_dump(mode="json", exclude={"pending", "previous"}, exclude_none=True)}
 
 
 def landed_weeks(
@@ -110,7 +114,7 @@ def landed_weeks(
         # Dagster records the weeks of a step only if it succeeds. Record those that have landed.
         for week, facts in landed.items():
             context.log_event(dg.AssetMaterialization(key, partition=week, metadata=facts))
-        if isinstance(error, FeedRefused):
+        if isinstance(error, FeedError):  # the client has tried several times
             raise dg.Failure(str(error), allow_retries=False) from error
         raise
     for week, facts in landed.items():

@@ -2,36 +2,18 @@
 
 import base64
 import datetime as dt
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.inputs import current_inputs
 from mta_pipeline.lake.storage import report_path, write_atomically
-from mta_pipeline.marts.contract import (
-    BUSIEST_PLACES,
-    DATA_QUALITY_WEEKLY,
-    RIDERSHIP_RECONCILIATION,
-    STATION_PEAK_HOURS,
-    STATION_WEEK_OVER_WEEK,
-    SYSTEM_DAILY,
-)
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
 from mta_pipeline.orchestration.keys import REPORT_KEY, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import OWNERS
-from mta_pipeline.report.page import Picture, Sources, render
-from mta_pipeline.turnstile.contract import STATION_COMPLEXES
-
-_SOURCES: Final = (
-    SYSTEM_DAILY,
-    BUSIEST_PLACES,
-    STATION_PEAK_HOURS,
-    STATION_WEEK_OVER_WEEK,
-    DATA_QUALITY_WEEKLY,
-    RIDERSHIP_RECONCILIATION,
-    STATION_COMPLEXES,
-)
+from mta_pipeline.report.page import SOURCES, Picture, Sources, render
 
 
 def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
@@ -45,14 +27,15 @@ def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
         group_name="report",
         kinds={"html", "vega-lite"},
         owners=OWNERS,
-        ins={table.name: dg.AssetIn(asset_key(table), dagster_type=pl.DataFrame) for table in _SOURCES},
+        ins={table.name: dg.AssetIn(asset_key(table), dagster_type=pl.DataFrame) for table in SOURCES},
         automation_condition=once_its_inputs_are_done(),
     )
     def ridership_report(
         context: dg.AssetExecutionContext, raw_layer: Lake, **sources: pl.DataFrame
     ) -> dg.MaterializeResult[None]:
-        report = render(Sources(**sources), dt.datetime.now(dt.UTC), is_sample=is_sample)
-        path, page = report_path(raw_layer.lake_root), report.html.encode()
+        made_from = current_inputs(raw_layer.lake_root, SOURCES).fingerprint
+        report = render(Sources(**sources), dt.datetime.now(dt.UTC), made_from, is_sample=is_sample)
+        path, page = report_path(raw_layer.lake_root), report.contents
         write_atomically(path, page)
         context.log.info(f"Report written to {path}")
         pictures = {name: _as_metadata(picture) for name, picture in report.pictures.items()}

@@ -1,6 +1,7 @@
 """Assets of the staged layer: the typed rows of a week's file, and its unusable lines as rejects (rule 1)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,12 +9,12 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.raw import RawFolders
+from mta_pipeline.lake.raw import DamagedRawFile, RawFolders
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.specs import described
+from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
 from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import Span, span
@@ -43,6 +44,8 @@ def staged_weeks(
 ) -> Iterator[dg.Output[WeeklyFrames]]:
     """Stage the weeks of a run. If a week cannot be staged, the step fails after all other weeks.
 
+    Damaged raw data are set aside, so that the next run lands the week again.
+
     Args:
         context: the context of the step.
         lake: the lake with the tables.
@@ -58,7 +61,12 @@ def staged_weeks(
             origin = _origin(raw, week)
             if is_up_to_date(context, lake, week, origin, *tables):
                 return (WeekOutput(week, None, {"outcome": UP_TO_DATE}),) * 2
-            result = stage_week(week, traced)
+            try:
+                result = stage_week(week, traced)
+            except DamagedRawFile:
+                with suppress(OSError):  # The damage is the cause to report.
+                    raw.set_damaged_aside(week)
+                raise
             if result is None:
                 outcome = f"skipped: the week has not landed in {raw.path(week)}"
                 return (WeekOutput(week, None, {"outcome": outcome}),) * 2
@@ -94,6 +102,7 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=weeks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WEEKS_POOL,
+        retry_policy=ONE_MORE_TRY,
         deps=[RAW_KEY],
         ins={"control_areas": dg.AssetIn(key=asset_key(CONTROL_AREAS))},
     )

@@ -1,15 +1,19 @@
 """Assets of the warehouse and of the marts. Marts are Parquet files in the lake, and are published in the warehouse."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
 
+from mta_pipeline.engines.freshness import verified_inputs
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, ENTRY_FACTOR, OMNY_SHARE
+from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.marts import VIEWS, inputs
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.orchestration.conditions import once_its_inputs_are_done
+from mta_pipeline.orchestration.io_managers.weekly import WholeTable
 from mta_pipeline.orchestration.keys import MEMORY_TAG, WAREHOUSE_POOL, asset_key
 from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.warehouse import Warehouse
@@ -86,18 +90,20 @@ def mart_assets() -> dg.AssetsDefinition:
     def marts(
         context: dg.AssetExecutionContext, marts_engine: MartsEngine, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.Output[Any]]:
+        today = dt.datetime.now(dt.UTC).date().isoformat()
+        selected = [mart for mart in MARTS if mart.name in context.op_execution_context.selected_output_names]
         try:
+            made_from = verified_inputs(marts_engine.lake.lake_root, selected, today)
             with warehouse.marts(context.log.info) as publish, marts_engine.open() as lake:
-                for mart in MARTS:
-                    if mart.name in context.op_execution_context.selected_output_names:
-                        with span("compute", table=mart.name) as traced:
-                            rows = lake.to_pyarrow(mart.name)
-                            traced.note(rows=rows.num_rows)
-                        if rows.num_rows == 0:
-                            context.log.warning(f"{mart.name} is empty: its input tables have no data for it")
-                        facts = {**publish(mart.name), **_column_lineage(mart)}
-                        yield dg.Output(rows, mart.name, metadata=facts)
-        except LakeIncompleteError as error:
+                for mart in selected:
+                    with span("compute", table=mart.name) as traced:
+                        rows = lake.to_pyarrow(mart.name)
+                        traced.note(rows=rows.num_rows)
+                    if rows.num_rows == 0:
+                        context.log.warning(f"{mart.name} is empty: its input tables have no data for it")
+                    facts = {**publish(mart.name), **_column_lineage(mart)}
+                    yield dg.Output(WholeTable(rows, made_from[mart.name]), mart.name, metadata=facts)
+        except (LakeIncompleteError, DamagedFile) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
 
     return marts

@@ -1,6 +1,7 @@
 """Factory of asset checks of weekly tables, with one result per week, also in a run over many weeks.
 
-A failed blocking check stops the assets downstream of the table. Other modules of this package define the checks.
+A failed blocking check keeps the week out of the tables downstream; see `blocked_weeks`. Other modules of this package
+define the checks.
 """
 
 import inspect
@@ -10,9 +11,11 @@ from typing import Any, get_type_hints
 
 import dagster as dg
 
+from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.keys import asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
-from mta_pipeline.orchestration.run_records import latest_materializations
+from mta_pipeline.orchestration.run_records import described, latest_materializations
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.schema import Table
 
 
@@ -68,7 +71,7 @@ def check_spec(
         name: the name of the check.
         description: what holds if the check passes.
         against: other tables that the check reads.
-        blocking: whether a failure stops the downstream assets.
+        blocking: whether a failure keeps the week, or a table without weeks, out of the downstream assets.
     """
     return dg.AssetCheckSpec(
         name,
@@ -94,12 +97,14 @@ def weekly_check(
 
     def decorate(prepare: Callable[..., Judge]) -> dg.AssetChecksDefinition:
         def check(context: dg.AssetCheckExecutionContext, **inputs: Any) -> Iterator[Any]:
-            table, judge = inputs[checked], prepare(**inputs)
-            materialized = latest_materializations(context.instance, checks[0].asset_key, table.weeks)
-            for in_progress in prefetch(lambda week: list(judge(week)), table.weeks_there()):
+            table, judge, key = inputs[checked], prepare(**inputs), checks[0].asset_key
+            materialized = latest_materializations(context.instance, key, table.weeks)
+            blocked = FailedWeeks(blocked_weeks(context.instance, context.job_def, [key], table.weeks))
+            due = [week for week in table.weeks_there() if week not in blocked.reasons]
+            for in_progress in prefetch(lambda week: list(judge(week)), due):
                 for finding in in_progress.result():
                     # AssetCheckResult would lose the week in a run over many of them.
-                    yield dg.AssetCheckEvaluation(
+                    evaluation = dg.AssetCheckEvaluation(
                         asset_key=finding.check.asset_key,
                         check_name=finding.check.name,
                         passed=finding.passed,
@@ -110,8 +115,16 @@ def weekly_check(
                         partition=finding.week,
                         target_materialization_data=materialized.get(finding.week or ""),
                     )
+                    if finding.week and finding.check.blocking and not finding.passed:
+                        blocked.reasons[finding.week] = described(evaluation)
+                        # If it was yielded, Dagster would stop all weeks downstream.
+                        context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
+                    else:
+                        yield evaluation
             for spec in checks:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
+            if any(spec.blocking for spec in checks) and not are_left_to_later_steps(context.job_def, key):
+                blocked.raise_if_any()
 
         # Dagster reads inputs and resources from the parameters, and their types from the annotations.
         parameters = inspect.signature(prepare).parameters.values()

@@ -1,22 +1,28 @@
 """What must hold of a week's turnstile tables: no line, interval or rider is lost, and the week makes sense."""
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
+from statistics import median
 from typing import Final
 
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.parquet import row_count
+from mta_pipeline.lake.storage import part_path
 from mta_pipeline.orchestration.checks.factory import Finding, Judge, check_spec, weekly_check
 from mta_pipeline.orchestration.checks.rejects import reject_share
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyInputs
 from mta_pipeline.orchestration.keys import (
     CARRY_IN_PRESENT,
+    ENOUGH_READINGS,
     REJECT_SHARE_AT_MOST,
     RIDERS_FOUND,
     SUBWAY_TURNSTILES_PRESENT,
 )
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
+from mta_pipeline.turnstile.anomalies import LEAST_SHARE_OF_READINGS, has_far_fewer_readings
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
@@ -30,7 +36,7 @@ from mta_pipeline.turnstile.contract import (
 )
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.turnstile.ridership import is_subway
-from mta_pipeline.weeks import week_before, week_start
+from mta_pipeline.weeks import ONE_WEEK, week_before, week_start
 
 _REGISTERS = ("entries", "exits")
 
@@ -47,15 +53,23 @@ LEAST_OK_SHARE: Final = 0.5
 LEAST_INTERVALS: Final = 10
 """A week with fewer intervals is not judged: a few turnstiles without carry-in have no interval with status ok."""
 
+NEIGHBOURS: Final = 4
+"""Number of weeks before and after a week with which its number of readings is compared."""
+
 _NAMES_SHOWN: Final = 5
 
 _REPETITIONS: Final = (RejectReason.DUPLICATE, RejectReason.SUPERSEDED)
 
 
-def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """The checks of all weekly turnstile tables."""
+def weekly_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) -> list[dg.AssetChecksDefinition]:
+    """The checks of all weekly turnstile tables.
+
+    Args:
+        weeks: the partitions of weekly tables.
+        least_readings: the least number of readings of a week without neighbours in the lake.
+    """
     return [
-        _readings_checks(weeks),
+        _readings_checks(weeks, least_readings),
         _rejects_check(weeks),
         _traffic_checks(weeks),
         _sums_check(weeks, COMPLEX_DAILY),
@@ -63,7 +77,7 @@ def weekly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
     ]
 
 
-def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
+def _readings_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) -> dg.AssetChecksDefinition:
     accounted = check_spec(
         weeks,
         TURNSTILE_READINGS,
@@ -81,6 +95,14 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         against=(CONTROL_AREAS,),
         blocking=True,
     )
+    enough = check_spec(
+        weeks,
+        TURNSTILE_READINGS,
+        ENOUGH_READINGS,
+        f"The week has at least {LEAST_SHARE_OF_READINGS:g} of the readings of its neighbours, which is the median of "
+        f"the {NEIGHBOURS} weeks before and after it in the lake. Without any, it has at least {least_readings:,} "
+        "readings (MTA_LEAST_READINGS). A failure is an error: a part of the file is missing. It does not block.",
+    )
     known = check_spec(
         weeks,
         TURNSTILE_READINGS,
@@ -91,7 +113,7 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
 
     @weekly_check(
         "check_turnstile_readings",
-        [accounted, present, known],
+        [accounted, present, enough, known],
         turnstile_readings=TURNSTILE_READINGS,
         turnstile_rejects=TURNSTILE_REJECTS,
         control_areas=CONTROL_AREAS,
@@ -99,6 +121,8 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
     def checks(
         raw_layer: Lake, turnstile_readings: WeeklyInputs, turnstile_rejects: WeeklyInputs, control_areas: pl.DataFrame
     ) -> Judge:
+        readings_of = lru_cache(maxsize=None)(partial(_readings_in, raw_layer.lake_root))
+
         def judge(week: str) -> Iterator[Finding]:
             published = raw_layer.files().read(week)
             lines = count_data_lines(published) if published else 0
@@ -115,6 +139,15 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
                 f"divisions: {_first_few(booths['division'].unique().sort())}; unknown booths: {_first_few(named)}"
             )
             yield Finding(present, week, subway >= LEAST_SUBWAY_SHARE * readings, shown)
+            neighbours = [count for other in _neighbours(week) if (count := readings_of(other)) is not None]
+            usual = median(neighbours) if neighbours else least_readings / LEAST_SHARE_OF_READINGS
+            few = has_far_fewer_readings(readings, usual)
+            shown = f"{readings:,} readings, at least {LEAST_SHARE_OF_READINGS * usual:,.0f} are expected" + (
+                f": the file at the feed is probably not complete. If it is replaced there, {week} is made again"
+                if few
+                else ""
+            )
+            yield Finding(enough, week, not few, shown, is_error=True)
             yield Finding(
                 known,
                 week,
@@ -126,6 +159,18 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefi
         return judge
 
     return checks
+
+
+def _neighbours(week: str) -> list[str]:
+    return [str(week_start(week) + n * ONE_WEEK) for n in range(-NEIGHBOURS, NEIGHBOURS + 1) if n]
+
+
+def _readings_in(lake_root: str, week: str) -> int | None:
+    """The number of readings of a week in the lake; None if they are not there or damaged."""
+    try:
+        return row_count(part_path(lake_root, TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name, week))
+    except (OSError, ValueError):
+        return None
 
 
 def _first_few(names: pl.Series) -> str:

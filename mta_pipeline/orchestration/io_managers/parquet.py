@@ -11,13 +11,22 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
+from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.lake.gcs import ConcurrentWriteError
+from mta_pipeline.lake.inputs import Inputs
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.parquet import from_polars, origin, scan, to_parquet, to_polars, with_new_columns
-from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
+from mta_pipeline.lake.parquet import from_polars, origin, problem, scan, to_parquet, to_polars, with_new_columns
+from mta_pipeline.lake.storage import folder_lock, part_path, set_aside, write_atomically
 from mta_pipeline.lake.validation import violations
-from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations
-from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
+from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
+from mta_pipeline.orchestration.io_managers.weekly import (
+    MissingInputError,
+    WeeklyFrames,
+    WeeklyInputs,
+    WeekOutput,
+    WholeTable,
+)
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import contract_of
@@ -39,15 +48,18 @@ class BrokenContract(ValueError):
 class ParquetIOManager(dg.ConfigurableIOManager):
     """Stores tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
 
-    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week. For any
+    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week; for a
+    table without weeks also WholeTable, which says what it is made from. For any
     run of a weekly table it accepts WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run
     over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
 
     A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step
-    fail after the other weeks are written. Its file from an earlier run remains.
+    fail after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is
+    neither written nor recorded; see `blocked_weeks`.
 
     Loads an input as the type of its annotation: such a frame, with a column `week` (a date) if there are several
-    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist.
+    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist. A file that does not match its digest is
+    set aside, and raises DamagedFile: the next run makes it again.
     """
 
     lake: Lake
@@ -56,22 +68,29 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         self, context: dg.OutputContext, obj: Any
     ) -> Iterator[dg.DagsterEvent]:
         """Write the output of an asset week by week, and yield materializations only if the step fails."""
-        if not context.has_asset_partitions:
-            table = to_polars(obj)
-            try:
-                written = self._write(context, None, table)
-            except BrokenContract as error:
-                raise _failure(str(error)) from error
-            context.add_output_metadata({"dagster/row_count": len(table), **written})
+        if context.has_asset_partitions:
+            yield from self._handle_weeks(context, obj)
             return
-        weeks = context.asset_partition_keys
+        frame, made_from = obj if isinstance(obj, WholeTable) else (obj, None)
+        table = to_polars(frame)
+        try:
+            written = self._write(context, None, table, made_from)
+        except BrokenContract as error:
+            raise _failure(str(error)) from error
+        context.add_output_metadata({"dagster/row_count": len(table), **written})
+
+    def _handle_weeks(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
+        job, of_run = context.step_context.job_def, context.asset_partition_keys
+        blocked = blocked_weeks(context.step_context.instance, job, [context.asset_key], of_run)
+        weeks = [week for week in of_run if week not in blocked]
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
         failed = FailedWeeks()
         try:
-            for week, frame, metadata, input_origin, origin_now, traced in _by_week(obj, weeks):
+            outputs = (output for output in _by_week(obj, of_run) if output.week not in blocked)
+            for week, frame, metadata, input_origin, origin_now, traced in outputs:
                 if week not in weeks or week in done or week in failed.reasons:
-                    problem = "twice" if week in weeks else f"in a run of {weeks[0]} to {weeks[-1]}"
+                    problem = "twice" if week in weeks else f"in a run of {of_run[0]} to {of_run[-1]}"
                     raise _failure(f"{_name(context)}: the asset returned the week {week} {problem}")
                 if frame is None:
                     facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
@@ -90,32 +109,39 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
                 progress.week(week, size)
+            is_over = not weeks or not are_left_to_later_steps(job, context.asset_key, or_its_checks=True)
+            failed.reasons |= blocked if failed.reasons or is_over else {}
             failed.raise_if_any()
         except BaseException as error:
             # Dagster records the weeks of a step only if it succeeds. Record those already in the lake.
             yield from materializations(context, done)
-            if failed.reasons and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
+            if (failed.reasons or blocked) and isinstance(error, dg.Failure) and FAILED_WEEKS in error.metadata:
                 # Weeks may also have failed within the asset. The failure of the step names all of them.
-                failed.reasons |= error.metadata[FAILED_WEEKS].value  # type: ignore[arg-type]
+                failed.reasons |= blocked | error.metadata[FAILED_WEEKS].value  # type: ignore[operator]
                 failed.raise_if_any()
             raise
-        for week in weeks:
-            if week not in done:
-                add_week_metadata(context, week, NO_DATA)
+        for week in set(weeks).difference(done):
+            add_week_metadata(context, week, NO_DATA)
+        if blocked:
+            record_only(context, weeks)
 
     def load_input(self, context: dg.InputContext) -> object:
         """Load an input as the type of its annotation."""
         kind = context.dagster_type.typing_type
         if not context.has_asset_partitions:
-            return from_polars(self._scan(context, None, in_place=kind is pl.LazyFrame), kind)
+            try:
+                return from_polars(self._scan(context, None, in_place=kind is pl.LazyFrame), kind)
+            except DamagedFile as error:
+                raise _failure(str(error)) from error
         weeks = sorted(context.asset_partition_keys)
         if kind is WeeklyInputs:
             start = context.asset_partitions_def.get_first_partition_key()
             return WeeklyInputs(
                 weeks,
                 start or "",
-                lambda week: self._scan(context, week, in_place=True),
+                lambda week: self._scan(context, week),
                 lambda week: origin(self._path(context, week)),
+                lambda week: self._path(context, week).exists(),
             )
         frames = [self._scan(context, week, in_place=kind is pl.LazyFrame) for week in weeks]
         if len(weeks) > 1:
@@ -135,7 +161,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         context: dg.OutputContext,
         week: str | None,
         table: pl.DataFrame,
-        input_origin: Origin | None = None,
+        made_from: Origin | Inputs | None = None,
         origin_now: Callable[[], Origin | None] | None = None,
     ) -> Mapping[str, Any]:
         contract = contract_of(context.asset_key)
@@ -146,10 +172,10 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         declared = context.definition_metadata.get("dagster/column_schema")
         if declared and table.columns != (names := [column.name for column in declared.columns]):
             raise _failure(f"{_name(context)}: the frame has the columns {table.columns}, the asset declares {names}")
-        of_file = input_origin.by(contract) if input_origin and contract else input_origin
-        path, payload = self._path(context, week), to_parquet(table, of_file)
+        record = made_from.by(contract) if isinstance(made_from, Origin) and contract else made_from
+        path, payload = self._path(context, week), to_parquet(table, record)
         current_span().add(rows_out=len(table), bytes=len(payload))
-        precondition = None if origin_now is None else lambda: origin_now() == input_origin
+        precondition = None if origin_now is None else lambda: origin_now() == made_from
         try:
             with folder_lock(path.parent):
                 write_atomically(path, payload, precondition=precondition)
@@ -169,6 +195,9 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             raise MissingInputError(
                 f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
             ) from None
+        except DamagedFile:
+            set_aside(path, lambda contents: problem(contents) is not None)
+            raise
         contract = contract_of(context.asset_key)
         return with_new_columns(frame, contract) if contract else frame
 

@@ -1,10 +1,9 @@
-"""Outputs and inputs that hold many weeks of a table: WeeklyFrames and WeeklyInputs.
+"""Outputs and inputs of assets: WholeTable for a table without weeks, WeeklyFrames and WeeklyInputs for many weeks.
 
-Both are processed week by week in bounded memory, whether a run covers one week or all of them.
+The latter are processed week by week in bounded memory, whether a run covers one week or all of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache, partial
 from threading import Lock
 from types import MappingProxyType
@@ -13,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.inputs import Inputs
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.parquet import Frame
 from mta_pipeline.telemetry.tracing import Span, span
@@ -37,6 +37,13 @@ class WeekOutput(NamedTuple):
     frame is then not written, so a slow run never overwrites the table of a faster one."""
     traced: Span | None = None
     """The span in which the frame was computed. The span of the write becomes its child."""
+
+
+class WholeTable(NamedTuple):
+    """The output of an asset without weeks that records the files it is made from."""
+
+    frame: "Frame"
+    made_from: Inputs
 
 
 class WeeklyFrames:
@@ -73,8 +80,8 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
     """The weeks of an upstream table by key. A week is read on access, and the last two weeks read are cached.
 
     For a week that is not in the lake, such as the one before the first, `get` returns None, `[...]` raises
-    MissingInputError, and iteration leaves it out. `weeks` has all weeks of the input, in the lake or not. Any other
-    week raises ValueError, because the input's partition mapping is wrong.
+    MissingInputError, and iteration leaves it out. A damaged week raises DamagedFile. `weeks` has all weeks of the
+    input, in the lake or not. Any other week raises ValueError, because the input's partition mapping is wrong.
     """
 
     def __init__(
@@ -83,11 +90,13 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
         calendar_start: str,
         scan: Callable[[str], pl.LazyFrame],
         origin: Callable[[str], Origin | None],
+        is_there: Callable[[str], bool],
     ) -> None:
         self.weeks = tuple(weeks)
         self._calendar_start = calendar_start
         self._scan = scan
         self._origin = origin
+        self._is_there = is_there
         self._load = lru_cache(maxsize=2)(partial(_read, scan))
         self._lock = Lock()
 
@@ -109,7 +118,11 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
     def only(self, columns: Sequence[str]) -> "WeeklyInputs":
         """Return the same weeks with only these columns. The other columns are not read."""
         return WeeklyInputs(
-            self.weeks, self._calendar_start, lambda week: self._scan(week).select(columns), self._origin
+            self.weeks,
+            self._calendar_start,
+            lambda week: self._scan(week).select(columns),
+            self._origin,
+            self._is_there,
         )
 
     def origin(self, week: str) -> Origin | None:
@@ -121,10 +134,7 @@ class WeeklyInputs(Mapping[str, pl.DataFrame]):
 
     def weeks_there(self) -> Iterator[str]:
         """Yield the weeks that are in the lake, without reading them."""
-        for week in self.weeks:
-            with suppress(MissingInputError):
-                self.scan(week)
-                yield week
+        return (week for week in self.weeks if week >= self._calendar_start and self._is_there(week))
 
     def _require_input_week(self, week: str) -> None:
         if week < self._calendar_start:

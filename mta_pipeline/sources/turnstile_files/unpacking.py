@@ -187,8 +187,8 @@ def _only_member(archive: zipfile.ZipFile, stored: IO[bytes], file: PublishedFil
     (member,) = members
     if "/" in member.orig_filename or "\\" in member.orig_filename or not member.filename.lower().endswith(suffixes):
         raise BadFile(
-            f"{subject}: the zip holds {one_line(repr(member.orig_filename))} instead of a {' or '.join(suffixes)} "
-            f"file at its top level. {_REPUBLISH}."
+            f"{subject}: the zip holds {one_line(repr(member.orig_filename))} instead of a "
+            f"{' or '.join(suffixes)} file at its top level. {_REPUBLISH}."
         )
     if isinstance(file, PublishedFile) and week_of_file(member.filename) not in (None, file.week):
         raise BadFile(f"{subject}: the zip holds the file of another week, {member.filename}. {_REPUBLISH}.")
