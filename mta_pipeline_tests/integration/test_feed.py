@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 import pytest
 import stamina
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
@@ -284,6 +284,7 @@ def damaged_archives(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
 
 
 @pytest.mark.parametrize("in_memory", [True, False], ids=["small", "large"])
+@settings(max_examples=settings.default.max_examples // 2)
 @given(archive=damaged_archives())
 def test_a_damaged_archive_gives_whole_copies_of_the_original_or_is_refused(in_memory, archive):
     suffix, contents, damaged = archive

@@ -705,7 +705,7 @@ ANY_HREF = st.tuples(st.sampled_from(HREFS), st.just("") | st.text(max_size=3)).
 PAGES = st.lists(st.builds(lambda tag, href: tag.replace("{}", href), st.sampled_from(TAGS), ANY_HREF), max_size=8)
 
 
-@examples(max_examples=examples.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=examples.default.max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tags=PAGES, encoding=st.sampled_from(["utf-8", "utf-8", "utf-8", "latin-1", "utf-16", "utf-7"]))
 def test_any_index_page_lists_files_of_its_own_site_or_is_refused(server, tags, encoding):
     page = "".join(tags).replace("{host}", server.host).replace("{name}", NAME)
