@@ -167,9 +167,9 @@ class Settings(BaseSettings):
     """Number of earlier versions of a week's file that the raw layer keeps."""
 
     least_readings: int = Field(default=150_000, ge=0, alias="MTA_LEAST_READINGS")
-    """The least number of readings of a week while there are no other weeks to compare it with. Real weeks have about
-    250,000. Without it, 0 for a sample: the default feed, a directory that `mta-pipeline sample` has written, and a
-    portal on this machine."""
+    """The least number of readings of a week while there are fewer than three weeks to compare it with. Real weeks have
+    about 250,000. Without it, 0 for a sample: the default feed, a directory that `mta-pipeline sample` has written,
+    and a portal on this machine."""
 
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
     """Seconds between two ticks of the sensors that poll the feed and the portal."""

@@ -24,6 +24,9 @@ DAYS_TO_READ_ALL: Final = 30
 _READERS: Final = 8
 """Number of weeks that are examined at the same time. In a bucket, each takes requests."""
 
+_SHOWN: Final = 20
+"""Number of weeks in a description. The metadata has all."""
+
 
 def raw_checks() -> list[dg.AssetChecksDefinition]:
     """The standing checks of the raw layer."""
@@ -92,10 +95,12 @@ def _of_each(problem: Callable[[str], str | None], weeks: Collection[str]) -> di
 
 
 def _result(problems: dict[str, str], passed: str) -> dg.AssetCheckResult:
+    first = list(problems.values())[:_SHOWN]
+    others = [f"and {len(problems) - _SHOWN:,} more weeks"] if len(problems) > _SHOWN else []
     records = [dg.TableRecord({"week": week, "problem": problem}) for week, problem in problems.items()]
     return dg.AssetCheckResult(
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="\n".join(problems.values()) or passed,
+        description="\n".join((*first, *others)) or passed,
         metadata={"weeks": dg.MetadataValue.table(records)} if problems else {},
     )
