@@ -137,11 +137,12 @@ def test_half_of_a_file_is_reported_when_it_is_new(project):
     assert "20 readings, at least 25 are expected" in found.description
 
 
-def test_the_first_week_of_a_lake_has_an_absolute_limit(tmp_path):
+def test_the_first_weeks_of_a_lake_have_an_absolute_limit(tmp_path):
     settings = Settings(feed=str(tmp_path / "feed"), lake_root=str(tmp_path / "lake"), least_readings=43)
     project = Project(tmp_path, settings=settings)
-    project.publish(FIRST, steady_week(FIRST))
-    found = readings_check(project, FIRST)
+    for week in WEEKS:
+        project.publish(week, steady_week(week))
+    found = readings_check(project, SECOND, FIRST, THIRD)
     assert not found.passed
     assert "42 readings, at least 43 are expected" in found.description
 
