@@ -36,9 +36,13 @@ class LakeComparison:
 
 
 def contents(lake: Path) -> dict[str, object]:
-    """The contents of every file of the weekly layers, by path. Manifests are compared without `fetched_at`."""
-    paths = (path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file())
-    return {str(path.relative_to(lake)): _content(path) for path in paths}
+    """The contents of every file of the weekly layers, by path.
+
+    Manifests are compared without `fetched_at`. Earlier versions of raw files are left out.
+    """
+    paths = {path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file()}
+    earlier = {path for manifest in lake.glob(f"{'/'.join(RAW_TABLE)}/*/{MANIFEST}") for path in _earlier(manifest)}
+    return {str(path.relative_to(lake)): _content(path) for path in paths - earlier}
 
 
 def compare(lake: Path, undisturbed: Path, weeks: Sequence[str]) -> LakeComparison:
@@ -64,7 +68,8 @@ def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:
 
 
 def _is_doubled(lake: Path, week: str) -> bool:
-    if len(_files(lake, *RAW_TABLE, week)) > 2:
+    files = _files(lake, *RAW_TABLE, week)
+    if len({*files}.difference(*(_earlier(file) for file in files if file.name == MANIFEST))) > 2:
         return True
     for table in TABLES:
         files = _files(lake, table.layer, table.name, week)
@@ -78,5 +83,10 @@ def _content(path: Path) -> object:
     if path.name != MANIFEST:
         return path.read_bytes()
     manifest = json.loads(path.read_bytes())
-    del manifest["fetched_at"]
-    return manifest
+    return {name: value for name, value in manifest.items() if name not in ("fetched_at", "previous")}
+
+
+def _earlier(manifest: Path) -> set[Path]:
+    """The files of the earlier versions that a manifest names."""
+    versions = json.loads(manifest.read_bytes()).get("previous", [])
+    return {manifest.parent / version["object"] for version in versions}
