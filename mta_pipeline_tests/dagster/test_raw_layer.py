@@ -3,11 +3,11 @@
 import datetime as dt
 
 import pytest
-from mta_pipeline.orchestration.checks.raw import DAYS_TO_READ_ALL, is_turn_of
 
 from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
-from mta_pipeline.orchestration.checks import raw as raw_checks
+from mta_pipeline.orchestration.checks import files as file_checks
+from mta_pipeline.orchestration.checks.files import DAYS_TO_READ_ALL, is_turn_of
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.settings import Settings
 from mta_pipeline.sources.errors import FeedUnavailable
@@ -37,7 +37,7 @@ def damaged(project, request):
 @pytest.fixture
 def all_are_read(monkeypatch):
     """Let the check read all files at once."""
-    monkeypatch.setattr(raw_checks, "is_turn_of", lambda *_: True)
+    monkeypatch.setattr(file_checks, "is_turn_of", lambda *_: True)
 
 
 def raw_file(project, week=SECOND):
