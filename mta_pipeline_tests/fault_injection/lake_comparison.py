@@ -38,7 +38,7 @@ class LakeComparison:
 def contents(lake: Path) -> dict[str, object]:
     """The contents of every file of the weekly layers, by path.
 
-    Manifests are compared without `fetched_at`. Earlier versions of raw files are left out.
+    Manifests are compared without `fetched_at` and their digest. Earlier versions of raw files are left out.
     """
     paths = {path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file()}
     earlier = {path for manifest in lake.glob(f"{'/'.join(RAW_TABLE)}/*/{MANIFEST}") for path in _earlier(manifest)}
@@ -83,7 +83,7 @@ def _content(path: Path) -> object:
     if path.name != MANIFEST:
         return path.read_bytes()
     manifest = json.loads(path.read_bytes())
-    return {name: value for name, value in manifest.items() if name not in ("fetched_at", "previous")}
+    return {name: value for name, value in manifest.items() if name not in ("fetched_at", "previous", "manifest_sha256")}
 
 
 def _earlier(manifest: Path) -> set[Path]:
