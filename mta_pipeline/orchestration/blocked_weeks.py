@@ -48,17 +48,23 @@ def blocked_weeks(
     return {week: described(evaluation) for week, evaluation in sorted(found, key=lambda result: result[0])}
 
 
-def are_left_to_later_steps(job: dg.JobDefinition, key: dg.AssetKey, *, or_its_checks: bool = False) -> bool:
+def are_left_to_later_steps(
+    job: dg.JobDefinition, run: dg.DagsterRun, key: dg.AssetKey, *, or_its_checks: bool = False
+) -> bool:
     """Whether a later step of the run fails because of the blocked weeks: one of a weekly asset downstream.
 
     Args:
         job: the job of the run, with the selected assets and checks only.
+        run: the run. A repetition executes some steps of the job only.
         key: the asset that has been materialized or checked.
         or_its_checks: whether a blocking check of the asset itself counts, too.
     """
-    layer = job.asset_layer
-    node = layer.asset_graph.get(key)
-    downstream = node.child_keys & layer.selected_asset_keys
-    if or_its_checks and any(layer.asset_graph.get(check).blocking for check in node.check_keys):
-        return True
-    return any(layer.asset_graph.get(child).partitions_def for child in downstream)
+    layer, steps = job.asset_layer, run.step_keys_to_execute
+    graph = layer.asset_graph
+    node = graph.get(key)
+    later: list[dg.AssetKey | dg.AssetCheckKey] = [
+        child for child in node.child_keys & layer.selected_asset_keys if graph.get(child).partitions_def
+    ]
+    if or_its_checks:
+        later += [check for check in node.check_keys if graph.get(check).blocking]
+    return any(steps is None or str(layer.get_op_output_handle(one).node_handle) in steps for one in later)

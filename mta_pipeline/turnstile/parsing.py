@@ -263,10 +263,12 @@ _SPLITTABLE: Final = pl.when("too_long").then(pl.lit("")).otherwise("text").alia
 
 
 def _data_lines(text: bytes, too_long: list[int], padding: str | None = None) -> pl.DataFrame:
-    """Return text_line, text without padding, and too_long of all lines that are not blank."""
+    """Return text_line, text without padding, and too_long of all lines that are not blank or are too long."""
     lines = pl.read_lines(text, name="text").with_row_index("text_line", 1).cast({"text_line": pl.Int32})
-    lines = lines.filter(pl.col("text").str.contains(r"\S")).with_columns(pl.col("text").str.strip_chars_end(padding))
-    return lines.with_columns(too_long=pl.col("text_line").is_in(too_long))
+    lines = lines.with_columns(too_long=pl.col("text_line").is_in(too_long))
+    # Of a line that is too long, `text` has only the beginning, which can be blank.
+    lines = lines.filter(pl.col("text").str.contains(r"\S") | pl.col("too_long"))
+    return lines.with_columns(pl.col("text").str.strip_chars_end(padding))
 
 
 def in_pieces(lines: pl.DataFrame) -> list[pl.DataFrame]:

@@ -188,7 +188,7 @@ def _cut_short(typed: pl.DataFrame, candidates: Candidates) -> bool:
         return False
     row, digits = typed.row(-1, named=True), REGISTER_DIGITS[candidates.layout]
     value = row[f"{last}_register"]
-    if value is None or "." in row[last] or len(row[last]) >= digits:
+    if value is None or row["read_at"] is None or "." in row[last] or len(row[last]) >= digits:
         return False
     same = (pl.col(column).eq_missing(row[column]) for column in TURNSTILE)
     distance = (pl.col("read_at") - row["read_at"]).abs()
@@ -237,7 +237,9 @@ def _one_per_moment(sound: pl.DataFrame, moment: pl.Expr) -> tuple[pl.DataFrame,
 
 def starts_turnstile() -> pl.Expr:
     """Whether a row is the first of its turnstile. The frame must be grouped by turnstile."""
-    return pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in TURNSTILE)
+    # In the first row, a null would equal what `shift` puts before it.
+    is_first = pl.int_range(pl.len()) == 0
+    return pl.any_horizontal(is_first, *(pl.col(c).ne_missing(pl.col(c).shift()) for c in TURNSTILE))
 
 
 def _in_order(sound: pl.DataFrame, moment: pl.Expr) -> pl.DataFrame:

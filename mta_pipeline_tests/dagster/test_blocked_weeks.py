@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from mta_pipeline.build import build_defs
+from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps
 from mta_pipeline.orchestration.checks import weekly
 from mta_pipeline.orchestration.keys import (
     BLOCKED_BY,
@@ -16,7 +17,7 @@ from mta_pipeline.orchestration.keys import (
 )
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import RIDERSHIP
-from mta_pipeline.turnstile.contract import COMPLEX_DAILY, STAGED, TURNSTILE_TRAFFIC
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY, STAGED, TURNSTILE_READINGS, TURNSTILE_TRAFFIC
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.weeks import file_name, week_start
 from mta_pipeline_tests.conftest import REPOSITORY
@@ -81,6 +82,21 @@ def test_weekly_tables_name_the_blocking_checks_of_all_tables_upstream(tmp_path)
     ]
     for key in [*map(asset_key, STAGED), dg.AssetKey(["marts", "station_daily"])]:
         assert BLOCKED_BY not in graph.get(key).metadata
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (None, True),
+        (["check_turnstile_readings", "lake__turnstile_traffic"], True),
+        (["check_turnstile_readings", "lake__complex_daily"], False),
+    ],
+)
+def test_blocked_weeks_are_left_to_a_later_step_only_if_the_run_executes_it(tmp_path, steps, expected):
+    defs = build_defs(Settings(feed=str(tmp_path), lake_root=str(tmp_path)))
+    run = dg.DagsterRun(job_name=RIDERSHIP_JOB, step_keys_to_execute=steps)
+    left = are_left_to_later_steps(defs.resolve_job_def(RIDERSHIP_JOB), run, asset_key(TURNSTILE_READINGS))
+    assert left is expected
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ import re
 
 import polars as pl
 import pytest
-from hypothesis import example, given, seed
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_REJECTS
-from mta_pipeline.turnstile.parsing import UnreadableFile, _as_csv, _line_by_line, count_data_lines
+from mta_pipeline.turnstile.header import find_headers
+from mta_pipeline.turnstile.parsing import MAX_LINE_BYTES, UnreadableFile, _as_csv, _line_by_line, count_data_lines
 from mta_pipeline.turnstile.readings import StagedWeek, stage
+from mta_pipeline_tests.support.assertions import assert_short
 from mta_pipeline_tests.support.published_files import (
     BOOTHS,
     HEADER,
@@ -603,32 +605,67 @@ def test_every_group_of_any_legacy_file_is_accounted_for(lines):
     staged(legacy_file(legacy_line(GROUP), *(legacy_line(*groups) for groups in lines)), LEGACY_WEEK)
 
 
-REAL_LINES = (modern_file(GOOD, LATER) + quoted(GOOD) + legacy_file(legacy_line(GROUP, GROUP))).splitlines(
-    keepends=True
-)
+REAL_LINES = (
+    modern_file(GOOD, LATER)
+    + quoted(GOOD)
+    + modern_file(GOOD).replace(b",", b"\t")
+    + legacy_file(legacy_line(GROUP, GROUP))
+    + "USE\nCAF\u00c9,\u2028,\x85,\x1c\n".encode()
+).splitlines(keepends=True)
 
 
 @st.composite
 def mutated_files(draw: st.DrawFn) -> bytes:
     """Lines of all layouts in any order, with bytes replaced, inserted, removed and repeated."""
     text = bytearray(b"".join(draw(st.lists(st.sampled_from(REAL_LINES), min_size=1, max_size=5))))
-    special = st.sampled_from(
-        [b",", b'"', b"\n", b"\r", b"\t", b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf", b" ", b"-", b"9"]
-    )
+    special = st.sampled_from([*b',"\n\r\t\0\xff\xc3 -9\x1c']).map(lambda byte: bytes([byte]))
+    special |= st.sampled_from([b"\xef\xbb\xbf", b"\xc2\x85"])
     piece = st.one_of(special, st.binary(max_size=4))
     repetitions = st.sampled_from([1, 1, 1, 2, 40, 70_000])
     for at, gone, new, times in draw(
         st.lists(st.tuples(st.integers(0, len(text)), st.integers(0, 30), piece, repetitions), max_size=6)
     ):
         text[at : at + gone] = new * times
-    return bytes(text)
+    return draw(st.sampled_from([bytes, bytes, bytes, _as_utf_16]))(text)
 
 
-@seed(20240106)
+def _as_utf_16(text: bytes) -> bytes:
+    return text.decode("latin-1").encode("utf-16")
+
+
+def lines_with_text(published: bytes) -> dict[int, bytes]:
+    """The lines that are not blank, or are too long, by number. Independent of the code that is tested, and slow."""
+    first_end = re.search(rb"\n|\r+\n?", published)
+    only_returns = first_end is not None and not first_end[0].endswith(b"\n")
+    lines = re.split(rb"\r\n|\r|\n" if only_returns else rb"\n", published.removeprefix(b"\xef\xbb\xbf"))
+    try:
+        published.decode()
+        encoding = "utf-8"
+    except UnicodeDecodeError:
+        encoding = "latin-1"
+    blank = re.compile(r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
+    return {
+        number: line
+        for number, line in enumerate(lines, 1)
+        if len(line) > MAX_LINE_BYTES or not blank.fullmatch(line.decode(encoding, errors="replace"))
+    }
+
+
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.one_of(mutated_files(), st.binary(max_size=200)), st.sampled_from([WEEK, LEGACY_WEEK]))
-def test_any_bytes_give_an_unreadable_file_or_a_week_whose_count_agrees(published, week):
+@example(modern_file(GOOD) + b" " * 70_000 + b"x\n", WEEK)
+@example(modern_file(GOOD) + LATER.replace("01/06/2024", "soon").replace("0000000060", "60").encode(), WEEK)
+@example(f"USE\n,{HEADER}\n1,{GOOD}".encode(), WEEK)
+def test_any_bytes_give_an_unreadable_file_or_a_week_that_accounts_for_every_line(published, week):
     try:
         week_staged = stage(published, week, BOOTHS)
-    except UnreadableFile:
+    except UnreadableFile as error:
+        assert_short(str(error))
         return
     assert week_staged.readings.height + week_staged.rejects.height == count_data_lines(published)
+    found = {*week_staged.readings["source_line"], *week_staged.rejects["source_line"]}
+    expected = lines_with_text(published)
+    assert found <= expected.keys()
+    missing = [line.decode("latin-1") for number, line in expected.items() if number not in found]
+    assert find_headers(pl.Series(missing, dtype=pl.String)) == list(range(len(missing)))
+    assert len(missing) <= 1

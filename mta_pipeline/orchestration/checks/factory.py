@@ -123,7 +123,7 @@ def weekly_check(
                         yield evaluation
             for spec in checks:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
-            if any(spec.blocking for spec in checks) and not are_left_to_later_steps(context.job_def, key):
+            if any(spec.blocking for spec in checks) and not are_left_to_later_steps(context.job_def, context.run, key):
                 blocked.raise_if_any()
 
         # Dagster reads inputs and resources from the parameters, and their types from the annotations.

@@ -80,8 +80,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({"dagster/row_count": len(table), **written})
 
     def _handle_weeks(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
-        job, of_run = context.step_context.job_def, context.asset_partition_keys
-        blocked = blocked_weeks(context.step_context.instance, job, [context.asset_key], of_run)
+        step, key, of_run = context.step_context, context.asset_key, context.asset_partition_keys
+        blocked = blocked_weeks(step.instance, step.job_def, [key], of_run)
         weeks = [week for week in of_run if week not in blocked]
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
@@ -109,8 +109,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 add_week_metadata(context, week, {**metadata, **facts})
                 done.append(week)
                 progress.week(week, size)
-            is_over = not weeks or not are_left_to_later_steps(job, context.asset_key, or_its_checks=True)
-            failed.reasons |= blocked if failed.reasons or is_over else {}
+            goes_on = weeks and are_left_to_later_steps(step.job_def, step.dagster_run, key, or_its_checks=True)
+            failed.reasons |= {} if goes_on and not failed.reasons else blocked
             failed.raise_if_any()
         except BaseException as error:
             # Dagster records the weeks of a step only if it succeeds. Record those already in the lake.
