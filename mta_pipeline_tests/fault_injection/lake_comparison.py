@@ -1,7 +1,7 @@
 """Compares the lake after a scenario with the lake of an undisturbed run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +18,21 @@ WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in TABLES))
 
 @dataclass(frozen=True)
 class LakeComparison:
-    """Counts that are all zero if a scenario went well: weeks lost or doubled, files different or left over."""
+    """Counts that are all zero if a scenario went well.
+
+    They are weeks lost or doubled, files different or left over, and damaged files that no check has reported.
+    """
 
     weeks: int = 0
     lost: int = 0
     doubled: int = 0
     different: int = 0
     leftovers: int = 0
+    undetected: int = 0
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.different or self.leftovers)
+        return not (self.lost or self.doubled or self.different or self.leftovers or self.undetected)
 
     def __add__(self, other: "LakeComparison") -> "LakeComparison":
         left, right = vars(self).values(), vars(other).values()
@@ -36,8 +40,9 @@ class LakeComparison:
 
 
 def contents(lake: Path) -> dict[str, object]:
-    """The contents of every file of the weekly layers, by path. Manifests are compared without `fetched_at`."""
-    paths = (path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file())
+    """The contents of every file of the weekly layers, by path, without times and earlier versions of raw files."""
+    paths = {path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file()}
+    paths -= {version for path in paths if path.name == MANIFEST for version in _earlier_versions(path)}
     return {str(path.relative_to(lake)): _content(path) for path in paths}
 
 
@@ -59,12 +64,22 @@ def half_written(lake: Path, undisturbed: Path) -> int:
     return sum(actual[path] != expected[path] for path in actual.keys() & expected.keys())
 
 
+def different_marts(lake: Path, undisturbed: Path) -> int:
+    """Count the marts that are missing or different."""
+    expected = [path.relative_to(undisturbed) for path in undisturbed.glob("marts/*/*.parquet")]
+    return sum(
+        not (lake / path).exists() or (lake / path).read_bytes() != (undisturbed / path).read_bytes()
+        for path in expected
+    )
+
+
 def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:
     return sorted((lake / layer / table / f"week={week}").glob("[!.]*"))
 
 
 def _is_doubled(lake: Path, week: str) -> bool:
-    if len(_files(lake, *RAW_TABLE, week)) > 2:
+    raw = _files(lake, *RAW_TABLE, week)
+    if len({*raw}.difference(*(_earlier_versions(path) for path in raw if path.name == MANIFEST))) > 2:
         return True
     for table in TABLES:
         files = _files(lake, table.layer, table.name, week)
@@ -78,5 +93,12 @@ def _content(path: Path) -> object:
     if path.name != MANIFEST:
         return path.read_bytes()
     manifest = json.loads(path.read_bytes())
-    del manifest["fetched_at"]
-    return manifest
+    # The digest of the manifest depends on the others.
+    left_out = ("fetched_at", "previous", "manifest_sha256")
+    return {name: value for name, value in manifest.items() if name not in left_out}
+
+
+def _earlier_versions(manifest: Path) -> Iterator[Path]:
+    """The files of earlier versions of a raw file, which its manifest names."""
+    for version in json.loads(manifest.read_bytes()).get("previous", ()):
+        yield manifest.with_name(version["object"])

