@@ -12,6 +12,7 @@ from rich.table import Table
 from mta_pipeline_tests.fault_injection import automation, clock, daemon, terminal
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, sandbox
+from mta_pipeline_tests.support.feed_server import Fault
 
 WEEKS = 20
 SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
@@ -19,6 +20,8 @@ SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "runs over one lake killed repeatedly": lambda place: terminal.killed_repeatedly(place, 5),
     "two runs at once": terminal.two_concurrent_runs,
     "feed responds with 503 to every second request": terminal.every_second_request_fails,
+    "feed sends one byte per second": terminal.slow_feed,
+    "lock held by a process that hangs": terminal.hung_lock,
     "week republished during a run, 3 times": lambda place: terminal.republished_during_run(place, 3),
     "disk of the lake full": terminal.disk_full,
     "disk of lake and records full, 3 times": terminal.disk_full_of_records,
@@ -29,7 +32,8 @@ SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "power cut in a backfill": daemon.power_cut,
     "two backfills at once": daemon.two_backfills,
     "a run per week, all queued at once": daemon.run_per_week,
-    "feed down for three ticks and back": automation.feed_down_for_three_ticks,
+    "feed down for three ticks and back": lambda place: automation.fails_three_ticks(place, Fault(status=503)),
+    "feed slow for three ticks": lambda place: automation.fails_three_ticks(place, Fault(drip="body", pause=1)),
     "week republished under automation": automation.republished_during_runs,
     "daemon killed three times under automation": automation.daemon_killed_repeatedly,
 }

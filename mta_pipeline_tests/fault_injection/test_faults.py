@@ -17,6 +17,8 @@ SMOKE_RUN = {
     "a run is killed": lambda place: terminal.killed(place, 1),
     "the disk fills up": terminal.disk_full,
     "every second request fails": terminal.every_second_request_fails,
+    "the feed is slow": terminal.slow_feed,
+    "a lock is held by a process that hangs": terminal.hung_lock,
     "the worker of a backfill is killed": lambda place: daemon.worker_killed(place, 1),
 }
 
