@@ -26,6 +26,7 @@ SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "disk of the lake full": terminal.disk_full,
     "disk of lake and records full, 3 times": terminal.disk_full_of_records,
     "clock changes, in three time zones": clock.changed,
+    "clock set back": clock.set_back,
     "run worker of a backfill killed, 10 times": lambda place: daemon.worker_killed(place, 10),
     "daemon killed in a backfill": daemon.daemon_killed,
     "webserver killed in a backfill": daemon.webserver_killed,

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
-from mta_pipeline_tests.fault_injection import daemon, terminal
+from mta_pipeline_tests.fault_injection import clock, daemon, terminal
 from mta_pipeline_tests.fault_injection.__main__ import SCENARIOS
 from mta_pipeline_tests.fault_injection.__main__ import WEEKS as WEEKS_OF_A_SCENARIO
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, compare
@@ -19,6 +19,7 @@ SMOKE_RUN = {
     "every second request fails": terminal.every_second_request_fails,
     "the feed is slow": terminal.slow_feed,
     "a lock is held by a process that hangs": terminal.hung_lock,
+    "the clock is set back": clock.set_back,
     "the worker of a backfill is killed": lambda place: daemon.worker_killed(place, 1),
 }
 
