@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mta_pipeline_tests.fault_injection import automation, clock, daemon, terminal
+from mta_pipeline_tests.fault_injection import automation, clock, daemon, damages, terminal
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, sandbox
 from mta_pipeline_tests.support.feed_server import Fault
@@ -25,6 +25,8 @@ SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "week republished during a run, 3 times": lambda place: terminal.republished_during_run(place, 3),
     "disk of the lake full": terminal.disk_full,
     "disk of lake and records full, 3 times": terminal.disk_full_of_records,
+    "raw object lost": damages.lost_raw_object,
+    "20 random damages in all layers": lambda place: damages.damages(place, 20),
     "clock changes, in three time zones": clock.changed,
     "clock set back": clock.set_back,
     "run worker of a backfill killed, 10 times": lambda place: daemon.worker_killed(place, 10),

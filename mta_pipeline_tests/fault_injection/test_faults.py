@@ -3,11 +3,13 @@
 import json
 import random
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
-from mta_pipeline_tests.fault_injection import clock, daemon, terminal
+from mta_pipeline_tests.fault_injection import clock, daemon, damages, terminal
 from mta_pipeline_tests.fault_injection.__main__ import SCENARIOS
 from mta_pipeline_tests.fault_injection.__main__ import WEEKS as WEEKS_OF_A_SCENARIO
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, compare
@@ -20,6 +22,7 @@ SMOKE_RUN = {
     "the feed is slow": terminal.slow_feed,
     "a lock is held by a process that hangs": terminal.hung_lock,
     "the clock is set back": clock.set_back,
+    "files of all layers are damaged": lambda place: damages.damages(place, 20),
     "the worker of a backfill is killed": lambda place: daemon.worker_killed(place, 1),
 }
 
@@ -86,3 +89,12 @@ def test_the_comparison_counts_each_kind_of_damage(tmp_path, damage, comparison)
     shutil.copytree(project.lake, undisturbed)
     damage(project.lake, WEEKS[1])
     assert compare(project.lake, undisturbed, WEEKS) == comparison
+
+
+def test_a_damaged_file_that_is_not_reported_by_its_path_its_folder_or_the_text_counts_as_undetected():
+    paths = [Path(f"/lake/{folder}/part-0.parquet") for folder in ("by_path", "by_folder", "by_text", "unreported")]
+    problems = [(str(paths[0]), "cut"), (str(paths[1].parent), "cut"), ("/lake", f"{paths[2]} is missing")]
+    site = SimpleNamespace(verify=lambda: problems)
+    notes = []
+    assert damages.undetected(SimpleNamespace(note=notes.append), site, paths) == 1
+    assert "unreported" in notes[0]
