@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mta_pipeline.addresses import shown, without_credentials
 
 SAMPLE_FEED = Path("data/sample/feed")
+_SAMPLE_SERVICE = "http://feed:8000"
+"""The sample feed of compose.yaml."""
 SAMPLE_TRUTH = Path("truth", "weeks.csv")
 """A file with the true ridership, which only a sample feed has."""
 SAMPLE_LAKE = Path("data/sample/lake")
@@ -73,7 +75,7 @@ def _is_sample(feed: str) -> bool:
 def _is_small(feed: str) -> bool:
     """Whether a feed is marked as a sample. `mta-pipeline portal` serves a sample, and nothing else without https."""
     marked = "://" not in feed and (Path(_location(feed)) / SAMPLE_TRUTH).is_file()
-    return marked or _is_sample(feed) or feed.startswith(f"{_SODA}http://")
+    return marked or _is_sample(feed) or feed.startswith((f"{_SODA}http://", _SAMPLE_SERVICE))
 
 
 def _lake(location: str) -> str:
@@ -186,9 +188,9 @@ class Settings(BaseSettings):
     """Number of earlier versions of a week's file that the raw layer keeps."""
 
     least_readings: int = Field(default=150_000, ge=0, alias="MTA_LEAST_READINGS")
-    """The least number of readings of a week while there are no other weeks to compare it with. Real weeks have about
-    250,000. Without it, 0 for a sample: the default feed, a directory that `mta-pipeline sample` has written, and a
-    portal on this machine."""
+    """The least number of readings of a week while there are fewer than three weeks to compare it with. Real weeks have
+    about 250,000. Without it, 0 for a sample: the default feed, also in Docker, a directory that `mta-pipeline sample`
+    has written, and a portal on this machine."""
 
     look_every: Annotated[int, Field(ge=1, le=86_400)] = Field(default=300, alias="MTA_LOOK_EVERY")
     """Seconds between two ticks of the sensors that poll the feed and the portal."""

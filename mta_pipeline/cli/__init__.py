@@ -187,6 +187,7 @@ def accept(weeks: list[str]) -> None:
     """
     from mta_pipeline.cli.accept import accept_pending  # noqa: PLC0415
     from mta_pipeline.lake.gcs import ConcurrentWriteError  # noqa: PLC0415
+    from mta_pipeline.lake.raw import DamagedRawFile  # noqa: PLC0415
     from mta_pipeline.lake.raw_files import NothingPendingError  # noqa: PLC0415
 
     settings = _settings()
@@ -195,7 +196,7 @@ def accept(weeks: list[str]) -> None:
         try:
             with _errors_as_codes(settings.lake_root, settings.dagster_home):
                 click.echo(accept_pending(settings, week))
-        except (NothingPendingError, ConcurrentWriteError) as error:
+        except (NothingPendingError, ConcurrentWriteError, DamagedRawFile) as error:
             click.echo(str(error), err=True)
             failed = True
     sys.exit(ExitCode.PROBLEMS if failed else ExitCode.SUCCESS)

@@ -33,7 +33,7 @@ from mta_pipeline.lake.raw import (
 from mta_pipeline.lake.storage import folder_lock, part_path, read_bytes
 from mta_pipeline.sources.turnstile_files import ExportRows
 from mta_pipeline.telemetry.tracing import span
-from mta_pipeline.turnstile.anomalies import has_far_fewer_readings
+from mta_pipeline.turnstile.anomalies import LEAST_SHARE_OF_READINGS
 from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
 from mta_pipeline.turnstile.parsing import UnreadableFile
@@ -169,6 +169,17 @@ class RawFiles(RawFolders[FileManifest]):
             )
         return Landed(published, manifest.sha256, lines)
 
+    def problem(self, week: str | None, *, contents: bool = True) -> str | None:
+        """As in `RawFolders`. Contents are compared with the whole sha256 in the manifest."""
+        found = super().problem(week, contents=False)
+        if found or week is None or not contents:
+            return found
+        try:
+            self.load(week)
+        except DamagedRawFile as error:
+            return str(error)
+        return None
+
     def land(self, feed: "Feed", week: str) -> tuple[FileManifest, bool]:
         """Fetch a week and store it. Return its manifest and whether its contents are new.
 
@@ -227,12 +238,16 @@ class RawFiles(RawFolders[FileManifest]):
 
         Raises:
             NothingPendingError: there is no pending version.
+            DamagedRawFile: its file is missing or damaged.
             ConcurrentWriteError: another run has landed the week in the meantime.
         """
         before = self._before(week)
         current = before.readable
         if current is None or current.pending is None:
             raise NothingPendingError(f"Week {week}: no version is pending in {self.path(week)}.")
+        if not self._is_kept(week, current.pending):
+            path = self.path(week) / current.pending.object
+            raise DamagedRawFile(f"{path}: the pending version is missing or damaged; {self._remedy(week)}.")
         version = current.pending.model_copy(update={"doubt": None})
         accepted = FileManifest(**dict(version), previous=self._previous(week, current, version))
         self._keep(week, accepted, {}, before)
@@ -263,7 +278,7 @@ class RawFiles(RawFolders[FileManifest]):
             offered = stage(unpacked_bytes(text), week, control_areas()).readings.height
         except UnreadableFile as error:
             return f"it cannot be used ({str(error).removesuffix('.')})"
-        if has_far_fewer_readings(offered, readings):
+        if offered < LEAST_SHARE_OF_READINGS * readings:
             return f"it has only {offered:,} readings and the current one {readings:,}"
         return None
 

@@ -42,7 +42,8 @@ LATE: Final = dt.timedelta(hours=48)
 """Audits come every four hours, but in real weeks a complex sometimes has none for up to 41 hours."""
 
 LEAST_SHARE_OF_READINGS: Final = 0.6
-"""Half of a file has 0.5 of the usual readings. Real weeks differ by 0.02."""
+"""With a smaller share of the usual readings, a part of the file is missing. Half of a file has 0.5, and real weeks
+differ by 0.02."""
 
 _COMPLEX_SCHEMA: Final = {"complex_id": pl.Int32, "riders": pl.Float64, "usual": pl.Float64, "share": pl.Float64}
 _YEAR: Final = 52 * ONE_WEEK
@@ -234,11 +235,6 @@ class _Known(NamedTuple):
 
     values: dict[str, float]
     riders: dict[int, float]
-
-
-def has_far_fewer_readings(readings: int, usual: float) -> bool:
-    """Whether a week has so few readings, compared with the usual number, that a part of its file is missing."""
-    return readings < LEAST_SHARE_OF_READINGS * usual
 
 
 def late_complexes(week: str, traffic: pl.LazyFrame) -> pl.DataFrame:

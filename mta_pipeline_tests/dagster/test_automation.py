@@ -2,11 +2,13 @@
 
 import os
 
+import dagster as dg
 import pytest
 
 from mta_pipeline import tables
 from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.orchestration.checks import weekly
+from mta_pipeline.orchestration.keys import NO_VERSION_PENDING, RAW_INTACT, RAW_KEY
 from mta_pipeline.turnstile.parsing import count_data_lines
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.automation import Automation
@@ -144,3 +146,39 @@ def test_a_failed_blocking_check_stops_downstream_tables_until_it_passes(automat
     project.publish(SECOND, steady_week(SECOND, start=1_421))
     automation.settle()
     assert project.landed() == [SECOND, THIRD]
+
+
+def test_a_landing_requests_the_check_for_pending_versions(project):
+    automation = Automation(project)
+    project.load_weeks_until(FIRST)
+    automation.tick_conditions()
+    project.instance.report_runless_asset_event(dg.AssetMaterialization(RAW_KEY, partition=FIRST))
+    requested = {key for request in automation.tick_conditions() for key in request.asset_check_keys or ()}
+    assert dg.AssetCheckKey(RAW_KEY, NO_VERSION_PENDING) in requested
+    assert dg.AssetCheckKey(RAW_KEY, RAW_INTACT) not in requested
+
+
+@pytest.mark.slow
+def test_a_pending_version_is_requested_once_and_its_week_is_rebuilt_when_it_is_accepted(automation, project):
+    automation.settle()
+    project.publish(SECOND, valid_week(SECOND)[:3_000])
+    automation.settle()
+    assert automation.tick_sensor() == []
+    assert project.table("staged", "turnstile_readings", SECOND).height == 42
+    project.raw.accept(SECOND)
+    project.instance.report_runless_asset_event(dg.AssetMaterialization(RAW_KEY, partition=SECOND))
+    automation.follow()
+    assert automation.tick_sensor() == []
+    assert project.table("staged", "turnstile_readings", SECOND).height == 22
+
+
+@pytest.mark.slow
+def test_a_damaged_raw_file_lands_again_and_nothing_else_does(automation, project):
+    automation.settle()
+    assert automation.tick_sensor() == []
+    path = project.raw.path(SECOND) / project.raw.manifest(SECOND).object
+    path.write_bytes(b"rubbish")
+    project.raw.set_damaged_aside(SECOND)
+    assert automation.settle()["raw/turnstile_file"] == {SECOND}
+    assert project.raw.problem(SECOND) is None
+    assert automation.tick_sensor() == []

@@ -3,11 +3,11 @@
 import datetime as dt
 
 import pytest
-from mta_pipeline.orchestration.checks.raw import DAYS_TO_READ_ALL, is_turn_of
 
 from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.lake.discovery import DiscoveryCursor, find_due_weeks
-from mta_pipeline.orchestration.checks import raw as raw_checks
+from mta_pipeline.orchestration.checks import files as file_checks
+from mta_pipeline.orchestration.checks.files import DAYS_TO_READ_ALL, is_turn_of
 from mta_pipeline.orchestration.keys import RAW_KEY
 from mta_pipeline.settings import Settings
 from mta_pipeline.sources.errors import FeedUnavailable
@@ -37,7 +37,7 @@ def damaged(project, request):
 @pytest.fixture
 def all_are_read(monkeypatch):
     """Let the check read all files at once."""
-    monkeypatch.setattr(raw_checks, "is_turn_of", lambda *_: True)
+    monkeypatch.setattr(file_checks, "is_turn_of", lambda *_: True)
 
 
 def raw_file(project, week=SECOND):
@@ -137,11 +137,12 @@ def test_half_of_a_file_is_reported_when_it_is_new(project):
     assert "20 readings, at least 25 are expected" in found.description
 
 
-def test_the_first_week_of_a_lake_has_an_absolute_limit(tmp_path):
+def test_the_first_weeks_of_a_lake_have_an_absolute_limit(tmp_path):
     settings = Settings(feed=str(tmp_path / "feed"), lake_root=str(tmp_path / "lake"), least_readings=43)
     project = Project(tmp_path, settings=settings)
-    project.publish(FIRST, steady_week(FIRST))
-    found = readings_check(project, FIRST)
+    for week in WEEKS:
+        project.publish(week, steady_week(week))
+    found = readings_check(project, SECOND, FIRST, THIRD)
     assert not found.passed
     assert "42 readings, at least 43 are expected" in found.description
 

@@ -109,7 +109,7 @@ def test_every_recoverable_rider_of_a_sample_reaches_the_lake(tmp_path, feed):
     assert result.success
     evaluations = result.get_asset_check_evaluations()
     assert [(e.check_name, e.partition) for e in evaluations if not e.passed] == [("carry_in_present", LEGACY)]
-    assert len(evaluations) == len(WEEKS) * 12
+    assert len(evaluations) == len(WEEKS) * 13
     assert_lake_equals(project, truth)
     for week in WEEKS:
         assert_frame_equal(

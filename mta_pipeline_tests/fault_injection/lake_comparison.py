@@ -1,7 +1,7 @@
 """Compares the lake after a scenario with the lake of an undisturbed run."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,13 @@ class LakeComparison:
 
 
 def contents(lake: Path) -> dict[str, object]:
-    """The contents of every file of the weekly layers, by path, without times and earlier versions of raw files."""
+    """The contents of every file of the weekly layers, by path.
+
+    Manifests are compared without `fetched_at` and their digest. Earlier versions of raw files are left out.
+    """
     paths = {path for layer in LAYERS for path in (lake / layer).rglob("*") if path.is_file()}
-    paths -= {version for path in paths if path.name == MANIFEST for version in _earlier_versions(path)}
-    return {str(path.relative_to(lake)): _content(path) for path in paths}
+    earlier = {path for manifest in lake.glob(f"{'/'.join(RAW_TABLE)}/*/{MANIFEST}") for path in _earlier(manifest)}
+    return {str(path.relative_to(lake)): _content(path) for path in paths - earlier}
 
 
 def compare(lake: Path, undisturbed: Path, weeks: Sequence[str]) -> LakeComparison:
@@ -78,8 +81,8 @@ def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:
 
 
 def _is_doubled(lake: Path, week: str) -> bool:
-    raw = _files(lake, *RAW_TABLE, week)
-    if len({*raw}.difference(*(_earlier_versions(path) for path in raw if path.name == MANIFEST))) > 2:
+    files = _files(lake, *RAW_TABLE, week)
+    if len({*files}.difference(*(_earlier(file) for file in files if file.name == MANIFEST))) > 2:
         return True
     for table in TABLES:
         files = _files(lake, table.layer, table.name, week)
@@ -93,12 +96,10 @@ def _content(path: Path) -> object:
     if path.name != MANIFEST:
         return path.read_bytes()
     manifest = json.loads(path.read_bytes())
-    # The digest of the manifest depends on the others.
-    left_out = ("fetched_at", "previous", "manifest_sha256")
-    return {name: value for name, value in manifest.items() if name not in left_out}
+    return {name: value for name, value in manifest.items() if name not in ("fetched_at", "previous", "manifest_sha256")}
 
 
-def _earlier_versions(manifest: Path) -> Iterator[Path]:
-    """The files of earlier versions of a raw file, which its manifest names."""
-    for version in json.loads(manifest.read_bytes()).get("previous", ()):
-        yield manifest.with_name(version["object"])
+def _earlier(manifest: Path) -> set[Path]:
+    """The files of the earlier versions that a manifest names."""
+    versions = json.loads(manifest.read_bytes()).get("previous", [])
+    return {manifest.parent / version["object"] for version in versions}

@@ -49,7 +49,7 @@ def files(lake_root: str) -> dict[str, bytes]:
     found = {path.removeprefix(root): filesystem.cat_file(path) for path in filesystem.find(root)}
     for path, contents in found.items():
         if path.endswith("manifest.json"):
-            excluded = {"fetched_at", "source", "etag", "last_modified"}
+            excluded = {"fetched_at", "source", "etag", "last_modified", "manifest_sha256"}
             manifest = {name: value for name, value in json.loads(contents).items() if name not in excluded}
             found[path] = json.dumps(manifest).encode()
     return found

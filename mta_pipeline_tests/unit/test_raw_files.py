@@ -442,6 +442,28 @@ def test_damage_is_found_and_a_damaged_object_is_set_aside(files, feed, publish,
     assert files.problem(WEEK) is None
 
 
+def test_a_damaged_pending_version_is_not_accepted_until_it_lands_again(files, feed, publish):
+    for contents in (SIX, THREE):
+        publish(contents)
+        manifest, _ = files.land(feed, WEEK)
+    (folder(files) / manifest.pending.object).unlink()
+    with pytest.raises(DamagedRawFile, match="the pending version is missing or damaged"):
+        files.accept(WEEK)
+    files.land(feed, WEEK)
+    files.accept(WEEK)
+    assert files.read(WEEK) == THREE
+
+
+def test_a_manifest_with_a_wrong_sha256_is_found(files, feed, publish):
+    publish(OLD)
+    manifest, _ = files.land(feed, WEEK)
+    path = folder(files) / "manifest.json"
+    fields = json.loads(path.read_bytes()) | {"sha256": manifest.sha256[:-1] + "x"}
+    # Manifests of earlier releases have no digest of themselves.
+    path.write_text(json.dumps({name: fields[name] for name in fields.keys() - {"digest", "manifest_sha256"}}))
+    assert "do not match the sha256 in the manifest" in files.problem(WEEK)
+
+
 def test_an_intact_object_is_not_set_aside(files, feed, publish):
     publish(OLD)
     manifest, _ = files.land(feed, WEEK)

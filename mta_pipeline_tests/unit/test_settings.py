@@ -327,8 +327,9 @@ def test_only_feeds_that_are_marked_as_samples_have_no_limit_of_readings(work_di
     (work_dir / "real").mkdir()
     (work_dir / "sample" / "truth").mkdir(parents=True)
     (work_dir / "sample" / "truth" / "weeks.csv").write_text("week")
-    samples = [{}, {"feed": "sample"}, {"feed": "soda+http://127.0.0.1:8100"}]
+    of_compose = re.findall(r"MTA_FEED:-(.*)}", (REPOSITORY / "compose.yaml").read_text())
+    samples = [{}, *({"feed": feed} for feed in ("sample", "soda+http://127.0.0.1:8100", *of_compose))]
     others = [{"feed": feed} for feed in ("real", "http://127.0.0.1:8100/", "https://data.ny.gov")]
-    assert [Settings(**feed).least_readings for feed in samples] == [0, 0, 0]
+    assert [Settings(**feed).least_readings for feed in samples] == [0] * 4
     assert [Settings(**feed).least_readings for feed in others] == [150_000] * 3
     assert Settings(least_readings=7).least_readings == 7

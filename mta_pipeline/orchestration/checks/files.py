@@ -5,7 +5,7 @@ They belong to no run, because files get damaged without one. See `weekly` for t
 
 import datetime as dt
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
@@ -25,6 +25,9 @@ DAYS_TO_READ_ALL: Final = 30
 
 _READERS: Final = 8
 """Number of weeks that are examined at the same time. In a bucket, each takes requests."""
+
+_SHOWN: Final = 20
+"""Number of weeks in a description. The metadata has all."""
 
 
 def file_checks() -> list[dg.AssetChecksDefinition]:
@@ -121,11 +124,13 @@ def _of_each(problem: Callable[[str], str | None], weeks: Collection[str]) -> li
         return [(week, found) for week, found in zip(weeks, pool.map(problem, weeks), strict=True) if found]
 
 
-def _result(problems: Collection[tuple[str, str]], passed: str) -> dg.AssetCheckResult:
+def _result(problems: Sequence[tuple[str, str]], passed: str) -> dg.AssetCheckResult:
+    first = [problem for _, problem in problems[:_SHOWN]]
+    others = [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
     records = [dg.TableRecord({"week": week, "problem": problem}) for week, problem in problems]
     return dg.AssetCheckResult(
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="\n".join(problem for _, problem in problems) or passed,
+        description="\n".join((*first, *others)) or passed,
         metadata={"weeks": dg.MetadataValue.table(records)} if problems else {},
     )

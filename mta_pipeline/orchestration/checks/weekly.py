@@ -22,7 +22,7 @@ from mta_pipeline.orchestration.keys import (
 )
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.schema import Table
-from mta_pipeline.turnstile.anomalies import LEAST_SHARE_OF_READINGS, has_far_fewer_readings
+from mta_pipeline.turnstile.anomalies import LEAST_SHARE_OF_READINGS, LEAST_WEEKS
 from mta_pipeline.turnstile.complexes import unknown_booths
 from mta_pipeline.turnstile.contract import (
     COMPLEX_DAILY,
@@ -66,7 +66,7 @@ def weekly_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) -> 
 
     Args:
         weeks: the partitions of weekly tables.
-        least_readings: the least number of readings of a week without neighbours in the lake.
+        least_readings: the least number of readings of a week with few neighbours in the lake.
     """
     return [
         _readings_checks(weeks, least_readings),
@@ -100,8 +100,9 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) 
         TURNSTILE_READINGS,
         ENOUGH_READINGS,
         f"The week has at least {LEAST_SHARE_OF_READINGS:g} of the readings of its neighbours, which is the median of "
-        f"the {NEIGHBOURS} weeks before and after it in the lake. Without any, it has at least {least_readings:,} "
-        "readings (MTA_LEAST_READINGS). A failure is an error: a part of the file is missing. It does not block.",
+        f"the {NEIGHBOURS} weeks before and after it in the lake. With fewer than {LEAST_WEEKS} of them, it also has "
+        f"at least {least_readings:,} readings (MTA_LEAST_READINGS). A failure is an error: a part of the file is "
+        "missing. It does not block.",
     )
     known = check_spec(
         weeks,
@@ -140,14 +141,12 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) 
             )
             yield Finding(present, week, subway >= LEAST_SUBWAY_SHARE * readings, shown)
             neighbours = [count for other in _neighbours(week) if (count := readings_of(other)) is not None]
-            usual = median(neighbours) if neighbours else least_readings / LEAST_SHARE_OF_READINGS
-            few = has_far_fewer_readings(readings, usual)
-            shown = f"{readings:,} readings, at least {LEAST_SHARE_OF_READINGS * usual:,.0f} are expected" + (
-                f": the file at the feed is probably not complete. If it is replaced there, {week} is made again"
-                if few
-                else ""
+            least = max(
+                LEAST_SHARE_OF_READINGS * median(neighbours or [0]),
+                least_readings if len(neighbours) < LEAST_WEEKS else 0,
             )
-            yield Finding(enough, week, not few, shown, is_error=True)
+            shown = f"{readings:,} readings, at least {least:,.0f} are expected"
+            yield Finding(enough, week, readings >= least, shown, is_error=True)
             yield Finding(
                 known,
                 week,
