@@ -129,7 +129,10 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
                 for week, evaluation in sorted(failed_checks(instance, checks, weeks), key=lambda found: found[0])
                 if week not in outcome.failed_weeks
             ]
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:
+        # Dagster also writes the output of a run to the disk of the records.
+        if isinstance(error, OSError) and not _is_full(settings.dagster_home):
+            raise
         raise RecordsError(_records_problem(settings.dagster_home, error)) from error
     raw = RawFiles(settings.lake_root)
     outcome.failed_checks += [
@@ -143,11 +146,15 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
     return outcome
 
 
-def _records_problem(home: Path | None, error: SQLAlchemyError) -> str:
+def _is_full(home: Path | None) -> bool:
+    return home is not None and shutil.disk_usage(home).free < _FULL
+
+
+def _records_problem(home: Path | None, error: Exception) -> str:
     """Say why the records cannot be written, and what to do. SQLite names a full disk only in some cases."""
-    reason, advice = str(error), "Correct the cause"
-    if home is not None and (free := shutil.disk_usage(home).free) < _FULL:
-        reason, advice = f"the disk is full ({free:,} bytes are free)", "Make room on that disk"
+    is_full = _is_full(home)
+    reason = "the disk is full" if is_full else str(error)
+    advice = "Make room on that disk" if is_full else "Correct the cause"
     return (
         f"Dagster's records in {home} cannot be written: {reason}\nComplete weeks are kept. {advice}, and launch again."
     )
@@ -258,13 +265,14 @@ class _Runner:
         if weeks:
             tags |= {**range_tags(weeks), COMPLETE_WEEKS: REDO}
         self.instance.add_event_listener(run_id, self.show)
-        result = self.defs.resolve_job_def(job).execute_in_process(
-            run_id=run_id,
-            instance=self.instance,
-            tags=tags,
-            run_config=_QUIET,
-            raise_on_error=False,
-        )
+        with _output_restored():
+            result = self.defs.resolve_job_def(job).execute_in_process(
+                run_id=run_id,
+                instance=self.instance,
+                tags=tags,
+                run_config=_QUIET,
+                raise_on_error=False,
+            )
         STOP.raise_if_requested()
         stopped = [e for e in result.get_asset_check_evaluations() if e.blocking and not e.passed]
         blocked = {evaluation.partition: described(evaluation) for evaluation in stopped if evaluation.partition}
@@ -279,6 +287,21 @@ class _Runner:
                 self.outcome.feed_failed |= cause.cls_name in _FEED_FAILURES
         self.outcome.failed_weeks |= failed | blocked
         return not failed.keys() <= blocked.keys()
+
+
+@contextmanager
+def _output_restored() -> Iterator[None]:
+    """Restores the output of this process after the block.
+
+    Dagster redirects it to a log of the run, and forgets to restore it if the disk of that log is full.
+    """
+    outputs = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    try:
+        yield
+    finally:
+        for descriptor, copy in outputs.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 @contextmanager

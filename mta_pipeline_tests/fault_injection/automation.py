@@ -13,10 +13,10 @@ from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, w
 from mta_pipeline_tests.support.feed_server import Fault, FeedServer, serve_feed
 
 
-def feed_down_for_three_ticks(sandbox: Sandbox) -> LakeComparison:
-    """The feed responds with 503 to three sensor ticks and then recovers."""
+def fails_three_ticks(sandbox: Sandbox, fault: Fault) -> LakeComparison:
+    """The page of the feed is faulty for three sensor ticks, which are skipped. Then the feed recovers."""
     with _automated_deployment(sandbox) as (deployed, server):
-        server.fail("turnstile.html", Fault(status=503), times=3)
+        server.fail("turnstile.html", fault, times=3)
         deployed.turn_on_automation()
         deployed.wait_for_weeks(*sandbox.weeks)
         deployed.turn_off_automation()

@@ -1,6 +1,8 @@
-"""Fault injection across the weekends on which the clocks change in New York."""
+"""Fault injection with clocks: across the weekends on which they change in New York, and with one that was ahead."""
 
 import datetime as dt
+import os
+import shutil
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -8,8 +10,8 @@ import polars as pl
 
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC, Status
-from mta_pipeline.weeks import NEW_YORK, week_after, week_before, week_start, weeks_between
-from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison
+from mta_pipeline.weeks import NEW_YORK, file_name, week_after, week_before, week_start, weeks_between
+from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, different_marts
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox
 
 CHANGES = ("2014-03-08", "2014-11-01")
@@ -33,6 +35,25 @@ def changed(sandbox: Sandbox) -> LakeComparison:
         total += LakeComparison(different=sum(_riders(undisturbed, week) != _true_riders(feed, week) for week in weeks))
         total += _calendar_around(change)
     return total
+
+
+def set_back(sandbox: Sandbox) -> LakeComparison:
+    """The clock was ahead when marts and report were made, and is set back. A week that changes renews them."""
+    week = sandbox.rng.choice(sandbox.weeks)
+    feed = Path(shutil.copytree(sandbox.sample(), sandbox.root / "feed-set-back"))
+    republished = sandbox.sample(sandbox.root / "published-again", republished=week) / file_name(week)
+    site = sandbox.site(feed=str(feed))
+    site.run()
+    report = site.lake / "report" / "index.html"
+    ahead = report.stat().st_mtime + 10 * 365 * 86_400
+    for made in (report, *site.lake.glob("marts/*/*"), *site.lake.glob("warehouse/*")):
+        os.utime(made, (ahead, ahead))
+    shutil.copy(republished, feed / file_name(week))
+    site.run()
+    undisturbed = sandbox.undisturbed_of(str(feed), sandbox.weeks)
+    is_old = report.stat().st_mtime >= ahead
+    different = len(site.verify()) + different_marts(site.lake, undisturbed) + is_old
+    return site.compare(undisturbed) + LakeComparison(different=different)
 
 
 def _calendar_around(change: str) -> LakeComparison:

@@ -18,17 +18,21 @@ WEEKLY = (RAW_TABLE, *((table.layer, table.name) for table in TABLES))
 
 @dataclass(frozen=True)
 class LakeComparison:
-    """Counts that are all zero if a scenario went well: weeks lost or doubled, files different or left over."""
+    """Counts that are all zero if a scenario went well.
+
+    They are weeks lost or doubled, files different or left over, and damaged files that no check has reported.
+    """
 
     weeks: int = 0
     lost: int = 0
     doubled: int = 0
     different: int = 0
     leftovers: int = 0
+    undetected: int = 0
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.different or self.leftovers)
+        return not (self.lost or self.doubled or self.different or self.leftovers or self.undetected)
 
     def __add__(self, other: "LakeComparison") -> "LakeComparison":
         left, right = vars(self).values(), vars(other).values()
@@ -61,6 +65,15 @@ def half_written(lake: Path, undisturbed: Path) -> int:
     """Count the files that differ from the undisturbed ones: a killed run must leave only whole files."""
     actual, expected = contents(lake), contents(undisturbed)
     return sum(actual[path] != expected[path] for path in actual.keys() & expected.keys())
+
+
+def different_marts(lake: Path, undisturbed: Path) -> int:
+    """Count the marts that are missing or different."""
+    expected = [path.relative_to(undisturbed) for path in undisturbed.glob("marts/*/*.parquet")]
+    return sum(
+        not (lake / path).exists() or (lake / path).read_bytes() != (undisturbed / path).read_bytes()
+        for path in expected
+    )
 
 
 def _files(lake: Path, layer: str, table: str, week: str) -> list[Path]:

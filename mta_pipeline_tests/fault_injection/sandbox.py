@@ -1,5 +1,6 @@
 """The sandbox in which scenarios run: a sample feed, lakes, homes and processes in a temporary directory."""
 
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.lake.completeness import weeks_due
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.sources.turnstile_files import open_feed
@@ -171,9 +173,14 @@ class Site:
                 preexec_fn=preexec,  # noqa: PLW1509  # sets a limit and takes no lock
             )
 
-    def start_run(self, *options: str, **how: Callable[[], None]) -> subprocess.Popen[bytes]:
+    def start_impatient_run(self) -> subprocess.Popen[bytes]:
+        """Start `mta-pipeline run` over the weeks with short timeouts."""
+        command = ("-m", "mta_pipeline_tests.fault_injection.impatient_run", "run", "--weeks", self.span)
+        return self.start(sys.executable, *command)
+
+    def start_run(self, *options: str, preexec: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
         """Start `mta-pipeline run` over the weeks."""
-        return self.start("mta-pipeline", "run", "--weeks", self.span, *options, **how)
+        return self.start("mta-pipeline", "run", "--weeks", self.span, *options, preexec=preexec)
 
     def run(self, *options: str, expect: int = 0) -> None:
         """Run `mta-pipeline run` over the weeks and wait until it ends.
@@ -193,6 +200,21 @@ class Site:
             raise ScenarioError(
                 f"exit code {code} instead of {' or '.join(map(str, expect or (0,)))}:\n{self.log()[-3000:]}"
             )
+
+    def verify(self) -> list[tuple[str, str]]:
+        """Run `mta-pipeline verify`. Returns the path and the text of each problem.
+
+        Raises:
+            ScenarioError: the exit code does not fit the problems.
+        """
+        command = [str(BIN / "mta-pipeline"), "verify", "--json"]
+        ended = subprocess.run(command, env=self.environment, cwd=REPOSITORY, capture_output=True, check=False)
+        if ended.returncode not in (ExitCode.SUCCESS, ExitCode.PROBLEMS):
+            raise ScenarioError(f"exit code {ended.returncode} of verify:\n{ended.stderr.decode()[-3000:]}")
+        problems = [(found["path"], found["problem"]) for found in json.loads(ended.stdout)["problems"]]
+        if bool(problems) != (ended.returncode == ExitCode.PROBLEMS):
+            raise ScenarioError(f"verify ends with {ended.returncode} and finds {len(problems)} problems")
+        return problems
 
     def log(self, name: str = "log.txt") -> str:
         """The output of the processes."""

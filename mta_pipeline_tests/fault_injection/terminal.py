@@ -1,15 +1,18 @@
 """Fault injection of `mta-pipeline run`: no daemon retries anything, only a new launch of the command helps."""
 
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mta_pipeline.cli.exit_codes import ExitCode
+from mta_pipeline.lake.raw_files import RAW_TABLE
 from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, half_written
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, Site, end
@@ -60,6 +63,47 @@ def every_second_request_fails(sandbox: Sandbox) -> LakeComparison:
         if requests < 2 * len(sandbox.weeks):
             raise ScenarioError("fewer than two requests per week")
         return site.compare(undisturbed)
+
+
+def slow_feed(sandbox: Sandbox) -> LakeComparison:
+    """The feed sends a file at one byte per second. The run names the file, and the next run completes the weeks."""
+    with serve_feed(sandbox.sample()) as server:
+        undisturbed = sandbox.undisturbed_of(server.index_url, sandbox.weeks)
+        site = sandbox.site(feed=server.index_url)
+        slow = file_name(sandbox.rng.choice(sandbox.weeks))
+        server.fail(slow, Fault(drip="body", pause=1), times=1_000)
+        site.expect_exit(site.start_impatient_run(), ExitCode.UNREACHABLE)
+        _expect_in_log(site, slow)
+        damage = half_written(site.lake, undisturbed)
+        server.recover()
+        site.run()
+        return site.compare(undisturbed) + LakeComparison(different=damage)
+
+
+def hung_lock(sandbox: Sandbox) -> LakeComparison:
+    """A process that hangs holds the lock of a week, and then of Dagster's records. The run names it and gives up."""
+    total = LakeComparison()
+    for is_week in (True, False):
+        site = sandbox.site()
+        week = site.lake.joinpath(*RAW_TABLE, f"week={sandbox.rng.choice(sandbox.weeks)}")
+        locked = week if is_week else site.home
+        with _locked(locked):
+            site.expect_exit(site.start_impatient_run(), ExitCode.PROBLEMS, ExitCode.UNREACHABLE)
+        _expect_in_log(site, f"{locked}: locked for more than 2 s by process {os.getpid()}")
+        site.run()
+        total += site.compare(sandbox.undisturbed)
+    return total
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def republished_during_run(sandbox: Sandbox, times: int) -> LakeComparison:
@@ -144,14 +188,19 @@ def _mounted(place: Path) -> bool:
 def _retry_with_room(
     sandbox: Sandbox, site: Site, messages: Sequence[str], free_space: Callable[[], None]
 ) -> LakeComparison:
-    if not any(message in site.log() for message in messages):
-        raise ScenarioError(f"the log of the run contains none of {messages}:\n{site.log()[-2000:]}")
+    _expect_in_log(site, *messages)
     temporary = len(list(site.lake.rglob("*.writing")))
     damage = half_written(site.lake, sandbox.undisturbed)
     free_space()
     site.environment["DAGSTER_HOME"] = str(site.home)
     site.run()
     return site.compare(sandbox.undisturbed) + LakeComparison(different=damage, leftovers=temporary)
+
+
+def _expect_in_log(site: Site, *messages: str) -> None:
+    """Raise a ScenarioError unless the log contains one of the messages."""
+    if not any(message in site.log() for message in messages):
+        raise ScenarioError(f"the log of the run contains none of {messages}:\n{site.log()[-2000:]}")
 
 
 def _kill_at_random(sandbox: Sandbox, site: Site, *options: str) -> None:

@@ -15,10 +15,14 @@ class Drip(io.BufferedIOBase):
     Args:
         hung_up: released if the other side closes the connection before the end.
         closing: when set, nothing more is sent.
+        connection: where the bytes are sent.
+        pause: seconds after each byte.
     """
 
-    def __init__(self, hung_up: threading.Semaphore, closing: threading.Event, connection: socket.socket) -> None:
-        self._hung_up, self._closing, self._connection = hung_up, closing, connection
+    def __init__(
+        self, hung_up: threading.Semaphore, closing: threading.Event, connection: socket.socket, pause: float = PAUSE
+    ) -> None:
+        self._hung_up, self._closing, self._connection, self._pause = hung_up, closing, connection, pause
 
     def write(self, data: Any) -> int:
         for byte in bytes(data):
@@ -27,6 +31,6 @@ class Drip(io.BufferedIOBase):
             except OSError:
                 self._hung_up.release()
                 raise
-            if self._closing.wait(PAUSE):
+            if self._closing.wait(self._pause):
                 break
         return len(data)

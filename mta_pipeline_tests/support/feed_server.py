@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from mta_pipeline_tests.support.drip import Drip
+from mta_pipeline_tests.support.drip import PAUSE, Drip
 
 INDEX = "/developers/turnstile.html"
 INDEX_FILES = "/developers/data/nyct/turnstile/"
@@ -45,6 +45,8 @@ class Fault:
     """The whole response, whatever it is, instead of all of the above. The connection is closed after it."""
     drip: str | None = None
     """`headers` or `body`: from there on, send single bytes with a pause after each."""
+    pause: float = PAUSE
+    """Seconds after each of the single bytes."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ class FeedServer(ThreadingHTTPServer):
         """Make the next requests whose path ends with `name` fail, such as `turnstile_240113.txt` or `/listing/`."""
         self._faults.setdefault(name, []).extend([fault] * times)
 
+    def recover(self) -> None:
+        """Respond correctly to all further requests."""
+        self._faults.clear()
+
     def take_fault(self, path: str) -> Fault | None:
         if self.every_second is not None and len(self.requests) % 2:
             return self.every_second
@@ -134,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut_after is None:
             self.server.closing.wait(fault.hang)
         if fault.drip == "headers":
-            self._drip()
+            self._drip(fault.pause)
         self.send_response(fault.status)
         for name, value in headers.items():
             if value is not None:
@@ -143,16 +149,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if fault.drip == "body":
-            self._drip()
+            self._drip(fault.pause)
         if with_body:
             self.wfile.write(body[: fault.cut_after])
         if fault.cut_after is not None:
             self.wfile.flush()
             self.server.closing.wait(fault.hang)
 
-    def _drip(self) -> None:
+    def _drip(self, pause: float) -> None:
         """Send everything from here on as single bytes."""
-        self.wfile = Drip(self.server.hung_up, self.server.closing, self.connection)
+        self.wfile = Drip(self.server.hung_up, self.server.closing, self.connection, pause)
 
     def _response_for(self, path: str) -> tuple[int, dict[str, str | None], bytes]:
         wanted = self.server.credentials

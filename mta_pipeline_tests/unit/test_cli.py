@@ -1,20 +1,24 @@
 """Command lines and their output."""
 
+import errno
+import os
 import re
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import stamina
 from click.testing import CliRunner, Result
+from dagster import JobDefinition
 from sqlalchemy.exc import OperationalError
 
 from mta_pipeline import cli
 from mta_pipeline.cli import main
-from mta_pipeline.cli.exit_codes import ExitCode, markdown
+from mta_pipeline.cli.exit_codes import CommandError, ExitCode, markdown
 from mta_pipeline.sources.errors import FeedUnavailable
 from mta_pipeline.sources.turnstile_files import FilesystemFeed
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS
@@ -267,19 +271,27 @@ def test_records_that_cannot_be_read_or_written_are_unreachable(work_dir, monkey
         assert result.exit_code == ExitCode.UNREACHABLE
 
 
-def test_records_on_a_full_disk_are_reported_with_the_disk_and_what_to_do(work_dir, monkeypatch):
-    def unwritable(*_: object) -> None:
-        raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
+@pytest.mark.parametrize(
+    "error", [OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error")), OSError(errno.ENOSPC, "full")]
+)
+def test_records_on_a_full_disk_are_reported_in_the_terminal_with_what_to_do(work_dir, monkeypatch, error):
+    def full(*_: object, **__: object) -> NoReturn:
+        os.dup2(captured, 2)
+        raise error
 
+    captured, terminal, shown = os.open(os.devnull, os.O_WRONLY), os.fstat(2), []
     (work_dir / "mirror").mkdir()
     (work_dir / "home").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
-    monkeypatch.setattr("mta_pipeline.cli.run.fail_dead_runs", unwritable)
+    monkeypatch.setattr(JobDefinition, "execute_in_process", full)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=20_480))
-    output = run_command("run", "--weeks", WEEK, MTA_FEED="mirror").output
-    reason = "cannot be written: the disk is full (20,480 bytes are free)"
-    assert f"Dagster's records in {work_dir / 'home'} {reason}" in output
-    assert "Complete weeks are kept. Make room on that disk, and launch again." in output
+    monkeypatch.setattr(CommandError, "show", lambda error: shown.append((error.message, os.fstat(2).st_ino)))
+    run_command("run", "--weeks", WEEK, MTA_FEED="mirror")
+    os.close(captured)
+    ((message, output),) = shown
+    assert f"Dagster's records in {work_dir / 'home'} cannot be written: the disk is full" in message
+    assert "Complete weeks are kept. Make room on that disk, and launch again." in message
+    assert output == terminal.st_ino
 
 
 @pytest.mark.parametrize("home", ["relative", "/no/such/home"])
