@@ -130,6 +130,7 @@ def show(console: Console, found: Verification, *, seconds: float) -> None:
         f"{found.files:,} files verified ({found.bytes / 1e6:,.1f} MB, {found.bytes / seconds / 1e6:,.0f} MB/s)."
     )
     if found.problems:
-        console.print(f"{len(found.problems):,} problems. Launch a run: it makes again what it can.", style="bold red")
+        count = f"{len(found.problems):,} problem{'' if len(found.problems) == 1 else 's'}"
+        console.print(f"{count}. Launch a run: it makes again what it can.", style="bold red")
     else:
         console.print("Nothing is missing, and nothing is damaged.", style="green")
