@@ -14,6 +14,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 _BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 NOT_RUN = {
+    r"mta-pipeline accept": "needs a pending version; test_cli accepts one",
     r"^make (dev|logs)$|^mta-pipeline metrics$": "serves until it is stopped; test_live and test_health start it",
     r"^make (test|lint|check|catalogue|parity|\.venv)|\.venv/bin/pytest": "CI runs it, or a test compares its result",
     r"^make bench": "measures for minutes",
