@@ -18,11 +18,11 @@ from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
 from mta_pipeline.engines import OpenLake
-from mta_pipeline.engines.freshness import record_warehouse
+from mta_pipeline.engines.freshness import begins_as_recorded, record_warehouse
 from mta_pipeline.engines.lake_files import is_there, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
 from mta_pipeline.lake.inputs import current_inputs
-from mta_pipeline.lake.storage import local_path, location, part_path, write_atomically
+from mta_pipeline.lake.storage import local_path, location, part_path, set_aside, write_atomically
 from mta_pipeline.marts import VIEWS
 from mta_pipeline.marts.contract import DIM_DATE, MARTS, WAREHOUSE
 from mta_pipeline.marts.star import dim_date
@@ -150,7 +150,7 @@ def _pattern(lake_root: str, table: Table) -> str:
 
 
 def _refuse_foreign_file(path: Path) -> None:
-    """Refuse to replace a file that the pipeline did not write.
+    """Refuse to replace a file that the pipeline did not write. A damaged one that it did write is set aside.
 
     Reads a copy, because a client that has the file open for writing holds a lock on it.
     """
@@ -173,6 +173,9 @@ def _refuse_foreign_file(path: Path) -> None:
                     "UNION ALL SELECT schema_name || '.' || view_name FROM duckdb_views() WHERE NOT internal"
                 ).fetchall()
         except duckdb.Error as error:
+            if begins_as_recorded(path):
+                set_aside(UPath(path), lambda _: True)
+                return
             reason = str(error).splitlines()[0].replace(str(copy), str(path))
             raise WarehouseFileError(
                 f"{path}: this DuckDB ({duckdb.__version__}) cannot read it: {reason} {remedy}"

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from upath import UPath
 
@@ -14,6 +16,9 @@ from mta_pipeline.lake.storage import part_path, parts_to_repair, write_atomical
 from mta_pipeline.marts import lake_tables
 from mta_pipeline.schema import Table
 from mta_pipeline.tables import TABLES
+
+_HEADER: Final = 64
+"""Bytes at the beginning of a DuckDB file that hold its format and the version that has written it."""
 
 
 def verified_inputs(lake_root: str, marts: Collection[Table], day: str) -> Mapping[str, Inputs]:
@@ -69,9 +74,20 @@ def warehouse_problem(file: Path, current: Inputs | None = None) -> str | None:
     return None if is_current else f"{file} is made from other files than those in the lake now"
 
 
+def begins_as_recorded(file: Path) -> bool:
+    """Whether a warehouse file begins as the one that the pipeline has written, whatever follows."""
+    with suppress(OSError, ValueError, KeyError):
+        return bytes.fromhex(json.loads(_manifest(file).read_text())["begins"]).startswith(file.read_bytes()[:_HEADER])
+    return False
+
+
 def record_warehouse(file: Path, contents: bytes, made_from: Inputs) -> None:
-    """Write the manifest of a warehouse file, `<file>.json`: its sha256, and a digest of the files it is made from."""
-    manifest = {"sha256": hashlib.sha256(contents).hexdigest(), "made_from": made_from.fingerprint}
+    """Write the manifest of a warehouse file, `<file>.json`: its sha256, its header, and what it is made from."""
+    manifest = {
+        "sha256": hashlib.sha256(contents).hexdigest(),
+        "begins": contents[:_HEADER].hex(),
+        "made_from": made_from.fingerprint,
+    }
     write_atomically(UPath(_manifest(file)), json.dumps(manifest, indent=2).encode())
 
 

@@ -95,6 +95,16 @@ def test_a_file_that_another_program_writes_to_is_not_replaced(lake, file):
         write_warehouse(str(lake.root), file)
 
 
+@pytest.mark.parametrize("length", [0, 10, 5_000, -20_000], ids=lambda length: f"[:{length}]")
+def test_a_file_that_was_cut_is_set_aside_and_written_again(lake, file, length):
+    intact = file.read_bytes()
+    file.write_bytes(intact[:length])
+    write_warehouse(str(lake.root), file)
+    assert query(file, RIDERS) == [(FIRST, 5)]
+    aside = file.with_name(".mta.duckdb.damaged")
+    assert not aside.exists() or aside.read_bytes() == intact[:length]
+
+
 def test_a_file_of_a_newer_duckdb_is_named_and_not_replaced(lake, file):
     newer = bytearray(file.read_bytes())
     # The storage version follows the checksum and the four letters DUCK.
