@@ -96,7 +96,9 @@ def _content(path: Path) -> object:
     if path.name != MANIFEST:
         return path.read_bytes()
     manifest = json.loads(path.read_bytes())
-    return {name: value for name, value in manifest.items() if name not in ("fetched_at", "previous", "manifest_sha256")}
+    return {
+        name: value for name, value in manifest.items() if name not in ("fetched_at", "previous", "manifest_sha256")
+    }
 
 
 def _earlier(manifest: Path) -> set[Path]:

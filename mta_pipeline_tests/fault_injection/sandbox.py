@@ -138,6 +138,7 @@ class Site:
         self.environment = {
             **kept,
             "MTA_FEED": self.feed,
+            "MTA_LEAST_READINGS": "0",
             "LAKE_ROOT": str(self.lake),
             "DAGSTER_HOME": str(self.home),
             "TMPDIR": str(self.root),
