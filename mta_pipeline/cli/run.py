@@ -32,7 +32,14 @@ from mta_pipeline.build import build_defs
 from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.cli.stopping import STOP
 from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
-from mta_pipeline.lake.completeness import NOT_OFFERED, due_because, weeks_complete, weeks_due, weeks_out_of_date
+from mta_pipeline.lake.completeness import (
+    NOT_OFFERED,
+    due_because,
+    weeks_complete,
+    weeks_due,
+    weeks_out_of_date,
+    weeks_to_repair,
+)
 from mta_pipeline.lake.inputs import current_inputs
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
@@ -102,11 +109,16 @@ class RecordsError(RuntimeError):
 def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, console: Console, *, again: bool) -> Outcome:
     """Materialize the weeks that are not complete in the lake, or all with `again`, then outdated marts and report.
 
+    Other weeks whose files are damaged and set aside are materialized, too.
+
     Raises:
         FeedError: the feed cannot be read.
         RecordsError: Dagster's records cannot be written.
     """
     remove_stale_temp_files(settings.lake_root)
+    if damaged := sorted(weeks_to_repair(settings.lake_root) - {*weeks}):
+        console.print(f"Weeks with damaged files are made again, too: {', '.join(damaged)}", markup=False)
+        weeks = sorted({*weeks, *damaged})
     reasons = weeks_due(weeks, settings.lake_root, feed)
     due = list(weeks) if again else list(reasons)
     if due and not again:

@@ -5,11 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table as Grid
 
 from mta_pipeline.components.soda_data_set import declared_data_sets
 from mta_pipeline.engines.freshness import warehouse_problem
@@ -123,17 +120,17 @@ def _whole(lake_root: str) -> list[Table]:
 
 
 def show(console: Console, found: Verification, *, seconds: float) -> None:
-    """Print the problems as a table, and the totals."""
+    """Print the problems as a table, and the totals. A problem is in one line, so that it can be searched for."""
     if found.problems:
-        grid = Grid("week", "problem", box=SIMPLE_HEAD, pad_edge=False)
-        for problem in found.problems:
-            aside = " It is set aside." if problem.is_set_aside else ""
-            grid.add_row(problem.week or "", escape(f"{problem.problem}{aside}"))
-        console.print(grid)
+        console.print(f"[bold]{'week':<12}problem[/bold]")
+    for problem in found.problems:
+        aside = " It is set aside." if problem.is_set_aside else ""
+        console.print(f"{problem.week or '':<12}{problem.problem.removesuffix('.')}.{aside}", markup=False)
     console.print(
         f"{found.files:,} files verified ({found.bytes / 1e6:,.1f} MB, {found.bytes / seconds / 1e6:,.0f} MB/s)."
     )
     if found.problems:
-        console.print(f"{len(found.problems):,} problems. Launch a run: it makes again what it can.", style="bold red")
+        count = f"{len(found.problems):,} problem{'' if len(found.problems) == 1 else 's'}"
+        console.print(f"{count}. Launch a run: it makes again what it can.", style="bold red")
     else:
         console.print("Nothing is missing, and nothing is damaged.", style="green")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from upath import UPath
 
+from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.lake.inputs import Inputs, current_inputs, verify_inputs
 from mta_pipeline.lake.parquet import read
-from mta_pipeline.lake.storage import part_path, write_atomically
+from mta_pipeline.lake.storage import part_path, parts_to_repair, write_atomically
 from mta_pipeline.marts import lake_tables
 from mta_pipeline.schema import Table
 from mta_pipeline.tables import TABLES
@@ -19,10 +20,19 @@ def verified_inputs(lake_root: str, marts: Collection[Table], day: str) -> Mappi
     """Return the files that each mart will be made from, by name, after verifying those that are new to the marts.
 
     Raises:
-        DamagedFile: files are damaged. They are set aside, and the message names them.
+        DamagedFile: files are damaged and set aside, now or earlier, and not made again. The message names them.
     """
+    needed = {mart.name: lake_tables(mart.name) for mart in marts}
+    if aside := [
+        part
+        for layer in ("staged", "lake")
+        for part in parts_to_repair(lake_root, layer)
+        if any(part.table in tables for tables in needed.values())
+    ]:
+        paths = ", ".join(sorted(str(part.path(lake_root)) for part in aside))
+        raise DamagedFile(f"Damaged, set aside and not made again yet: {paths}. Launch a run over these weeks first.")
     current = current_inputs(lake_root, TABLES)
-    found = {mart.name: current.of(lake_tables(mart.name)) for mart in marts}
+    found = {mart: current.of(tables) for mart, tables in needed.items()}
     new = {part for mart in marts for part in found[mart.name].changed_since(Inputs.recorded_in(lake_root, mart))}
     read = {part: version for inputs in found.values() for part, version in inputs.versions.items()}
     verify_inputs(lake_root, Inputs(read), new, day)

@@ -14,7 +14,7 @@ from mta_pipeline.lake.origin import Origin, traffic_origin
 from mta_pipeline.lake.parquet import origin
 from mta_pipeline.lake.raw import DamagedRawFile
 from mta_pipeline.lake.raw_files import RawFiles
-from mta_pipeline.lake.storage import part_path, weeks_there
+from mta_pipeline.lake.storage import part_path, parts_to_repair, weeks_there
 from mta_pipeline.schema import Table
 from mta_pipeline.sources.errors import BadFile
 from mta_pipeline.sources.turnstile_files import Feed
@@ -44,6 +44,13 @@ def weeks_complete(lake_root: str) -> set[str]:
     """Return the weeks with a file in every weekly table, whatever they are made from. Lists files, reads none."""
     tables = (weeks_there(lake_root, table.layer, table.name) for table in (*STAGED, *RIDERSHIP))
     return RawFiles(lake_root).weeks().intersection(*tables)
+
+
+def weeks_to_repair(lake_root: str) -> set[str]:
+    """Return the weeks with a damaged file that is set aside and was not made again."""
+    names = {(table.layer, table.name) for table in (*STAGED, *RIDERSHIP)}
+    found = {part for layer in ("staged", "lake") for part in parts_to_repair(lake_root, layer)}
+    return {part.week for part in found if part.week and part[:2] in names}
 
 
 def weeks_with_older_rules(lake_root: str, weeks: Collection[str]) -> dict[str, str]:

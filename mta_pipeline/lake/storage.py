@@ -257,7 +257,7 @@ def _holder(handle: int) -> str:
 def _command(process: str) -> str:
     """The command line of a process in parentheses, shortened, or an empty text if this user may not read it."""
     with suppress(OSError):
-        command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
+        command = " ".join(Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ").split())
         return f" ({redacted(command)[:500]})" if command else ""
     return ""
 

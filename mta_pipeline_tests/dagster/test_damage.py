@@ -48,6 +48,7 @@ def test_marts_are_not_made_from_a_damaged_week(many_runs, project):
     path = damage(project, TURNSTILE_TRAFFIC, SECOND)
     result = project.run(job=MARTS_JOB)
     assert f"{path} is damaged: its contents do not match its sha256" in failure_of(result)
+    assert f"not made again yet: {path}" in failure_of(project.run(job=MARTS_JOB))
     assert not [name for name in project.files() if name.startswith("marts/")]
     assert project.run(FIRST, LAST, tags={COMPLETE_WEEKS: SKIP}).success
     assert project.run(job=MARTS_JOB).success

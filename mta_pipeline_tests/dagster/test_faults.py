@@ -336,7 +336,9 @@ def test_a_full_disk_is_reported_with_the_file_and_existing_files_are_kept_until
     result = worker.run(Order(sample.feed, str(lake), SAMPLE_WEEKS, disk_full_after=writes))
     assert result.codes == [0]
     [[message]] = result.failures
-    assert re.search(f"Not written, any previous file remains: File too large: '{lake}/{table}", message)
+    # The step is tried once more, and then begins with the first week.
+    path = re.sub("week=[^/]*", "week=[^/]*", table)
+    assert re.search(f"Not written, any previous file remains: File too large: '{lake}/{path}", message)
     assert temporaries(lake) == []
     left = whole_files(lake)
     assert left.keys() >= before.keys() - {path for path in before if path.startswith("raw/")}

@@ -46,15 +46,15 @@ def test_a_rebuilt_week_is_updated_in_marts_and_warehouse(many_runs, project):
     project.load_weeks_until(THIRD)
     project.run(job=MARTS_JOB)
     (project.feed / "turnstile_240120.txt").write_bytes(
-        (project.feed / "turnstile_240120.txt").read_bytes()[: 131 * 20]
+        (project.feed / "turnstile_240120.txt").read_bytes()[: 131 * 31]
     )
     project.run(SECOND, THIRD)
     project.run(job=MARTS_JOB)
     with duckdb.connect(project.lake / "warehouse" / "mta.duckdb", read_only=True) as warehouse:
         facts = warehouse.execute("SELECT count(*) FROM warehouse.fact_turnstile WHERE week = '2024-01-13'").fetchone()
         marts = warehouse.execute("SELECT readings FROM marts.data_quality_weekly ORDER BY week").fetchall()
-    assert facts == (19,)
-    assert marts == [(42,), (19,), (42,)]
+    assert facts == (30,)
+    assert marts == [(42,), (30,), (42,)]
 
 
 def test_an_empty_lake_gives_empty_marts_and_a_report_that_says_so(project):

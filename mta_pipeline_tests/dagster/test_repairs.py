@@ -1,8 +1,12 @@
 """A damaged file is found by the daily check, and the sensor has it made again from its input."""
 
+import io
+
 import dagster as dg
 import pytest
+from rich.console import Console
 
+from mta_pipeline.cli.run import bring_up_to_date
 from mta_pipeline.lake.storage import part_path, report_path, write_atomically
 from mta_pipeline.orchestration.automation.repairs import SENSOR
 from mta_pipeline.orchestration.checks import files
@@ -52,6 +56,16 @@ def test_a_damaged_week_fails_the_check_and_is_requested_until_it_is_made_again(
     assert requests(loaded) == []
     path.with_name(".part-0.parquet.damaged").unlink()
     assert loaded.files() == before
+
+
+@pytest.mark.slow
+def test_the_terminal_makes_damaged_weeks_again_that_it_was_not_asked_for(many_runs, loaded):
+    path = part_path(str(loaded.lake), "lake", TURNSTILE_TRAFFIC.name, SECOND)
+    path.rename(path.with_name(".part-0.parquet.damaged"))
+    console = Console(file=io.StringIO())
+    assert bring_up_to_date(loaded.settings, [LAST], loaded.source(), console, again=False).exit_code == 0
+    assert f"damaged files are made again, too: {SECOND}" in console.file.getvalue()
+    assert path.exists()
 
 
 def test_a_missing_table_of_a_week_fails_the_check(loaded):

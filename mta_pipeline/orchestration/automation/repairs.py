@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import dagster as dg
 
+from mta_pipeline.lake.completeness import weeks_to_repair
 from mta_pipeline.lake.storage import is_to_repair, parts_to_repair, report_path
 from mta_pipeline.orchestration.keys import MARTS_JOB, REFERENCE_JOB, RIDERSHIP_JOB
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import range_tags
-from mta_pipeline.tables import REFERENCE, RIDERSHIP, STAGED
+from mta_pipeline.tables import REFERENCE
 from mta_pipeline.weeks import contiguous_ranges
 
 SENSOR: Final = "damaged_files"
@@ -41,12 +42,10 @@ def damaged_files_sensor(jobs: Sequence[Any], look_every: int) -> dg.SensorDefin
 
 
 def _requests(lake_root: str, today: dt.date) -> Iterator[dg.RunRequest]:
-    found = {part for layer in ("staged", "lake", "marts") for part in parts_to_repair(lake_root, layer)}
-    weekly, reference = ({table.name for table in tables} for tables in ((*STAGED, *RIDERSHIP), REFERENCE))
-    weeks = sorted({part.week for part in found if part.week and part.table in weekly})
-    for first, last in contiguous_ranges(weeks):
+    for first, last in contiguous_ranges(weeks_to_repair(lake_root)):
         yield dg.RunRequest(f"{first}...{last} {today}", job_name=RIDERSHIP_JOB, tags=range_tags((first, last)))
-    if any(part.table in reference for part in found):
+    reference = {table.name for table in REFERENCE}
+    if any(part.table in reference for part in parts_to_repair(lake_root, "lake")):
         yield dg.RunRequest(f"{REFERENCE_JOB} {today}", job_name=REFERENCE_JOB)
-    if any(part.layer == "marts" for part in found) or is_to_repair(report_path(lake_root)):
+    if parts_to_repair(lake_root, "marts") or is_to_repair(report_path(lake_root)):
         yield dg.RunRequest(f"{MARTS_JOB} {today}", job_name=MARTS_JOB)
