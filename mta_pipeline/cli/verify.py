@@ -3,10 +3,13 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.progress import track
+from upath import UPath
 
 from mta_pipeline.components.soda_data_set import declared_data_sets
 from mta_pipeline.engines.freshness import warehouse_problem
@@ -14,6 +17,7 @@ from mta_pipeline.hourly_ridership.contract import COMPLEX_HOURLY_PUBLISHED, ENT
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.lake.rederivation import different_tables
+from mta_pipeline.lake.storage import set_aside as rename_aside
 from mta_pipeline.lake.storage import weeks_there
 from mta_pipeline.lake.verification import Family, raw_verifications, table_verifications
 from mta_pipeline.marts.contract import MARTS
@@ -81,7 +85,8 @@ def verify_lake(
             is_set_aside = set_aside and found.set_aside is not None and _succeeds(found.set_aside)
             problems.append(Problem(str(found.path), found.week, found.problem, is_set_aside))
     if weeks is None and steps and settings.warehouse_file and (why := warehouse_problem(settings.warehouse_file)):
-        problems.append(Problem(str(settings.warehouse_file), None, why))
+        is_set_aside = set_aside and _set_warehouse_aside(settings.warehouse_file)
+        problems.append(Problem(str(settings.warehouse_file), None, why, is_set_aside))
     if rederive:
         there = sorted(RawFiles(lake_root).weeks())
         for week in shown([week for week in there if weeks is None or week in weeks], "Computing again"):
@@ -94,6 +99,13 @@ def _succeeds(set_aside: Callable[[], None]) -> bool:
         set_aside()
         return True
     return False
+
+
+def _set_warehouse_aside(file: Path) -> bool:
+    """Rename a warehouse file that DuckDB cannot read. One that it can read may hold tables of the user."""
+    from mta_pipeline.engines.duckdb import is_unreadable  # noqa: PLC0415
+
+    return is_unreadable(file) and _succeeds(partial(rename_aside, UPath(file), lambda _: True))
 
 
 def _rederived(lake_root: str, week: str) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 from upath import UPath
 
 from mta_pipeline.engines import OpenLake
-from mta_pipeline.engines.freshness import record_warehouse
+from mta_pipeline.engines.freshness import record_warehouse, warehouse_manifest
 from mta_pipeline.engines.lake_files import is_there, schema, weeks_in_lake
 from mta_pipeline.engines.sql import sql
 from mta_pipeline.lake.inputs import current_inputs
@@ -33,6 +33,8 @@ _OLDEST_STORAGE: Final = "v1.0.0"
 """Storage version of the file, which older clients can open, too."""
 
 _MAX_OWN_BYTES: Final = 64 << 20
+
+_REMEDY: Final = "Nothing was written. Set WAREHOUSE to another file, or move this one away."
 
 _WEEK_OF_FILE: Final = r"CAST(regexp_extract(filename, 'week=([^/]*)/[^/]*$', 1) AS DATE) AS week"
 """The week from the last folder of a path. DuckDB's own parser also finds `name=value` in folders above the lake."""
@@ -149,20 +151,25 @@ def _pattern(lake_root: str, table: Table) -> str:
     return pattern + part_path(lake_root, table.layer, table.name).name
 
 
-def _refuse_foreign_file(path: Path) -> None:
-    """Refuse to replace a file that the pipeline did not write.
+def is_unreadable(path: Path) -> bool:
+    """Whether the pipeline has written a warehouse file and DuckDB cannot read it now."""
+    if not path.exists() or not warehouse_manifest(path).exists() or path.stat().st_size > _MAX_OWN_BYTES:
+        return False
+    try:
+        _names_in(path)
+    except WarehouseFileError:
+        return True
+    return False
+
+
+def _names_in(path: Path) -> set[str]:
+    """The tables and views of a database file, as `schema.name`.
 
     Reads a copy, because a client that has the file open for writing holds a lock on it.
+
+    Raises:
+        WarehouseFileError: DuckDB cannot read the file.
     """
-    if not path.exists():
-        return
-    remedy = "Nothing was written. Set WAREHOUSE to another file, or move this one away."
-    if path.with_name(path.name + ".wal").exists():
-        raise WarehouseFileError(f"{path}: another program is writing to it (there is a .wal beside it). {remedy}")
-    if path.stat().st_size > _MAX_OWN_BYTES:
-        raise WarehouseFileError(
-            f"{path}: the file is too large to be the pipeline's own ({path.stat().st_size:,} bytes). {remedy}"
-        )
     with tempfile.TemporaryDirectory(prefix="mta-duckdb-") as folder:
         copy = Path(folder) / "copy.duckdb"
         copy.write_bytes(path.read_bytes())
@@ -175,12 +182,25 @@ def _refuse_foreign_file(path: Path) -> None:
         except duckdb.Error as error:
             reason = str(error).splitlines()[0].replace(str(copy), str(path))
             raise WarehouseFileError(
-                f"{path}: this DuckDB ({duckdb.__version__}) cannot read it: {reason} {remedy}"
+                f"{path}: this DuckDB ({duckdb.__version__}) cannot read it: {reason} {_REMEDY}"
             ) from error
-    foreign = {name for (name,) in names} - {_name(table) for table in (*TABLES, *VIEWS, DIM_DATE, *MARTS)}
+    return {name for (name,) in names}
+
+
+def _refuse_foreign_file(path: Path) -> None:
+    """Refuse to replace a file that the pipeline did not write."""
+    if not path.exists():
+        return
+    if path.with_name(path.name + ".wal").exists():
+        raise WarehouseFileError(f"{path}: another program is writing to it (there is a .wal beside it). {_REMEDY}")
+    if path.stat().st_size > _MAX_OWN_BYTES:
+        raise WarehouseFileError(
+            f"{path}: the file is too large to be the pipeline's own ({path.stat().st_size:,} bytes). {_REMEDY}"
+        )
+    foreign = _names_in(path) - {_name(table) for table in (*TABLES, *VIEWS, DIM_DATE, *MARTS)}
     if foreign:
         raise WarehouseFileError(
-            f"{path}: the file holds tables that the pipeline did not write: {', '.join(sorted(foreign))}. {remedy}"
+            f"{path}: the file holds tables that the pipeline did not write: {', '.join(sorted(foreign))}. {_REMEDY}"
         )
 
 

@@ -58,13 +58,13 @@ def mart_problem(lake_root: str, mart: Table, current: Inputs) -> str | None:
 def warehouse_problem(file: Path, current: Inputs | None = None) -> str | None:
     """Say why a warehouse file must be written again; None if it is intact and, if given, made from these files."""
     try:
-        written = json.loads(_manifest(file).read_text())
+        written = json.loads(warehouse_manifest(file).read_text())
         if hashlib.sha256(file.read_bytes()).hexdigest() != written["sha256"]:
-            return f"{file} does not match the sha256 in {_manifest(file).name}"
+            return f"{file} does not match the sha256 in {warehouse_manifest(file).name}"
     except FileNotFoundError as error:
         return f"{error.filename} does not exist"
     except (ValueError, KeyError, TypeError):
-        return f"{_manifest(file)} cannot be read"
+        return f"{warehouse_manifest(file)} cannot be read"
     is_current = current is None or written.get("made_from") == current.fingerprint
     return None if is_current else f"{file} is made from other files than those in the lake now"
 
@@ -72,8 +72,9 @@ def warehouse_problem(file: Path, current: Inputs | None = None) -> str | None:
 def record_warehouse(file: Path, contents: bytes, made_from: Inputs) -> None:
     """Write the manifest of a warehouse file, `<file>.json`: its sha256, and a digest of the files it is made from."""
     manifest = {"sha256": hashlib.sha256(contents).hexdigest(), "made_from": made_from.fingerprint}
-    write_atomically(UPath(_manifest(file)), json.dumps(manifest, indent=2).encode())
+    write_atomically(UPath(warehouse_manifest(file)), json.dumps(manifest, indent=2).encode())
 
 
-def _manifest(file: Path) -> Path:
+def warehouse_manifest(file: Path) -> Path:
+    """Return the manifest of a warehouse file: `<file>.json`."""
     return file.with_name(f"{file.name}.json")

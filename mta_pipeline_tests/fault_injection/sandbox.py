@@ -134,11 +134,7 @@ class Site:
         self.lake = self.disk / "lake"
         self.home = self.disk / "home"
         self.make_folders()
-        kept = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "MTA_LEAST_READINGS")
-            if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         self.environment = {
             **kept,
             "MTA_FEED": self.feed,

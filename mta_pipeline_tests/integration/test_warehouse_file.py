@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mta_pipeline.engines.duckdb import WarehouseFileError, write_warehouse
+from mta_pipeline.engines.duckdb import WarehouseFileError, is_unreadable, write_warehouse
 from mta_pipeline.engines.lake_files import LakeIncompleteError
 from mta_pipeline.turnstile.contract import CONTROL_AREAS
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
@@ -105,6 +105,17 @@ def test_a_file_of_a_newer_duckdb_is_named_and_not_replaced(lake, file):
     ):
         write_warehouse(str(lake.root), file)
     assert file.read_bytes() == newer
+
+
+def test_a_file_of_the_pipeline_that_duckdb_cannot_read_is_found_and_no_other_file(lake, file):
+    assert not is_unreadable(file)
+    with duckdb.connect(file) as connection:
+        connection.execute("CREATE TABLE notes AS SELECT 1 AS line")
+    assert not is_unreadable(file)
+    file.write_bytes(file.read_bytes()[:5_000])
+    assert is_unreadable(file)
+    file.with_name("mta.duckdb.json").unlink()
+    assert not is_unreadable(file)
 
 
 def test_a_file_that_is_not_a_database_is_not_replaced(lake, file):
