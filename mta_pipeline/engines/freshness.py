@@ -9,7 +9,7 @@ from typing import Final
 
 from upath import UPath
 
-from mta_pipeline.lake.digests import DamagedFile
+from mta_pipeline.lake.digests import JSON, JSON_KEYS, DamagedFile
 from mta_pipeline.lake.inputs import Inputs, current_inputs, verify_inputs
 from mta_pipeline.lake.parquet import read
 from mta_pipeline.lake.storage import part_path, parts_to_repair, write_atomically
@@ -63,6 +63,8 @@ def mart_problem(lake_root: str, mart: Table, current: Inputs) -> str | None:
 def warehouse_problem(file: Path, current: Inputs | None = None) -> str | None:
     """Say why a warehouse file must be written again; None if it is intact and, if given, made from these files."""
     try:
+        if damage := JSON.problem(_manifest(file).read_bytes()):
+            return f"{_manifest(file)} is damaged: {damage}"
         written = json.loads(_manifest(file).read_text())
         if hashlib.sha256(file.read_bytes()).hexdigest() != written["sha256"]:
             return f"{file} does not match the sha256 in {_manifest(file).name}"
@@ -88,7 +90,8 @@ def record_warehouse(file: Path, contents: bytes, made_from: Inputs) -> None:
         "begins": contents[:_HEADER].hex(),
         "made_from": made_from.fingerprint,
     }
-    write_atomically(UPath(_manifest(file)), json.dumps(manifest, indent=2).encode())
+    entries = json.dumps(manifest, indent=2).removesuffix("\n}")
+    write_atomically(UPath(_manifest(file)), JSON.sealed(f"{entries},\n  {JSON_KEYS}\n}}"))
 
 
 def _manifest(file: Path) -> Path:

@@ -134,14 +134,11 @@ class Site:
         self.lake = self.disk / "lake"
         self.home = self.disk / "home"
         self.make_folders()
-        kept = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "MTA_LEAST_READINGS")
-            if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         self.environment = {
             **kept,
             "MTA_FEED": self.feed,
+            "MTA_LEAST_READINGS": "0",
             "LAKE_ROOT": str(self.lake),
             "DAGSTER_HOME": str(self.home),
             "TMPDIR": str(self.root),
