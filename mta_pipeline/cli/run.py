@@ -116,10 +116,11 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         RecordsError: Dagster's records cannot be written.
     """
     remove_stale_temp_files(settings.lake_root)
+    reasons = weeks_due(weeks, settings.lake_root, feed)
     if damaged := sorted(weeks_to_repair(settings.lake_root) - {*weeks}):
         console.print(f"Weeks with damaged files are made again, too: {', '.join(damaged)}", markup=False)
         weeks = sorted({*weeks, *damaged})
-    reasons = weeks_due(weeks, settings.lake_root, feed)
+        reasons = weeks_due(weeks, settings.lake_root, feed)
     due = list(weeks) if again else list(reasons)
     if due and not again:
         console.print(due_because(reasons), markup=False)

@@ -2,13 +2,14 @@
 
 import datetime as dt
 import re
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY
 from mta_pipeline.settings import Settings
-from mta_pipeline.weeks import ONE_WEEK, file_name, week_after, week_start
+from mta_pipeline.weeks import NEW_YORK, ONE_WEEK, file_name, week_after, week_start
 from mta_pipeline_tests.dagster.automation import evaluate_standing_checks
 from mta_pipeline_tests.dagster.project import WEEKS, Project, steady_week
 
@@ -90,7 +91,7 @@ def observe(project: Project, week: str) -> None:
 @pytest.fixture
 def fresh_week(project) -> str:
     """An available week that ended so recently that it does not have to be in the lake yet."""
-    today = dt.datetime.now(dt.UTC).date()
+    today = dt.datetime.now(ZoneInfo(NEW_YORK)).date()
     week = (today - dt.timedelta(days=(today.isoweekday() + 1) % 7) - ONE_WEEK).isoformat()
     project.publish(week, steady_week(week))
     return week
