@@ -296,7 +296,8 @@ class BigQueryWarehouse:
             existing = None
         external = bigquery.ExternalConfig("PARQUET")
         if table in WEEKLY:
-            external.source_uris = [f"{self._folder(table)}/*"]
+            # Not all objects, because damaged files are set aside in the same folders.
+            external.source_uris = [f"{self._folder(table)}/*.parquet"]
             external.hive_partitioning = self._hive(table)
         else:
             external.source_uris = [str(found[0].path)]

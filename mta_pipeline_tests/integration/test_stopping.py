@@ -19,7 +19,7 @@ SIGNALS = {
 
 # Like Dagster between two steps, the command does not react to the signal.
 DEAF_COMMAND = """
-    import signal, sys, time
+    import os, signal, sys, time
     import click
     from mta_pipeline.cli import stopping
 
@@ -30,7 +30,8 @@ DEAF_COMMAND = """
     @main.command()
     def wait():
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: print("arrived", flush=True))
+            # Not print, which cannot be called again while it prints.
+            signal.signal(number, lambda *_: os.write(1, b"arrived\\n"))
         stopping.STOP.advice = lambda: "Advice."
         print("ready", flush=True)
         while True:
