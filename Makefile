@@ -94,7 +94,7 @@ test-docker: .venv/.dev ## Run the tests that need Docker: the image, a deployme
 	@.venv/bin/pytest -m docker $(PYTEST)
 
 .PHONY: fault-injection
-fault-injection: .venv/.dev ## Inject kills, full disks and failed requests, and check that no data is lost (ARGS="--seed 1 --only disk") (20 min)
+fault-injection: .venv/.dev ## Inject kills, full disks and failed requests, and check that no data is lost (ARGS="--seed 1 --only disk") (30 min)
 	@.venv/bin/python -m mta_pipeline_tests.fault_injection $(ARGS)
 
 .PHONY: parity

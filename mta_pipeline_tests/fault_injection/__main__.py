@@ -15,6 +15,9 @@ from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, s
 from mta_pipeline_tests.support.feed_server import Fault
 
 WEEKS = 20
+_WIDTH = 120
+"""Columns of the output in a file, so that the table is not cut off."""
+
 SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
     "run in the terminal killed, 10 times": lambda place: terminal.killed(place, 10),
     "runs over one lake killed repeatedly": lambda place: terminal.killed_repeatedly(place, 5),
@@ -53,6 +56,8 @@ SCENARIOS: dict[str, Callable[[Sandbox], LakeComparison]] = {
 def main(seed: int | None, weeks: int, only: str) -> None:
     """Run the scenarios. Exit with 1 if any number but that of the weeks is not 0."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
     seed = time.time_ns() % 10_000 if seed is None else seed
     console.print(f"Seed {seed}")
     table = Table(title=f"Fault injection (seed {seed})", title_justify="left", box=SIMPLE_HEAD)
