@@ -12,8 +12,8 @@ from typing import Final
 from upath import UPath
 
 from mta_pipeline.lake.digests import DamagedFile
-from mta_pipeline.lake.parquet import digest, metadata, problem, read
-from mta_pipeline.lake.storage import Part, local_path, location, part_path, parts, read_bytes, set_aside
+from mta_pipeline.lake.parquet import digest, metadata, read, set_damaged_aside
+from mta_pipeline.lake.storage import Part, local_path, location, part_path, parts, read_bytes
 from mta_pipeline.schema import Table
 
 _INPUTS: Final = "inputs"
@@ -113,7 +113,7 @@ def verify_inputs(lake_root: str, current: Inputs, new: Collection[Part], day: s
             size = len(read(part.path(lake_root)))
         except DamagedFile as error:
             problems.append(str(error))
-            set_aside(part.path(lake_root), lambda contents: problem(contents) is not None)
+            set_damaged_aside(part.path(lake_root))
         else:
             verified += size if part in others else 0
     if problems:

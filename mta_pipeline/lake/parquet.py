@@ -12,7 +12,7 @@ import polars.selectors as cs
 
 from mta_pipeline.lake.digests import PARQUET, PARQUET_KEYS, DamagedFile
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.storage import local_path, read_bytes
+from mta_pipeline.lake.storage import local_path, read_bytes, set_aside
 from mta_pipeline.schema import Table
 
 if TYPE_CHECKING:
@@ -128,6 +128,11 @@ def read(path: "UPath") -> bytes:
     if found := problem(contents):
         raise DamagedFile(f"{path} is damaged: {found}. {_REMEDY}")
     return contents
+
+
+def set_damaged_aside(path: "UPath") -> None:
+    """Set a damaged Parquet file aside; see `storage.set_aside`. An intact one stays."""
+    set_aside(path, lambda contents: problem(contents) is not None)
 
 
 def digest(path: "UPath") -> str | None:

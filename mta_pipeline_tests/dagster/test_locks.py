@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,19 +19,8 @@ from mta_pipeline.lake import storage
 from mta_pipeline.lake.storage import LockedFolder, folder_lock
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, valid_week
+from mta_pipeline_tests.support.locks import locked
 from mta_pipeline_tests.unit.test_cli import run_command
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder as another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 @pytest.fixture

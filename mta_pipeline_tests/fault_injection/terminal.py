@@ -1,14 +1,12 @@
 """Fault injection of `mta-pipeline run`: no daemon retries anything, only a new launch of the command helps."""
 
-import fcntl
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mta_pipeline.cli.exit_codes import ExitCode
@@ -17,6 +15,7 @@ from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.fault_injection.lake_comparison import LakeComparison, half_written
 from mta_pipeline_tests.fault_injection.sandbox import Sandbox, ScenarioError, Site, end
 from mta_pipeline_tests.support.feed_server import Fault, serve_feed
+from mta_pipeline_tests.support.locks import locked
 
 
 def killed(sandbox: Sandbox, times: int) -> LakeComparison:
@@ -86,24 +85,13 @@ def hung_lock(sandbox: Sandbox) -> LakeComparison:
     for is_week in (True, False):
         site = sandbox.site()
         week = site.lake.joinpath(*RAW_TABLE, f"week={sandbox.rng.choice(sandbox.weeks)}")
-        locked = week if is_week else site.home
-        with _locked(locked):
+        folder = week if is_week else site.home
+        with locked(folder):
             site.expect_exit(site.start_impatient_run(), ExitCode.PROBLEMS, ExitCode.UNREACHABLE)
-        _expect_in_log(site, f"{locked}: locked for more than 2 s by process {os.getpid()}")
+        _expect_in_log(site, f"{folder}: locked for more than 2 s by process {os.getpid()}")
         site.run()
         total += site.compare(sandbox.undisturbed)
     return total
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def republished_during_run(sandbox: Sandbox, times: int) -> LakeComparison:

@@ -35,6 +35,21 @@ def names(raw):
     return sorted(path.name for path in raw.path(WEEK).iterdir())
 
 
+def dying_after(steps):
+    """Return a decorator of functions, which together can be called so many times before the process dies."""
+    left = iter(range(steps))
+
+    def decorate(function):
+        def step(*arguments, **options):
+            if next(left, None) is None:
+                raise Killed
+            return function(*arguments, **options)
+
+        return step
+
+    return decorate
+
+
 @pytest.mark.parametrize("steps", range(3), ids=["before the object", "before the manifest", "before the removal"])
 @pytest.mark.parametrize("after", [NEW, OLD, steady_week(WEEK, start=9_000)], ids=["new", "old", "newer"])
 def test_a_landing_that_dies_at_any_step_leaves_a_complete_week_and_the_next_one_removes_the_rest(
@@ -45,16 +60,7 @@ def test_a_landing_that_dies_at_any_step_leaves_a_complete_week_and_the_next_one
         (folder / file_name(WEEK)).write_bytes(contents)
         raw.land(feed, WEEK)
     (folder / file_name(WEEK)).write_bytes(NEW)
-    left = iter(range(steps))
-
-    def die_after_steps(function):
-        def step(*arguments, **options):
-            if next(left, None) is None:
-                raise Killed
-            return function(*arguments, **options)
-
-        return step
-
+    die_after_steps = dying_after(steps)
     with monkeypatch.context() as patched:
         patched.setattr(raw_layer, "write_atomically", die_after_steps(raw_layer.write_atomically))
         patched.setattr(raw_layer, "remove", die_after_steps(raw_layer.remove))
@@ -90,16 +96,7 @@ def test_a_landing_of_a_pending_version_that_dies_leaves_the_current_version_alo
     file.write_bytes(OLD)
     raw.land(feed, WEEK)
     file.write_bytes(NEW[:3_000])
-    left = iter(range(steps))
-
-    def die_after_steps(function):
-        def step(*arguments, **options):
-            if next(left, None) is None:
-                raise Killed
-            return function(*arguments, **options)
-
-        return step
-
+    die_after_steps = dying_after(steps)
     with monkeypatch.context() as patched:
         patched.setattr(raw_layer, "write_atomically", die_after_steps(raw_layer.write_atomically))
         with pytest.raises(Killed):

@@ -15,8 +15,16 @@ from mta_pipeline.lake.digests import DamagedFile
 from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.inputs import Inputs
 from mta_pipeline.lake.origin import Origin
-from mta_pipeline.lake.parquet import from_polars, origin, problem, scan, to_parquet, to_polars, with_new_columns
-from mta_pipeline.lake.storage import folder_lock, part_path, set_aside, write_atomically
+from mta_pipeline.lake.parquet import (
+    from_polars,
+    origin,
+    scan,
+    set_damaged_aside,
+    to_parquet,
+    to_polars,
+    with_new_columns,
+)
+from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
@@ -196,7 +204,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
             ) from None
         except DamagedFile:
-            set_aside(path, lambda contents: problem(contents) is not None)
+            set_damaged_aside(path)
             raise
         contract = contract_of(context.asset_key)
         return with_new_columns(frame, contract) if contract else frame
