@@ -13,7 +13,6 @@ from docker.models.containers import Container
 from mta_pipeline.orchestration.dagster_internals import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from mta_pipeline.orchestration.keys import MEMORY_TAG
 from mta_pipeline.run_launchers.limits import container_arguments, largest
-from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline.telemetry.run_traces import run_ids, tell_of_dead_run
 
 
@@ -23,7 +22,6 @@ class ContainerRunLauncher(DockerRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Create and start the run's container. Limits of assets are added to the run as tags."""
         run = context.dagster_run
-        expect_retry(self._instance, run)
         limits = {tag: limit for tag, limit in largest(_tags_of_assets(context)).items() if tag not in run.tags}
         if limits:
             self._instance.add_run_tags(run.run_id, limits)

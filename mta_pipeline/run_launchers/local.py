@@ -12,12 +12,10 @@ import dagster as dg
 from mta_pipeline.orchestration.dagster_internals import (
     CheckRunHealthResult,
     EngineEventData,
-    LaunchRunContext,
     WorkerStatus,
     process_is_alive,
 )
 from mta_pipeline.orchestration.keys import PROCESS_ID
-from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 
 _GONE: Final = "Its process is gone: killed, or the machine stopped. Finished weeks are kept. Launch the run again."
@@ -30,11 +28,6 @@ class MonitoredRunLauncher(dg.DefaultRunLauncher):
     def supports_check_run_worker_health(self) -> bool:
         """Tell run monitoring that it can check the health of a run."""
         return True
-
-    def launch_run(self, context: LaunchRunContext) -> None:
-        """Start the run's process."""
-        expect_retry(self._instance, context.dagster_run)
-        super().launch_run(context)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Check whether the run's process is alive, whichever process started it."""

@@ -14,7 +14,6 @@ from dagster._core.utils import make_new_run_id
 from mta_pipeline.cli.run import record_complete
 from mta_pipeline.orchestration.keys import PROCESS_ID, WEEKLY_KEYS
 from mta_pipeline.run_launchers.local import MonitoredRunLauncher, fail_dead_runs
-from mta_pipeline.run_launchers.retries import expect_retry
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import WEEKS
 
@@ -77,22 +76,6 @@ def test_run_monitoring_asks_the_configured_launcher_for_the_health_of_runs(inst
         for pid in (gone_pid, os.getpid())
     ]
     assert health == [WorkerStatus.FAILED, WorkerStatus.RUNNING]
-
-
-def test_a_failed_run_counts_as_waiting_for_its_retry_from_the_first_moment(instance, monkeypatch):
-    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
-    expect_retry(instance, run)
-    seen = []
-    add_run_tags = instance.add_run_tags
-
-    def look_first(run_id, tags):  # between the two writes of Dagster: the status, then the tag
-        found = instance.get_run_by_id(run_id)
-        seen.append((found.status, found.is_complete_and_waiting_to_retry))
-        add_run_tags(run_id, tags)
-
-    monkeypatch.setattr(instance, "add_run_tags", look_first)
-    instance.report_run_failed(run)
-    assert seen == [(dg.DagsterRunStatus.FAILURE, True)]
 
 
 def test_dagster_yaml_limits_runs_and_retries_crashed_ones():
