@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 import polars as pl
-from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
+from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, RetryError
+from google.api_core.retry import Retry, if_transient_error
 from google.cloud import bigquery
 
 from mta_pipeline.engines.lake_files import LakeIncompleteError, schema, weeks_in_lake
@@ -64,6 +65,9 @@ _LEDGER_COLUMNS: Final = {
 # BigQuery allows 50 partition changes per table in 10 s, and a load takes some seconds.
 _LOADS_AT_ONCE: Final = 8
 _ATTEMPTS: Final = 5
+
+# For a moment, BigQuery may not find a job whose id it has just refused as taken (googleapis/python-bigquery#2134).
+_AFTER_CONFLICT: Final = Retry(lambda error: isinstance(error, NotFound) or if_transient_error(error), timeout=60)
 
 
 class BigQueryError(RuntimeError):
@@ -214,7 +218,7 @@ class BigQueryWarehouse:
             try:
                 job = self.client.load_table_from_uri(str(found.path), target, job_id=job_id, job_config=config)
             except Conflict:
-                job = self.client.get_job(job_id)
+                job = self.client.get_job(job_id, retry=_AFTER_CONFLICT)
             try:
                 job.result()
             except GoogleAPICallError as error:
@@ -424,7 +428,7 @@ def _translated_errors() -> Iterator[None]:
     """Turn errors of the BigQuery API into BigQueryError with the API's own message."""
     try:
         yield
-    except GoogleAPICallError as error:
+    except (GoogleAPICallError, RetryError) as error:
         raise BigQueryError(f"BigQuery: {error.message}") from error
 
 

@@ -34,7 +34,7 @@ Frame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pa.Table | pd.DataFrame"
 # Fixed, because Polars otherwise splits row groups at the chunks of the frame. A week fits into one group.
 _ROWS_PER_GROUP: Final = 1 << 20
 
-_REMEDY: Final = "Launch the run again: it makes the file again from its input."
+REMEDY: Final = "Launch the run again: it makes the file again from its input."
 
 _END: Final = 1 << 12
 """Bytes at the end of a file in which its digest is: it is the last entry of the metadata, which end the footer."""
@@ -126,7 +126,7 @@ def read(path: "UPath") -> bytes:
     """
     contents = read_bytes(path)
     if found := problem(contents):
-        raise DamagedFile(f"{path} is damaged: {found}. {_REMEDY}")
+        raise DamagedFile(f"{path} is damaged: {found}. {REMEDY}")
     return contents
 
 
@@ -176,7 +176,7 @@ def _read_footer(path: "UPath") -> "pq.FileMetaData":
         try:
             return _footer(file)
         except ValueError as error:
-            raise DamagedFile(f"{path} is damaged: {error}. {_REMEDY}") from error
+            raise DamagedFile(f"{path} is damaged: {error}. {REMEDY}") from error
 
 
 def _footer(file: BinaryIO) -> "pq.FileMetaData":

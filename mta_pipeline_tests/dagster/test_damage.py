@@ -43,6 +43,17 @@ def test_a_damaged_week_is_named_and_set_aside_and_the_next_run_makes_it_again(p
     assert project.files() == before
 
 
+def test_a_week_that_follows_a_damaged_one_fails_until_that_one_is_made_again(project):
+    before = project.files()
+    path = damage(project, TURNSTILE_READINGS, SECOND)
+    for week in (SECOND, LAST):
+        result = project.run(week, assets=[asset_key(TURNSTILE_TRAFFIC)], tags={COMPLETE_WEEKS: REDO})
+        assert f"week {week}: {path} is damaged" in failure_of(result)
+    assert project.run(FIRST, LAST, tags={COMPLETE_WEEKS: SKIP}).success
+    path.with_name(".part-0.parquet.damaged").unlink()
+    assert project.files() == before
+
+
 @pytest.mark.slow
 def test_marts_are_not_made_from_a_damaged_week(many_runs, project):
     path = damage(project, TURNSTILE_TRAFFIC, SECOND)

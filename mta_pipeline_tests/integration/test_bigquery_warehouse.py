@@ -7,6 +7,7 @@ at the requests that the client sends.
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 import pytest
+import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from polars.testing import assert_frame_equal
@@ -252,6 +254,28 @@ def test_a_run_killed_between_upload_load_and_record_is_completed_by_the_next_ru
     for table in TABLES:
         assert_frame_equal(before[table.name], cloud.rows(table), check_row_order=False)
     assert cloud.warehouse.publish(quiet)["files_loaded"] == 0
+
+
+@pytest.mark.slow
+def test_a_load_is_found_again_if_its_answer_is_lost_and_the_job_is_not_visible_at_once(cloud, monkeypatch):
+    send, answers = cloud.session.request, Counter()
+
+    def answer(method: str, url: str, **options: object) -> requests.Response:
+        response = send(method, url, **options)
+        kind = "load" if "sourceUris" in str(options.get("data")) else "job" if "/jobs/mta-" in url else None
+        if kind:
+            answers[kind, response.status_code] += 1
+            if answers.total() == 1:
+                return bigquery_emulator.error_response(503, "backendError", "its answer is lost")
+            if kind == "job" and answers[kind, 200] == 1:
+                return bigquery_emulator.error_response(404, "notFound", "Not found: Job")
+        return response
+
+    monkeypatch.setattr(cloud.session, "request", answer)
+    files = cloud.warehouse.publish(quiet)["files_loaded"]
+    assert answers["load", 200] == files
+    assert answers["load", 409] == 1
+    assert answers["job", 200] > 1
 
 
 @pytest.mark.slow

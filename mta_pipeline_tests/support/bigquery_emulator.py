@@ -92,10 +92,12 @@ class Session(requests.Session):
         if "sourceUris" in load:
             job_id = body["jobReference"]["jobId"]
             if job_id in self.jobs:
-                return _error_response(409, f"Already Exists: Job {job_id}")
-            self.jobs.add(job_id)
+                return error_response(409, "duplicate", f"Already Exists: Job {job_id}")
             data = json.dumps(self._as_supported_steps(body, load))
-        return super().request(method, url, data=data, **options)
+        response = super().request(method, url, data=data, **options)
+        if "sourceUris" in load and response.ok:
+            self.jobs.add(job_id)
+        return response
 
     def _as_supported_steps(self, body: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
         [uri] = load["sourceUris"]
@@ -119,10 +121,11 @@ class Session(requests.Session):
         return body
 
 
-def _error_response(status: int, message: str) -> requests.Response:
+def error_response(status: int, reason: str, message: str) -> requests.Response:
+    """Return a response as BigQuery's, with an error."""
     response = requests.Response()
     response.status_code = status
-    response._content = json.dumps({"error": {"message": message, "errors": [{"reason": "duplicate"}]}}).encode()
+    response._content = json.dumps({"error": {"message": message, "errors": [{"reason": reason}]}}).encode()
     response.headers["Content-Type"] = "application/json"
     response.request = requests.Request("POST", "http://127.0.0.1").prepare()
     return response

@@ -16,6 +16,7 @@ from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.inputs import Inputs
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.parquet import (
+    REMEDY,
     from_polars,
     origin,
     scan,
@@ -24,7 +25,7 @@ from mta_pipeline.lake.parquet import (
     to_polars,
     with_new_columns,
 )
-from mta_pipeline.lake.storage import folder_lock, part_path, write_atomically
+from mta_pipeline.lake.storage import folder_lock, is_to_repair, part_path, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
@@ -199,6 +200,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         try:
             frame = scan(path, in_place=in_place)
         except FileNotFoundError:
+            if is_to_repair(path):
+                raise DamagedFile(f"{path} is damaged, set aside, and not made again yet. {REMEDY}") from None
             part = f" for the week {week}" if week else ""
             raise MissingInputError(
                 f"{_name(context)} has no data{part}: {path} does not exist. Materialize it{part} first."
