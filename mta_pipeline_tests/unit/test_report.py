@@ -38,7 +38,7 @@ def sources(lake: SmallLake) -> Sources:
 
 
 def rendered(lake: SmallLake) -> Report:
-    return render(sources(lake), NOON, is_sample=False)
+    return render(sources(lake), NOON)
 
 
 def exits_by_day(lake: SmallLake) -> dict[str, float | None]:
@@ -226,7 +226,7 @@ def test_the_same_tables_and_time_give_the_same_page(lake):
 
 def test_the_report_of_a_sample_says_that_its_data_is_synthetic(lake):
     lake.week(FIRST, *days(FIRST))
-    assert "Synthetic sample data" in render(sources(lake), NOON, is_sample=True).html
+    assert "Synthetic sample data" in render(sources(lake), NOON, sample_weeks=[FIRST]).html
     assert "Synthetic sample data" not in rendered(lake).html
 
 
