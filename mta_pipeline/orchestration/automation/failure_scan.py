@@ -27,7 +27,7 @@ from mta_pipeline.orchestration.dagster_internals import (
     TickStatus,
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
-from mta_pipeline.orchestration.run_records import weeks_of
+from mta_pipeline.orchestration.run_records import is_of_assets, weeks_of
 
 TICKS_IN_A_ROW: Final = 3
 """Number of consecutive failed ticks that are an incident. A single failure may be transient."""
@@ -168,7 +168,7 @@ def _subject_of_run(run: dg.DagsterRun) -> str:
     """The subject of a run's incident. Failed runs with the same subject are one incident."""
     if BACKFILL_ID_TAG in run.tags:
         return f"backfill {run.tags[BACKFILL_ID_TAG]}"
-    if not run.job_name.startswith("__"):
+    if not is_of_assets(run):
         return f"job {run.job_name}"
     requested_by = run.tags.get(SENSOR_NAME_TAG) or run.tags.get(SCHEDULE_NAME_TAG)
     # Stored in cursors. `messages` rewords it for people.
