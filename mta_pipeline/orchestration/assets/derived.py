@@ -7,11 +7,17 @@ import dagster as dg
 import polars as pl
 
 from mta_pipeline.orchestration.conditions import follows_its_inputs
-from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, left_out, process_weeks
+from mta_pipeline.orchestration.week_outcomes import (
+    UP_TO_DATE,
+    MissingInputError,
+    is_up_to_date,
+    left_out,
+    process_weeks,
+)
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import span
 
@@ -58,7 +64,7 @@ def derived_asset(
                 try:
                     source_rows = needed[week]
                 except MissingInputError as missing:
-                    return left_out(context, week, asset_key(source), missing)
+                    return WeekOutput(week, None, left_out(context, asset_key(source), missing))
                 with span("derive"):
                     rows = make(source_rows)
                 sums = {column: float(rows[column].sum()) for column in totals}

@@ -10,11 +10,17 @@ import polars as pl
 from mta_pipeline.lake.origin import Origin, traffic_origin
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
-from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeeklyInputs, WeekOutput
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, left_out, process_weeks
+from mta_pipeline.orchestration.week_outcomes import (
+    UP_TO_DATE,
+    MissingInputError,
+    is_up_to_date,
+    left_out,
+    process_weeks,
+)
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (
@@ -82,7 +88,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 try:
                     current = needed[week]
                 except MissingInputError as missing:
-                    return left_out(context, week, asset_key(TURNSTILE_READINGS), missing)
+                    return WeekOutput(week, None, left_out(context, asset_key(TURNSTILE_READINGS), missing))
                 with span("diff"):
                     table = traffic(current, carried, control_areas)
                 facts = {**_statistics(table), _CARRY_IN: "missing" if carried is None else "present"}

@@ -11,11 +11,17 @@ import polars as pl
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.raw import DamagedRawFile, RawFolders
 from mta_pipeline.orchestration.conditions import follows_its_inputs
-from mta_pipeline.orchestration.io_managers.weekly import MissingInputError, WeeklyFrames, WeekOutput
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, left_out, process_weeks
+from mta_pipeline.orchestration.week_outcomes import (
+    UP_TO_DATE,
+    MissingInputError,
+    is_up_to_date,
+    left_out,
+    process_weeks,
+)
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import Span, span
 from mta_pipeline.turnstile.complexes import unknown_booths
@@ -76,7 +82,7 @@ def staged_weeks(
                     f"{name} has no data for the week {week}: nothing has landed in {raw.path(week)}. Materialize "
                     f"{name} for the week {week} first."
                 )
-                return (left_out(context, week, key, missing),) * 2
+                return (WeekOutput(week, None, left_out(context, key, missing)),) * 2
             origins = Origin(result.made_from), partial(_origin, raw, week)
             return (
                 WeekOutput(week, result.rows, result.facts, *origins, traced),

@@ -32,7 +32,6 @@ from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
 from mta_pipeline.orchestration.io_managers.weekly import (
-    MissingInputError,
     WeeklyFrames,
     WeeklyInputs,
     WeekOutput,
@@ -42,7 +41,7 @@ from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import is_of_assets, latest_metadata, require_weeks
 from mta_pipeline.orchestration.specs import contract_of
-from mta_pipeline.orchestration.week_outcomes import FailedWeeks
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks, MissingInputError
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import current_span, span
 from mta_pipeline.weeks import week_start
