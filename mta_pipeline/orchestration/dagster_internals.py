@@ -12,6 +12,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as CheckedMaterialization,
 )
 from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import EngineEventData, JobFailureData
 from dagster._core.execution.plan.execute_step import _get_output_asset_events
@@ -49,6 +50,7 @@ __all__ = [
     "CheckRunHealthResult",
     "CheckedMaterialization",
     "ConfigurableClassData",
+    "DagsterAssetCheckFailedError",
     "DagsterSqliteStorage",
     "EngineEventData",
     "InstigatorState",

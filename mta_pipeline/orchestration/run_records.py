@@ -166,8 +166,12 @@ def latest_evaluation(
 
 def described(evaluation: dg.AssetCheckEvaluation) -> str:
     """A failed check in a line: table, name and description."""
-    key = evaluation.asset_check_key
-    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
+    return f"{start_of_description(evaluation.asset_check_key)}{evaluation.description}"
+
+
+def start_of_description(check: dg.AssetCheckKey) -> str:
+    """What `described` returns for any result of a check, up to its description."""
+    return f"{check.asset_key.to_user_string()}, check {check.name}: "
 
 
 def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -> bool:

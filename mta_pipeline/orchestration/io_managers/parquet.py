@@ -49,7 +49,6 @@ from mta_pipeline.weeks import week_start
 NO_DATA: Final = "no data"
 """The outcome of a week for which an asset returned no frame and no `outcome`."""
 
-
 _ROW_COUNT: Final = "dagster/partition_row_count"
 
 
@@ -183,7 +182,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             if not is_of_assets(run) and week in known():
                 return {}
             try:
-                of_file = figures_of(self._path(context, week))
+                of_file = figures_of(self._path(context, week), of_week=True)
             except (FileNotFoundError, DamagedFile):
                 return {}
             # The last materialization has more figures. It may be of an earlier file.
@@ -248,14 +247,14 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         return with_new_columns(frame, contract) if contract else frame
 
 
-def figures_of(path: UPath) -> dict[str, Any]:
-    """The metadata of the materialization of a week's file, from its footer.
+def figures_of(path: UPath, *, of_week: bool) -> dict[str, Any]:
+    """The metadata of the materialization of a file, of a week or of a table without weeks, from its footer.
 
     Raises:
         FileNotFoundError: there is no such file.
         DamagedFile: the footer cannot be read.
     """
-    return {_ROW_COUNT: row_count(path), **_location(path, path.stat().st_size)}
+    return {_ROW_COUNT if of_week else "dagster/row_count": row_count(path), **_location(path, path.stat().st_size)}
 
 
 def _location(path: UPath, size: int) -> dict[str, Any]:
