@@ -290,7 +290,7 @@ def record_complete(instance: dg.DagsterInstance, lake_root: str, weeks: Sequenc
         for week in sorted({*weeks} - instance.get_materialized_partitions(key)):
             if key != RAW_KEY:
                 report(key, week, figures_of(part_path(lake_root, key.path[0], key.path[1], week), of_week=True))
-            elif manifest := raw.manifest(week):
+            elif raw.problem(week, contents=False) is None and (manifest := raw.manifest(week)):
                 report(key, week, Landing(manifest, raw.path(week), is_new=False).facts)
 
 
