@@ -25,6 +25,14 @@ def week_start(week: str) -> dt.date:
     return dt.date.fromisoformat(week)
 
 
+def is_week(key: str) -> bool:
+    """Whether a text is the key of a week."""
+    try:
+        return week_start(key).isoweekday() == 6 and week_start(key).isoformat() == key
+    except ValueError:
+        return False
+
+
 def saturday(day: dt.date) -> str:
     """Return the key of the week of a day."""
     return (day - dt.timedelta((day.isoweekday() + 1) % 7)).isoformat()

@@ -7,13 +7,14 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
+import polars as pl
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -41,10 +42,13 @@ from mta_pipeline.lake.completeness import (
     weeks_to_repair,
 )
 from mta_pipeline.lake.inputs import current_inputs
+from mta_pipeline.lake.parquet import to_parquet
 from mta_pipeline.lake.raw_files import RawFiles
-from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
+from mta_pipeline.lake.storage import folder_lock, part_path, read_bytes, remove_stale_temp_files, report_path
 from mta_pipeline.marts.contract import MARTS
+from mta_pipeline.orchestration.assets.raw import Landing
 from mta_pipeline.orchestration.event_log import with_open_connections
+from mta_pipeline.orchestration.io_managers.parquet import figures_of
 from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
     FAILED_WEEKS,
@@ -56,17 +60,20 @@ from mta_pipeline.orchestration.keys import (
     REFERENCE_JOB,
     RIDERSHIP_JOB,
     WEEKLY_KEYS,
+    asset_key,
 )
 from mta_pipeline.orchestration.run_records import described, failed_checks, range_tags
 from mta_pipeline.report.page import SOURCES
 from mta_pipeline.report.page import problem as report_problem
 from mta_pipeline.run_launchers.local import fail_dead_runs
+from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings, SettingsError
 from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.tables import TABLES
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
+from mta_pipeline.turnstile.complexes import REFERENCE_TABLES
 from mta_pipeline.weeks import contiguous_ranges, week_after
 
 # Dagster's own log lines would hide the progress. They are in the run's log.
@@ -130,7 +137,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
     try:
         with _records(settings) as instance:
             fail_dead_runs(instance)
-            record_complete(instance, [week for week in weeks if week not in due])
+            record_complete(instance, settings.lake_root, [week for week in weeks if week not in due])
             outcome = run_weeks(settings, due, instance, console)
             if not outcome.failures and (again or answers_are_due(settings.lake_root, settings.warehouse_file)):
                 console.print("Materializing the marts and the report ...")
@@ -202,7 +209,7 @@ def open_records() -> dg.DagsterInstance:
 
 
 def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
-    """Materialize the reference tables and then these weeks, from the raw layer to the lake.
+    """Materialize the reference tables if they have changed, then these weeks, from the raw layer to the lake.
 
     A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. A run leaves out weeks
     that fail a check. A file that cannot be used ends it, and another run continues with the other weeks.
@@ -213,7 +220,8 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
     outcome = Outcome()
     with _shown(console) as show:
         run = _Runner(defs, instance, show, outcome)
-        run(REFERENCE_JOB)
+        if reference_tables_due(settings.lake_root):
+            run(REFERENCE_JOB)
         pending = contiguous_ranges(weeks)
         while pending and not outcome.failures:
             first, last = pending.pop(0)
@@ -227,6 +235,21 @@ def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Cons
     """Materialize the warehouse, the marts and the report from all weeks in the lake."""
     with _shown(console) as show:
         _Runner(build_defs(settings), instance, show, outcome)(MARTS_JOB)
+
+
+def reference_tables_due(lake_root: str) -> bool:
+    """Whether a reference table is missing, damaged, or not the one that comes with this version of the project.
+
+    A table that is materialized without need would make automation request all weeks and marts.
+    """
+
+    def is_current(table: Table, rows: pl.DataFrame) -> bool:
+        try:
+            return read_bytes(part_path(lake_root, table.layer, table.name)) == to_parquet(rows)
+        except FileNotFoundError:
+            return False
+
+    return not all(is_current(table, rows()) for table, rows in REFERENCE_TABLES.items())
 
 
 def answers_are_due(lake_root: str, warehouse_file: Path | None = None) -> bool:
@@ -248,17 +271,27 @@ def answers_are_due(lake_root: str, warehouse_file: Path | None = None) -> bool:
     return report_problem(contents, current_inputs(lake_root, SOURCES).fingerprint) is not None
 
 
-def record_complete(instance: dg.DagsterInstance, weeks: Sequence[str]) -> None:
-    """Report weeks that are complete in the lake to Dagster's catalogue.
+def record_complete(instance: dg.DagsterInstance, lake_root: str, weeks: Sequence[str]) -> None:
+    """Report reference tables and complete weeks in the lake to Dagster's catalogue, with the figures of their files.
 
     Dagster records weeks when a step ends. Weeks from a killed step or another DAGSTER_HOME are in the lake only.
     """
+    raw, found = RawFiles(lake_root), {"outcome": "found complete in the lake"}
+
+    def report(key: dg.AssetKey, week: str | None, figures: Mapping[str, Any]) -> None:
+        event = dg.AssetMaterialization(key, partition=week, metadata={**figures, **found})
+        instance.report_runless_asset_event(event)
+
+    for key in map(asset_key, REFERENCE_TABLES):
+        path = part_path(lake_root, key.path[0], key.path[1])
+        if path.exists() and instance.get_latest_materialization_event(key) is None:
+            report(key, None, figures_of(path, of_week=False))
     for key in WEEKLY_KEYS:
-        known = instance.get_materialized_partitions(key)
-        for week in weeks:
-            if week not in known:
-                found = {"outcome": "found complete in the lake"}
-                instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=week, metadata=found))
+        for week in sorted({*weeks} - instance.get_materialized_partitions(key)):
+            if key != RAW_KEY:
+                report(key, week, figures_of(part_path(lake_root, key.path[0], key.path[1], week), of_week=True))
+            elif raw.problem(week, contents=False) is None and (manifest := raw.manifest(week)):
+                report(key, week, Landing(manifest, raw.path(week), is_new=False).facts)
 
 
 @dataclass

@@ -137,6 +137,11 @@ class Incidents(BaseModel):
         for part in parts:
             incident.wrong.setdefault(part, set()).update(weeks)
 
+    def is_open(self, kind: Kind, subject: str, week: str) -> bool:
+        """Whether a failure of this week is recorded and not resolved."""
+        incident = self.known.get(f"{kind} {subject}")
+        return incident is not None and week in incident.weeks
+
     def resolve(self, kind: Kind, parts: Collection[str], weeks: Collection[str], subject: str | None = None) -> None:
         """Remove these weeks of these parts from all incidents of this kind, or from those of `subject` only."""
         for incident in self.known.values():

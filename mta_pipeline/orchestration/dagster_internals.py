@@ -12,6 +12,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as CheckedMaterialization,
 )
 from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import EngineEventData, JobFailureData
 from dagster._core.execution.plan.execute_step import _get_output_asset_events
@@ -49,6 +50,7 @@ __all__ = [
     "CheckRunHealthResult",
     "CheckedMaterialization",
     "ConfigurableClassData",
+    "DagsterAssetCheckFailedError",
     "DagsterSqliteStorage",
     "EngineEventData",
     "InstigatorState",
@@ -74,13 +76,18 @@ def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[st
 
 
 def record_only(context: dg.OutputContext, weeks: Sequence[str]) -> None:
-    """Make Dagster record these weeks, at least one, instead of all weeks of the run if the step succeeds."""
-    partitions = context.asset_partitions_def
-    context._asset_partitions_subset = partitions.subset_with_partition_keys(weeks)
+    """Make Dagster record these weeks instead of all weeks of the run, or of the table, if the step succeeds."""
+    if weeks:
+        context._asset_partitions_subset = context.asset_partitions_def.subset_with_partition_keys(weeks)
+    else:
+        # With an empty subset, Dagster would record an event without a week.
+        context._asset_key = None
 
 
 def materializations(context: dg.OutputContext, weeks: Sequence[str]) -> Iterator[DagsterEvent]:
     """The events that Dagster would record for these weeks if the step succeeded, data versions included."""
+    if not weeks:
+        return  # Dagster would make an event without a week.
     step = context.step_context
     output = dg.Output(None, output_name=context.name, metadata=context.output_metadata)
     for event in _get_output_asset_events(

@@ -19,8 +19,9 @@ from mta_pipeline.orchestration.dagster_internals import (
     PartitionKeyFilter,
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
-from mta_pipeline.weeks import weeks_between
+from mta_pipeline.weeks import is_week, week_start, weeks_between
 
+_WEEK_TAGS: Final = (PARTITION_NAME_TAG, ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
 _IN_PROGRESS: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -41,12 +42,36 @@ def range_tags(weeks: tuple[str, str]) -> dict[str, str]:
 
 
 def weeks_of(run: dg.DagsterRun) -> list[str]:
-    """The weeks that a run covers, according to its tags."""
-    if PARTITION_NAME_TAG in run.tags:
-        return [run.tags[PARTITION_NAME_TAG]]
-    if ASSET_PARTITION_RANGE_START_TAG in run.tags:
-        return weeks_between(run.tags[ASSET_PARTITION_RANGE_START_TAG], run.tags[ASSET_PARTITION_RANGE_END_TAG])
-    return []
+    """The weeks that a run covers, according to its tags. None if these do not name weeks, so that the run fails."""
+    ends = [run.tags[tag] for tag in _WEEK_TAGS if tag in run.tags]
+    return weeks_between(ends[0], ends[-1]) if ends and all(map(is_week, ends)) else []
+
+
+def require_weeks(calendar: dg.PartitionsDefinition, run: dg.DagsterRun) -> None:
+    """Fail the step if a tag of its run names no week of the calendar. Dagster would process another week.
+
+    Raises:
+        dg.Failure: there is no such week. The message names the nearest one.
+    """
+    for key in (run.tags[tag] for tag in _WEEK_TAGS if tag in run.tags):
+        if calendar.has_partition_key(key):
+            continue
+        try:
+            day = dt.date.fromisoformat(key)
+        except ValueError:
+            advice = "A week is named by the Saturday on which it starts, as in 2014-10-11"
+        else:
+            nearest = min(calendar.get_partition_keys(), key=lambda week: abs(week_start(week) - day))
+            advice = f"The nearest week is {nearest}"
+        raise dg.Failure(
+            f"The partition {key} is not a week of the calendar, so nothing was processed. {advice}.",
+            allow_retries=False,
+        )
+
+
+def is_of_assets(run: dg.DagsterRun) -> bool:
+    """Whether a run was launched for assets, not for a job: in the catalogue, by a backfill or by automation."""
+    return run.job_name.startswith("__")
 
 
 def in_progress(instance: dg.DagsterInstance, key: dg.AssetKey, jobs: Collection[str]) -> set[str]:
@@ -99,6 +124,14 @@ def latest_materializations(
     }
 
 
+def latest_metadata(instance: dg.DagsterInstance, key: dg.AssetKey, week: str) -> Mapping[str, dg.MetadataValue]:
+    """The metadata of the latest materialization of a week; empty if there is none."""
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[week])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    event = records[0].asset_materialization if records else None
+    return event.metadata if event else {}
+
+
 def failed_checks(
     instance: dg.DagsterInstance,
     checks: Collection[dg.AssetCheckKey],
@@ -133,8 +166,12 @@ def latest_evaluation(
 
 def described(evaluation: dg.AssetCheckEvaluation) -> str:
     """A failed check in a line: table, name and description."""
-    key = evaluation.asset_check_key
-    return f"{key.asset_key.to_user_string()}, check {key.name}: {evaluation.description}"
+    return f"{start_of_description(evaluation.asset_check_key)}{evaluation.description}"
+
+
+def start_of_description(check: dg.AssetCheckKey) -> str:
+    """What `described` returns for any result of a check, up to its description."""
+    return f"{check.asset_key.to_user_string()}, check {check.name}: "
 
 
 def _materializes(run: dg.DagsterRun, key: dg.AssetKey, jobs: Collection[str]) -> bool:

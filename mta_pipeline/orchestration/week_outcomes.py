@@ -24,7 +24,17 @@ from mta_pipeline.turnstile.parsing import UnreadableFile
 
 _Result = TypeVar("_Result")
 
-_OF_A_FILE: Final = (BadFile, UnreadableFile, DamagedRawFile, DamagedFile)
+
+class MissingInputError(dg.Failure, KeyError):
+    """A table, or a week of it, is not in the lake. The failure is not retried, because a retry cannot solve it."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, allow_retries=False)
+
+    __str__ = Exception.__str__  # KeyError would put the message in quotes.
+
+
+_OF_A_FILE: Final = (BadFile, UnreadableFile, DamagedRawFile, DamagedFile, MissingInputError)
 """Errors whose message names the file, the cause and what to do."""
 
 _OF_THE_RUN: Final = (
@@ -50,6 +60,17 @@ def is_up_to_date(
 ) -> bool:
     """Whether the run skips these tables of a week: they are made from the input with this origin, by current rules."""
     return skips_complete_weeks(context) and origin is not None and is_made_from(lake.lake_root, week, origin, *tables)
+
+
+def left_out(context: dg.AssetExecutionContext, key: dg.AssetKey, missing: MissingInputError) -> dict[str, str]:
+    """The metadata of a week that is not in the lake as the input `key`, if a step of this run has left it out.
+
+    Raises:
+        MissingInputError: the run does not materialize the input, so it would have to be there.
+    """
+    if key not in context.job_def.asset_layer.selected_asset_keys:
+        raise missing
+    return {"outcome": f"skipped: {key.to_user_string()} has no data for this week"}
 
 
 @dataclass

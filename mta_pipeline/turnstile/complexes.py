@@ -5,6 +5,8 @@ tools/compile_reference.py compiles the reference data from the MTA's lists.
 
 from collections.abc import Mapping
 from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
 
 import polars as pl
 
@@ -22,6 +24,10 @@ def control_areas() -> pl.DataFrame:
 def station_complexes() -> pl.DataFrame:
     """Return all station complexes: one row each, sorted, with the columns of STATION_COMPLEXES."""
     return _read("station_complexes.csv", STATION_COMPLEXES.schema)
+
+
+REFERENCE_TABLES: Final = MappingProxyType({CONTROL_AREAS: control_areas, STATION_COMPLEXES: station_complexes})
+"""The functions that return the tables without weeks, by table."""
 
 
 def unknown_booths(readings: pl.DataFrame, control_areas: pl.DataFrame) -> pl.DataFrame:

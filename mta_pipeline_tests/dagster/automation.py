@@ -10,7 +10,15 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from mta_pipeline.orchestration.automation.sensors import SENSOR
-from mta_pipeline.orchestration.keys import FEED_KEY, LAKE_INTACT, LANDING_JOB, NO_VERSION_PENDING, RAW_INTACT
+from mta_pipeline.orchestration.keys import (
+    COMPLETE_WEEKS,
+    FEED_KEY,
+    LAKE_INTACT,
+    LANDING_JOB,
+    NO_VERSION_PENDING,
+    RAW_INTACT,
+    SKIP,
+)
 from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline_tests.dagster.project import Project
 
@@ -101,7 +109,7 @@ class Automation:
         result = job.execute_in_process(
             instance=self.project.instance,
             asset_selection=keys,
-            tags=dict(request.tags),
+            tags={COMPLETE_WEEKS: SKIP, **request.tags},  # as the sensor does
             partition_key=request.partition_key,
             raise_on_error=False,
             run_config=QUIET,

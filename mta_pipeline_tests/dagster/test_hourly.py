@@ -249,10 +249,12 @@ def without_portal(tmp_path) -> Project:
     return Project(tmp_path, has_reference_tables=False)
 
 
-def test_without_a_portal_nothing_is_requested_and_the_message_tells_how_to_set_one(without_portal):
+def test_without_a_portal_nothing_is_requested_or_recorded_and_the_log_tells_how_to_set_one(without_portal):
     assert SENSOR not in {sensor.name for sensor in without_portal.defs.sensors}
     result = without_portal.run(FIRST, job=HOURLY_JOB)
-    assert "Set MTA_SODA to the address of a portal" in failure_of(result)
+    messages = [entry.user_message for entry in without_portal.instance.all_logs(result.run_id)]
+    assert any("Set MTA_SODA to the address of a portal" in message for message in messages)
+    assert [*result.get_asset_materialization_events()] == []
 
 
 def test_a_half_published_week_lands_and_a_check_reports_the_missing_hours(tmp_path, truth):

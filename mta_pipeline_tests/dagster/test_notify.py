@@ -17,8 +17,9 @@ from mta_pipeline.notifications.delivery import ReceiversError
 from mta_pipeline.orchestration.automation.failure_scan import TICKS_IN_A_ROW
 from mta_pipeline.orchestration.automation.notify import NOTIFY_SENSOR
 from mta_pipeline.orchestration.automation.sensors import SENSOR
-from mta_pipeline.orchestration.keys import LANDING_JOB, REFERENCE_JOB
+from mta_pipeline.orchestration.keys import LANDING_JOB, REFERENCE_JOB, WEEKLY_KEYS, asset_key
 from mta_pipeline.settings import Settings
+from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
 from mta_pipeline.weeks import file_name, week_after, weeks_between
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.automation import Automation, evaluate_standing_checks
@@ -208,18 +209,31 @@ def test_a_weekly_check_that_warns_is_reported_once_for_all_weeks_and_not_repeat
     assert notified.tick() == []
 
 
-def test_a_week_without_known_booths_is_reported_as_a_failed_run_and_a_failed_check(notified):
+def test_a_failed_blocking_check_is_reported_once_and_not_as_a_failed_run_too(notified):
     notified.project.run(job=REFERENCE_JOB)
     notified.project.publish(SECOND, valid_week(SECOND).replace(b"A002,R051", b"XX,R051"))
-    notified.project.run(SECOND)
-    check, run, _ = sorted(notified.tick(), key=lambda message: message.title)
-    assert run.title == "mta_pipeline: job weekly_ridership failed"
+    assert not notified.project.run(SECOND).success
+    check, booths = sorted(notified.tick(), key=lambda message: message.title)
+    assert booths.title == "mta_pipeline: unknown booths"
     assert check.title == "mta_pipeline: a week has hardly any subway turnstiles at known booths"
     assert (check.tone, check.line("Weeks")) == ("failure", SECOND)
     assert check.line("Likely cause").endswith("unknown booths: XX R051")
+    notified.project.run(FIRST, THIRD)
+    assert notified.tick() == []
     notified.project.publish(SECOND, valid_week(SECOND))
     notified.project.run(SECOND)
-    assert [message.tone for message in notified.tick()] == ["success"] * 3
+    assert [message.tone for message in notified.tick()] == ["success"] * 2
+
+
+def test_a_run_that_fails_for_another_reason_too_is_reported_with_that_reason(notified):
+    notified.project.run(job=REFERENCE_JOB)
+    notified.project.publish(SECOND, valid_week(SECOND).replace(b"A002,R051", b"XX,R051"))
+    notified.project.run(FIRST, SECOND, assets=WEEKLY_KEYS[:3])
+    notified.tick()
+    notified.project.run(SECOND, THIRD, job="__ASSET_JOB", assets=[asset_key(TURNSTILE_TRAFFIC)])
+    [run] = notified.tick()
+    assert run.title == "mta_pipeline: assets materialized by hand failed"
+    assert run.line("Weeks") == THIRD
 
 
 def test_many_rejects_that_block_nothing_are_reported_as_a_failure(notified):

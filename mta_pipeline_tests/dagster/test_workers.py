@@ -12,8 +12,11 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._core.utils import make_new_run_id
 
 from mta_pipeline.cli.run import record_complete
-from mta_pipeline.orchestration.keys import PROCESS_ID, WEEKLY_KEYS
+from mta_pipeline.orchestration.keys import PROCESS_ID, RAW_KEY, WEEKLY_KEYS, asset_key
+from mta_pipeline.orchestration.run_records import latest_metadata
 from mta_pipeline.run_launchers.local import MonitoredRunLauncher, fail_dead_runs
+from mta_pipeline.turnstile.complexes import control_areas
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import WEEKS
 
@@ -90,9 +93,15 @@ def test_every_weekly_asset_is_in_the_pool(project):
         assert assets.get(key).pools == {"weeks"}
 
 
-def test_weeks_that_are_complete_in_the_lake_are_recorded_in_the_catalogue(instance):
-    record_complete(instance, WEEKS)
-    record_complete(instance, WEEKS)
+def test_what_is_complete_in_the_lake_is_recorded_once_in_the_catalogue_with_its_figures(project, instance):
+    project.load_weeks_until(WEEKS[-1])
+    for _ in range(2):
+        record_complete(instance, str(project.lake), WEEKS)
     for key in WEEKLY_KEYS:
         assert instance.get_materialized_partitions(key) == set(WEEKS)
         assert len(instance.fetch_materializations(key, limit=10).records) == len(WEEKS)
+    assert latest_metadata(instance, RAW_KEY, WEEKS[0])["sha256"].value == project.raw.manifest(WEEKS[0]).sha256
+    readings = latest_metadata(instance, asset_key(TURNSTILE_READINGS), WEEKS[0])
+    assert readings["dagster/partition_row_count"].value == 42
+    [reference] = instance.fetch_materializations(asset_key(CONTROL_AREAS), limit=10).records
+    assert reference.asset_materialization.metadata["dagster/row_count"].value == control_areas().height

@@ -21,7 +21,7 @@ from upath import UPath
 
 from mta_pipeline.lake.parquet import to_parquet, to_polars
 from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
-from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
+from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.resources.lake import Lake
@@ -279,26 +279,74 @@ def test_every_week_of_a_range_records_its_own_metadata(lake: str, instance: dg.
     }.values(),
     ids=["left out", "None"],
 )
-def test_a_week_without_data_is_recorded_and_keeps_its_older_file(
+def test_a_week_without_data_is_not_recorded_and_keeps_its_older_file(
     way: Callable[..., Any], lake: str, instance: dg.DagsterInstance
 ) -> None:
     run(lake, weekly(way), weeks=(FIRST, THIRD), instance=instance)
     assert len(files(lake)) == 2
-    assert recorded(instance)[SECOND] == NO_DATA
+    assert set(recorded(instance)) == {FIRST, THIRD}
 
     run(lake, weekly(streamed), partition_key=SECOND, instance=instance)
+    before = recorded(instance)[SECOND]
     run(lake, weekly(way), weeks=(FIRST, THIRD), instance=instance)
     assert pl.read_parquet(files(lake)[f"/staged/readings/week={SECOND}/part-0.parquet"]).equals(readings_of(SECOND))
-    assert recorded(instance)[SECOND] == NO_DATA
+    assert recorded(instance)[SECOND] == before
 
 
-def test_a_single_week_without_data_records_the_reason(lake: str, instance: dg.DagsterInstance) -> None:
-    give = weekly(lambda _: WeeklyFrames([WeekOutput(FIRST, None, {"why": "not published yet"})]))
-    run(lake, give, partition_key=FIRST, instance=instance)
-    assert files(lake) == {}
-    assert recorded(instance) == {FIRST: {"why": "not published yet", **NO_DATA}}
+def test_a_single_week_without_data_logs_the_reason_and_is_not_recorded(
+    lake: str, instance: dg.DagsterInstance
+) -> None:
+    give = weekly(lambda _: WeeklyFrames([WeekOutput(FIRST, None, {"outcome": "not published yet"})]))
+    result = run(lake, give, partition_key=FIRST, instance=instance)
+    assert f"readings: week {FIRST} (1 of 1) not published yet" in [
+        entry.user_message for entry in instance.all_logs(result.run_id)
+    ]
     run(lake, weekly(lambda _: dg.Output(None)), partition_key=SECOND, instance=instance)
-    assert recorded(instance)[SECOND] == NO_DATA
+    assert files(lake) == {}
+    assert recorded(instance) == {}
+
+
+def test_a_step_that_fails_before_its_first_week_records_nothing(lake: str, instance: dg.DagsterInstance) -> None:
+    def fail(context: dg.AssetExecutionContext) -> WeeklyFrames:
+        return WeeklyFrames(1 / 0 for _ in context.partition_keys)
+
+    run(lake, weekly(fail), weeks=(FIRST, THIRD), instance=instance, raise_on_error=False)
+    assert recorded(instance) == {}
+
+
+def test_a_table_without_weeks_that_has_no_data_is_not_recorded(lake: str, instance: dg.DagsterInstance) -> None:
+    @dg.asset(key=["lake", "booths"])
+    def booths() -> pl.DataFrame | None:
+        return None
+
+    assert run(lake, booths, instance=instance).success
+    assert files(lake) == {}
+    assert recorded(instance, dg.AssetKey(["lake", "booths"])) == {}
+
+
+def test_a_week_without_a_frame_whose_file_is_there_keeps_its_figures_and_gets_those_of_a_new_file(
+    lake: str, instance: dg.DagsterInstance
+) -> None:
+    run(
+        lake,
+        weekly(lambda _: dg.Output(readings_of(FIRST), metadata={"rejects": 7})),
+        partition_key=FIRST,
+        instance=instance,
+    )
+    before = recorded(instance)[FIRST]
+    complete = weekly(lambda _: WeeklyFrames([WeekOutput(FIRST, None, {"outcome": "complete"})]))
+    run(lake, complete, partition_key=FIRST, instance=instance)
+    assert recorded(instance)[FIRST] == {**before, "outcome": "complete"}
+
+    path = part_path(lake, "staged", "readings", FIRST)
+    write_atomically(path, to_parquet(readings_of(FIRST)[:1]))
+    run(lake, complete, partition_key=FIRST, instance=instance)
+    assert recorded(instance)[FIRST] == {
+        "dagster/partition_row_count": 1,
+        "path": str(path),
+        "bytes": len(read_bytes(path)),
+        "outcome": "complete",
+    }
 
 
 def test_a_range_streams_in_bounded_memory(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -349,7 +397,7 @@ def test_completed_weeks_are_kept_if_a_range_fails_halfway(
     assert str(fault) in failure(result)
     assert set(files(lake)) == {f"/staged/readings/week={FIRST}/part-0.parquet"}
     shown = recorded(instance)
-    assert set(shown) == {FIRST, SECOND}
+    assert set(shown) == {FIRST}
     assert shown[FIRST]["rejects"] == 7
     assert shown[FIRST]["layout"] == "modern"
     assert shown[FIRST]["dagster/partition_row_count"] == 3

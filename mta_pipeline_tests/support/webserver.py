@@ -18,7 +18,7 @@ mutation Launch($backfill: LaunchBackfillParams!) {
   }
 }
 """
-_RUN = """
+LAUNCH_RUN = """
 mutation Launch($run: ExecutionParams!) {
   launchRun(executionParams: $run) {
     __typename
@@ -116,7 +116,7 @@ class Webserver:
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             "runConfigData": {},
         }
-        return str(self._query(_RUN, run=params)["run"]["runId"])
+        return str(self._query(LAUNCH_RUN, run=params)["run"]["runId"])
 
     def terminate(self, run_id: str) -> None:
         """Request the termination of a run."""

@@ -1,9 +1,11 @@
 """`mta-pipeline run` makes marts, report and warehouse again if they are not made from the files in the lake."""
 
+import dagster as dg
 import polars as pl
 import pytest
+from rich.console import Console
 
-from mta_pipeline.cli.run import answers_are_due
+from mta_pipeline.cli.run import answers_are_due, reference_tables_due, run_weeks
 from mta_pipeline.engines.freshness import record_warehouse
 from mta_pipeline.lake.digests import HTML_TAGS
 from mta_pipeline.lake.inputs import current_inputs
@@ -11,9 +13,12 @@ from mta_pipeline.lake.parquet import to_parquet
 from mta_pipeline.lake.storage import part_path, report_path, write_atomically
 from mta_pipeline.marts import lake_tables
 from mta_pipeline.marts.contract import MARTS, SYSTEM_DAILY
+from mta_pipeline.orchestration.keys import asset_key
 from mta_pipeline.report.page import SOURCES, Report
+from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES
-from mta_pipeline.turnstile.contract import TURNSTILE_TRAFFIC
+from mta_pipeline.turnstile.complexes import REFERENCE_TABLES
+from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_TRAFFIC
 from mta_pipeline_tests.support.small_lake import SmallLake, interval
 
 FIRST, SECOND = "2024-01-06", "2024-01-13"
@@ -93,3 +98,23 @@ def test_a_missing_or_damaged_answer_is_due(answers, what, damage):
         contents[-3] ^= 1
         path.write_bytes(contents if damage == "changed" else contents[:-4])
     assert answers.are_due
+
+
+# --- reference tables ---
+
+
+def test_reference_tables_are_materialized_once_and_again_after_a_change(tmp_path):
+    settings = Settings(feed=str(tmp_path), lake_root=str(tmp_path / "lake"))
+    path = part_path(settings.lake_root, CONTROL_AREAS.layer, CONTROL_AREAS.name)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def materializations() -> list[int]:
+            run_weeks(settings, [], instance, Console(quiet=True))
+            assert not reference_tables_due(settings.lake_root)
+            keys = map(asset_key, REFERENCE_TABLES)
+            return [len(instance.fetch_materializations(key, limit=9).records) for key in keys]
+
+        assert materializations() == [1, 1]
+        assert materializations() == [1, 1]
+        path.write_bytes(path.read_bytes()[:-7])
+        assert materializations() == [2, 2]

@@ -97,6 +97,22 @@ def test_a_successful_step_can_record_some_weeks_only() -> None:
     assert [event.partition for event in recorded(run(weekly(lambda: handle)))] == [FIRST, THIRD]
 
 
+@pytest.mark.parametrize("has_weeks", [True, False], ids=["weekly", "without weeks"])
+def test_a_successful_step_can_record_nothing_and_downstream_steps_run(has_weeks: bool) -> None:
+    def handle(context: dg.OutputContext) -> tuple[()]:
+        record_only(context, [])
+        return ()
+
+    @dg.asset(name="readings")
+    def whole():
+        return handle
+
+    taken: list[Any] = []
+    result = run(weekly(lambda: handle) if has_weeks else whole, downstream(taken.append, Any))
+    assert [event.asset_key for event in recorded(result)] == [dg.AssetKey("traffic")] * 3
+    assert len(taken) == 1
+
+
 def fail_after_the_first_week(context: dg.OutputContext) -> Iterator[dg.DagsterEvent]:
     add_week_metadata(context, FIRST, {"rows": 7})
     yield from materializations(context, [FIRST])

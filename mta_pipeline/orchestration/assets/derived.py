@@ -11,7 +11,13 @@ from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyIn
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
+from mta_pipeline.orchestration.week_outcomes import (
+    UP_TO_DATE,
+    MissingInputError,
+    is_up_to_date,
+    left_out,
+    process_weeks,
+)
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import span
 
@@ -55,9 +61,10 @@ def derived_asset(
                 origin = inputs.origin(week)
                 if is_up_to_date(context, raw_layer, week, origin, table):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
-                source_rows = needed.get(week)
-                if source_rows is None:
-                    return WeekOutput(week, None)
+                try:
+                    source_rows = needed[week]
+                except MissingInputError as missing:
+                    return WeekOutput(week, None, left_out(context, asset_key(source), missing))
                 with span("derive"):
                     rows = make(source_rows)
                 sums = {column: float(rows[column].sum()) for column in totals}

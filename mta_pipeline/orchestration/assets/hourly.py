@@ -55,8 +55,11 @@ def omny_share_asset() -> dg.AssetsDefinition:
         automation_condition=once_its_inputs_are_done(),
         ins={"published": dg.AssetIn(asset_key(COMPLEX_HOURLY_PUBLISHED))},
     )
-    def omny_share(raw_layer: Lake, published: WeeklyInputs) -> pl.DataFrame:
-        return omny.omny_share(published[week] for week in _in_lake(published, raw_layer))
+    def omny_share(context: dg.AssetExecutionContext, raw_layer: Lake, published: WeeklyInputs) -> pl.DataFrame | None:
+        if weeks := _in_lake(published, raw_layer):
+            return omny.omny_share(published[week] for week in weeks)
+        context.log.warning("Skipped: no week of hourly ridership is in the lake")
+        return None
 
     return omny_share
 
@@ -72,9 +75,14 @@ def entry_factor_asset() -> dg.AssetsDefinition:
             "published": dg.AssetIn(asset_key(COMPLEX_HOURLY_PUBLISHED)),
         },
     )
-    def entry_factor(raw_layer: Lake, daily: WeeklyInputs, published: WeeklyInputs) -> pl.DataFrame:
+    def entry_factor(
+        context: dg.AssetExecutionContext, raw_layer: Lake, daily: WeeklyInputs, published: WeeklyInputs
+    ) -> pl.DataFrame | None:
         counted = weeks_in_lake(raw_layer.lake_root)
         both = [week for week in _in_lake(published, raw_layer) if week in counted]
+        if not both:
+            context.log.warning("Skipped: no week of the lake has both turnstile data and hourly ridership")
+            return None
         # A Friday's last intervals are in the week after.
         needed = counted & {*both, *map(week_after, both)}
         return factors.entry_factor(

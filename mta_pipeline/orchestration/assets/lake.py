@@ -14,7 +14,13 @@ from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyIn
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
+from mta_pipeline.orchestration.week_outcomes import (
+    UP_TO_DATE,
+    MissingInputError,
+    is_up_to_date,
+    left_out,
+    process_weeks,
+)
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile import complexes, ridership
 from mta_pipeline.turnstile.contract import (
@@ -79,9 +85,10 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 if is_up_to_date(context, raw_layer, week, origin, TURNSTILE_TRAFFIC):
                     return WeekOutput(week, None, {"outcome": UP_TO_DATE})
                 carried = needed.get(week_before(week))
-                current = needed.get(week)
-                if current is None:
-                    return WeekOutput(week, None)
+                try:
+                    current = needed[week]
+                except MissingInputError as missing:
+                    return WeekOutput(week, None, left_out(context, asset_key(TURNSTILE_READINGS), missing))
                 with span("diff"):
                     table = traffic(current, carried, control_areas)
                 facts = {**_statistics(table), _CARRY_IN: "missing" if carried is None else "present"}

@@ -1,15 +1,17 @@
 """The external asset of the feed, and the raw asset, which lands the published files unchanged."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import dagster as dg
 from upath import UPath
 
 from mta_pipeline.lake.raw import Manifest
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutput
 from mta_pipeline.orchestration.keys import FEED_KEY, RAW_KEY, WEEKS_POOL
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
+from mta_pipeline.orchestration.run_records import require_weeks
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, OWNERS
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks, skips_complete_weeks
 from mta_pipeline.sources.errors import FeedError, NotPublished
@@ -51,7 +53,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
     )
     def turnstile_file(
         context: dg.AssetExecutionContext, feed: TurnstileFeed, raw_layer: Lake
-    ) -> Iterator[dg.Output[None]]:
+    ) -> Iterator[dg.Output[WeeklyFrames]]:
         source = feed.open(raw_layer.lake_root, log=context.log.info)
         files, skips_complete = raw_layer.files(), skips_complete_weeks(context)
         for note in unused_files(feed.open(raw_layer.lake_root, fail_fast=True)):
@@ -64,7 +66,8 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
                 context.log.warning(problem)
             return Landing(manifest, files.path(week), is_new)
 
-        yield from landed_weeks(context, RAW_KEY, land)
+        if landed := landed_weeks(context, RAW_KEY, land):
+            yield dg.Output(to_record(context, RAW_KEY, landed))
 
     return turnstile_file
 
@@ -86,14 +89,15 @@ class Landing(NamedTuple):
 
 def landed_weeks(
     context: dg.AssetExecutionContext, key: dg.AssetKey, land: Callable[[str], Landing]
-) -> Iterator[dg.Output[None]]:
-    """Land the weeks of a run one by one.
+) -> dict[str, Landing]:
+    """Land the weeks of a run one by one, and return those that have landed.
 
     Weeks that were not published are skipped. If a week cannot be landed, the step fails after all other weeks have
     landed.
     """
+    require_weeks(context.assets_def.get_asset_spec(key).partitions_def, context.run)
     progress = Progress(key.path[-1], len(context.partition_keys), context.log.info)
-    landed: dict[str, dict[str, Any]] = {}
+    landed: dict[str, Landing] = {}
     failed = FailedWeeks()
     try:
         for week in context.partition_keys:
@@ -101,23 +105,29 @@ def landed_weeks(
                 try:
                     landing = land(week)
                 except NotPublished as absent:
-                    context.add_asset_metadata({"outcome": f"skipped: {absent}"}, key, week)
                     progress.week(week, f"skipped: {absent}")
                 except Exception as error:  # raised again unless it is of this week alone
                     failed.add(context, week, error)
                     traced.fail(type(error).__qualname__, str(error))
                 else:
-                    landed[week] = landing.facts
-                    progress.week(week, f"{landing.manifest.size:,} bytes, {landed[week]['outcome']}")
+                    landed[week] = landing
+                    progress.week(week, f"{landing.manifest.size:,} bytes, {landing.facts['outcome']}")
         failed.raise_if_any()
     except BaseException as error:
         # Dagster records the weeks of a step only if it succeeds. Record those that have landed.
-        for week, facts in landed.items():
-            context.log_event(dg.AssetMaterialization(key, partition=week, metadata=facts))
+        for week, landing in landed.items():
+            context.log_event(dg.AssetMaterialization(key, partition=week, metadata=landing.facts))
         if isinstance(error, FeedError):  # the client has tried several times
             raise dg.Failure(str(error), allow_retries=False) from error
         raise
-    for week, facts in landed.items():
-        context.add_asset_metadata(facts, key, week)
-    if landed:
-        yield dg.Output(None)
+    return landed
+
+
+def to_record(context: dg.AssetExecutionContext, key: dg.AssetKey, landed: Mapping[str, Landing]) -> WeeklyFrames:
+    """The output for landed weeks. A run that skips complete weeks does not record unchanged ones again."""
+    known = context.instance.get_materialized_partitions(key) if skips_complete_weeks(context) else ()
+    return WeeklyFrames(
+        WeekOutput(week, None, landing.facts, is_stored=True)
+        for week, landing in landed.items()
+        if landing.is_new or week not in known
+    )

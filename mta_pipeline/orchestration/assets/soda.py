@@ -12,12 +12,13 @@ import polars as pl
 
 from mta_pipeline.lake.raw_pages import SodaRaw
 from mta_pipeline.orchestration.assets.derived import derived_asset
-from mta_pipeline.orchestration.assets.raw import Landing, landed_weeks
+from mta_pipeline.orchestration.assets.raw import Landing, landed_weeks, to_record
 from mta_pipeline.orchestration.assets.staged import Staged, staged_weeks
 from mta_pipeline.orchestration.conditions import follows_its_inputs, once_its_inputs_are_done
+from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key, raw_key
 from mta_pipeline.orchestration.resources.lake import Lake
-from mta_pipeline.orchestration.resources.soda import SodaPortal
+from mta_pipeline.orchestration.resources.soda import NO_PORTAL, SodaPortal
 from mta_pipeline.orchestration.specs import OWNERS, described
 from mta_pipeline.sources.errors import BadFile, FeedRefused, NotPublished
 from mta_pipeline.sources.socrata.client import SodaApi
@@ -54,20 +55,29 @@ def raw_soda_asset(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition, 
 
     if not data_set.is_weekly:
 
-        @dg.asset(**of_asset)
-        def whole(soda: dg.ResourceParam[SodaPortal], raw_layer: Lake) -> dg.MaterializeResult[None]:
+        @dg.asset(**of_asset, output_required=False)
+        def whole(
+            context: dg.AssetExecutionContext, soda: dg.ResourceParam[SodaPortal], raw_layer: Lake
+        ) -> Iterator[dg.MaterializeResult[None]]:
+            if not soda.is_set:
+                context.log.warning(NO_PORTAL)
+                return
             try:
-                return dg.MaterializeResult(metadata=landing(raw_layer.pages(data_set), soda.open(), None).facts)
+                yield dg.MaterializeResult(metadata=landing(raw_layer.pages(data_set), soda.open(), None).facts)
             except (FeedRefused, BadFile, NotPublished) as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         return whole
 
-    @dg.asset(**of_asset, **_partitioned(data_set, weeks), output_required=False)
-    def pages(
-        context: dg.AssetExecutionContext, soda: dg.ResourceParam[SodaPortal], raw_layer: Lake
-    ) -> Iterator[dg.Output[None]]:
-        yield from landed_weeks(context, raw_key(data_set), partial(landing, raw_layer.pages(data_set), soda.open()))
+    @dg.asset(**of_asset, **_partitioned(data_set, weeks))
+    def pages(context: dg.AssetExecutionContext, soda: dg.ResourceParam[SodaPortal], raw_layer: Lake) -> WeeklyFrames:
+        key = raw_key(data_set)
+        if not soda.is_set:
+            # Not an optional output, because without one Dagster skips the marts, which need no hourly ridership.
+            context.log.warning(NO_PORTAL)
+            return WeeklyFrames([])
+        landed = landed_weeks(context, key, partial(landing, raw_layer.pages(data_set), soda.open()))
+        return to_record(context, key, landed)
 
     return pages
 
@@ -104,7 +114,7 @@ def staged_soda_assets(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefiniti
             facts = {"rejects": staged_week.rejects_by_reason}
             return Staged(manifest.sha256, staged_week.rows, staged_week.rejects, staged_week.rejects_by_reason, facts)
 
-        yield from staged_weeks(context, raw_layer, raw, tables, stage_week)
+        yield from staged_weeks(context, raw_layer, raw, tables, stage_week, key=raw_key(data_set))
 
     return staged
 

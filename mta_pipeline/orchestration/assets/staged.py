@@ -15,7 +15,13 @@ from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeekOutp
 from mta_pipeline.orchestration.keys import RAW_KEY, WEEKS_POOL, asset_key
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
-from mta_pipeline.orchestration.week_outcomes import UP_TO_DATE, is_up_to_date, process_weeks
+from mta_pipeline.orchestration.week_outcomes import (
+    UP_TO_DATE,
+    MissingInputError,
+    is_up_to_date,
+    left_out,
+    process_weeks,
+)
 from mta_pipeline.schema import Table
 from mta_pipeline.telemetry.tracing import Span, span
 from mta_pipeline.turnstile.complexes import unknown_booths
@@ -41,6 +47,8 @@ def staged_weeks(
     raw: RawFolders[Any],
     tables: tuple[Table, Table],
     stage_week: Callable[[str, Span], Staged | None],
+    *,
+    key: dg.AssetKey,
 ) -> Iterator[dg.Output[WeeklyFrames]]:
     """Stage the weeks of a run. If a week cannot be staged, the step fails after all other weeks.
 
@@ -52,6 +60,7 @@ def staged_weeks(
         raw: the raw data.
         tables: the table of rows and the table of rejects.
         stage_week: returns both tables of a week, or None if the week has not landed. It may add figures to the span.
+        key: the asset of the raw data.
     """
     of_rows, of_rejects = tables
     rejects = list[WeekOutput]()
@@ -68,8 +77,12 @@ def staged_weeks(
                     raw.set_damaged_aside(week)
                 raise
             if result is None:
-                outcome = f"skipped: the week has not landed in {raw.path(week)}"
-                return (WeekOutput(week, None, {"outcome": outcome}),) * 2
+                name = key.to_user_string()
+                missing = MissingInputError(
+                    f"{name} has no data for the week {week}: nothing has landed in {raw.path(week)}. Materialize "
+                    f"{name} for the week {week} first."
+                )
+                return (WeekOutput(week, None, left_out(context, key, missing)),) * 2
             origins = Origin(result.made_from), partial(_origin, raw, week)
             return (
                 WeekOutput(week, result.rows, result.facts, *origins, traced),
@@ -122,7 +135,7 @@ def staged_assets(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
             facts = _facts(result, control_areas)
             return Staged(landed.sha256, result.readings, result.rejects, result.rejects_by_reason, facts)
 
-        yield from staged_weeks(context, raw_layer, files, STAGED, stage_week)
+        yield from staged_weeks(context, raw_layer, files, STAGED, stage_week, key=RAW_KEY)
 
     return staged_turnstile
 

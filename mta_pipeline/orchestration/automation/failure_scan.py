@@ -4,7 +4,7 @@ Each scan continues where the previous one stopped. Dagster's run failure sensor
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import dagster as dg
@@ -18,6 +18,7 @@ from mta_pipeline.orchestration.dagster_internals import (
     SENSOR_NAME_TAG,
     WILL_RETRY_TAG,
     AssetCheckExecutionRecordStatus,
+    DagsterAssetCheckFailedError,
     InstigatorState,
     InstigatorStatus,
     InstigatorType,
@@ -27,7 +28,7 @@ from mta_pipeline.orchestration.dagster_internals import (
     TickStatus,
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
-from mta_pipeline.orchestration.run_records import weeks_of
+from mta_pipeline.orchestration.run_records import described, is_of_assets, start_of_description, weeks_of
 
 TICKS_IN_A_ROW: Final = 3
 """Number of consecutive failed ticks that are an incident. A single failure may be transient."""
@@ -83,16 +84,25 @@ def scan_records(
         excluded_sensor: the sensor that scans; its own ticks are ignored.
         now: the current time, with time zone.
     """
-    _runs(instance, state, assets_of_job, now)
+    # The results of checks are read after the ends of runs, so that those of these runs are among them.
+    ended, state.runs = _ended_since(instance, state.runs)
     _checks(instance, state, checks)
+    _runs(instance, state, ended, assets_of_job, checks=checks, now=now)
     _ticks(instance, state, excluded_sensor)
 
 
 # --- runs ---
 
 
-def _runs(instance: dg.DagsterInstance, state: ScanState, assets_of_job: AssetsOfJob, now: dt.datetime) -> None:
-    ended, state.runs = _ended_since(instance, state.runs)
+def _runs(
+    instance: dg.DagsterInstance,
+    state: ScanState,
+    ended: Sequence[dg.EventLogRecord],
+    assets_of_job: AssetsOfJob,
+    *,
+    checks: Collection[dg.AssetCheckKey],
+    now: dt.datetime,
+) -> None:
     ids = list(state.awaiting) + [record.run_id for record in ended]
     runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))} if ids else {}
     failures = {record.run_id: record for record in ended if _failed(record)}
@@ -102,7 +112,7 @@ def _runs(instance: dg.DagsterInstance, state: ScanState, assets_of_job: AssetsO
             del state.awaiting[run_id]
         elif not _may_be_retried(instance, run) or now.timestamp() - since > TIME_TO_RETRY.total_seconds():
             del state.awaiting[run_id]
-            _note_run(state, run, _failure(instance, run_id), assets_of_job)
+            _note_run(instance, state, run, checks, assets_of_job)
     for record in ended:
         run = runs.get(record.run_id)
         if run is None:
@@ -115,7 +125,7 @@ def _runs(instance: dg.DagsterInstance, state: ScanState, assets_of_job: AssetsO
         elif _may_be_retried(instance, run):
             state.awaiting[run.run_id] = record.timestamp
         else:
-            _note_run(state, run, record.event_log_entry, assets_of_job)
+            _note_run(instance, state, run, checks, assets_of_job)
 
 
 def _ended_since(instance: dg.DagsterInstance, cursor: int) -> tuple[list[dg.EventLogRecord], int]:
@@ -146,12 +156,24 @@ def _failure(instance: dg.DagsterInstance, run_id: str) -> dg.EventLogEntry:
 
 
 def _note_run(
+    instance: dg.DagsterInstance,
     state: ScanState,
     run: dg.DagsterRun,
-    failure: dg.EventLogEntry,
+    checks: Collection[dg.AssetCheckKey],
     assets_of_job: AssetsOfJob,
 ) -> None:
-    cause, weeks = _cause(failure)
+    """Record the first cause of a failed run that is not a failed blocking check, which is an incident of its own."""
+    failure = _failure(instance, run.run_id)
+    causes = (
+        (cause, reasons.keys() - reported)
+        for cause, reasons in _causes(instance, run, failure)
+        for reported in [_reported_by_checks(state, checks, reasons)]
+        if not reported or reasons.keys() - reported
+    )
+    found = next(causes, None)
+    if found is None:
+        return
+    cause, weeks = found
     backfill = run.tags.get(BACKFILL_ID_TAG)
     state.incidents.note(
         Kind.RUNS,
@@ -168,7 +190,7 @@ def _subject_of_run(run: dg.DagsterRun) -> str:
     """The subject of a run's incident. Failed runs with the same subject are one incident."""
     if BACKFILL_ID_TAG in run.tags:
         return f"backfill {run.tags[BACKFILL_ID_TAG]}"
-    if not run.job_name.startswith("__"):
+    if not is_of_assets(run):
         return f"job {run.job_name}"
     requested_by = run.tags.get(SENSOR_NAME_TAG) or run.tags.get(SCHEDULE_NAME_TAG)
     # Stored in cursors. `messages` rewords it for people.
@@ -185,20 +207,44 @@ def _weeks(run: dg.DagsterRun) -> list[str]:
     return weeks_of(run) or [NO_WEEK]
 
 
-def _cause(failure: dg.EventLogEntry) -> tuple[str, list[str]]:
-    """Why a run failed, and the weeks that failed, if the failed step named them."""
+def _causes(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, failure: dg.EventLogEntry
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Why a run failed: each failed step, with the weeks that it names and their reasons."""
     event = failure.dagster_event
     data = event.event_specific_data if event else None
-    step = data.first_step_failure_event if isinstance(data, JobFailureData) else None
-    if step is None:
+    if not isinstance(data, JobFailureData) or data.first_step_failure_event is None:
         error = data.error if isinstance(data, JobFailureData) else None
-        message = (event.message if event else None) or failure.user_message
-        return (_innermost(error) if error else message), []
-    details, user = step.step_failure_data, step.step_failure_data.user_failure_data
-    failed = user.metadata.get(FAILED_WEEKS) if user else None
-    weeks = list(failed.value) if isinstance(failed, dg.JsonMetadataValue) else []  # type: ignore[arg-type]
-    reason = (user.description if user else None) or (_innermost(details.error) if details.error else step.message)
-    return f"step {step.step_key}: {reason}", weeks
+        yield (_innermost(error) if error else (event.message if event else None) or failure.user_message), {}
+        return
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        step = entry.dagster_event
+        assert step is not None
+        details, user = step.step_failure_data, step.step_failure_data.user_failure_data
+        failed = user.metadata.get(FAILED_WEEKS) if user else None
+        reasons: Mapping[str, str] = failed.value if isinstance(failed, dg.JsonMetadataValue) else {}  # type: ignore[assignment]
+        if details.error and details.error.cls_name == DagsterAssetCheckFailedError.__name__:
+            reasons = {NO_WEEK: _blocking_without_week(instance, run)}
+        reason = (user.description if user else None) or (_innermost(details.error) if details.error else step.message)
+        yield f"step {step.step_key}: {reason}", reasons
+
+
+def _blocking_without_week(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """The failed blocking check of a table without weeks. Dagster fails its step."""
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = (entry.dagster_event.asset_check_evaluation_data for entry in entries if entry.dagster_event)
+    failed = (one for one in found if one.blocking and not one.passed and one.partition is None)
+    return next(map(described, failed), "")
+
+
+def _reported_by_checks(state: ScanState, checks: Collection[dg.AssetCheckKey], reasons: Mapping[str, str]) -> set[str]:
+    """The weeks that failed because of a blocking check whose failure is an incident of its own."""
+    return {
+        week
+        for week, reason in reasons.items()
+        for check in checks
+        if reason.startswith(start_of_description(check)) and state.incidents.is_open(Kind.CHECK, _subject(check), week)
+    }
 
 
 def _innermost(error: SerializableErrorInfo) -> str:

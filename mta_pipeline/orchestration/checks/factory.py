@@ -14,7 +14,7 @@ import dagster as dg
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.keys import asset_key
 from mta_pipeline.orchestration.prefetch import prefetch
-from mta_pipeline.orchestration.run_records import described, latest_materializations
+from mta_pipeline.orchestration.run_records import described, latest_materializations, require_weeks
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
 from mta_pipeline.schema import Table
 
@@ -97,6 +97,8 @@ def weekly_check(
 
     def decorate(prepare: Callable[..., Judge]) -> dg.AssetChecksDefinition:
         def check(context: dg.AssetCheckExecutionContext, **inputs: Any) -> Iterator[Any]:
+            assert checks[0].partitions_def
+            require_weeks(checks[0].partitions_def, context.run)
             table, judge, key = inputs[checked], prepare(**inputs), checks[0].asset_key
             materialized = latest_materializations(context.instance, key, table.weeks)
             blocked = FailedWeeks(blocked_weeks(context.instance, context.job_def, [key], table.weeks))

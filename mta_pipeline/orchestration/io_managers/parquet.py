@@ -5,6 +5,7 @@ The asset key [layer, table] gives the path. This module handles the weeks of a 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import dagster as dg
@@ -19,6 +20,7 @@ from mta_pipeline.lake.parquet import (
     REMEDY,
     from_polars,
     origin,
+    row_count,
     scan,
     set_damaged_aside,
     to_parquet,
@@ -30,7 +32,6 @@ from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
 from mta_pipeline.orchestration.io_managers.weekly import (
-    MissingInputError,
     WeeklyFrames,
     WeeklyInputs,
     WeekOutput,
@@ -38,16 +39,17 @@ from mta_pipeline.orchestration.io_managers.weekly import (
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
 from mta_pipeline.orchestration.resources.lake import Lake
+from mta_pipeline.orchestration.run_records import is_of_assets, latest_metadata, require_weeks
 from mta_pipeline.orchestration.specs import contract_of
-from mta_pipeline.orchestration.week_outcomes import FailedWeeks
+from mta_pipeline.orchestration.week_outcomes import FailedWeeks, MissingInputError
 from mta_pipeline.telemetry.progress import Progress
 from mta_pipeline.telemetry.tracing import current_span, span
 from mta_pipeline.weeks import week_start
 
-NO_DATA: Final[Mapping[str, Any]] = {
-    "no data": "The run had no data for this week and wrote nothing. A file from an earlier run remains."
-}
-"""Metadata of a week for which an asset returned no frame and no `outcome`."""
+NO_DATA: Final = "no data"
+"""The outcome of a week for which an asset returned no frame and no `outcome`."""
+
+_ROW_COUNT: Final = "dagster/partition_row_count"
 
 
 class BrokenContract(ValueError):
@@ -61,6 +63,11 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     table without weeks also WholeTable, which says what it is made from. For any
     run of a weekly table it accepts WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run
     over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
+
+    Dagster records a materialization only of what is in the lake, with the figures of its file. It does not
+    record None as a table without weeks, a week that is not yielded, or a week without a frame and without a file. A
+    week without a frame whose file is there is recorded if Dagster does not know it, or if the run is one of assets:
+    backfills and automation wait for the record.
 
     A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step
     fail after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is
@@ -80,6 +87,9 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         if context.has_asset_partitions:
             yield from self._handle_weeks(context, obj)
             return
+        if obj is None:
+            record_only(context, [])
+            return
         frame, made_from = obj if isinstance(obj, WholeTable) else (obj, None)
         table = to_polars(frame)
         try:
@@ -90,34 +100,41 @@ class ParquetIOManager(dg.ConfigurableIOManager):
 
     def _handle_weeks(self, context: dg.OutputContext, obj: Any) -> Iterator[dg.DagsterEvent]:
         step, key, of_run = context.step_context, context.asset_key, context.asset_partition_keys
+        require_weeks(context.asset_partitions_def, step.dagster_run)
         blocked = blocked_weeks(step.instance, step.job_def, [key], of_run)
         weeks = [week for week in of_run if week not in blocked]
         progress = Progress(context.asset_key.path[-1], len(weeks), context.log.info)
         done: list[str] = []
+        without_frame = set[str]()
         failed = FailedWeeks()
+        figures_to_record = self._figures_to_record(context)
+
         try:
             outputs = (output for output in _by_week(obj, of_run) if output.week not in blocked)
-            for week, frame, metadata, input_origin, origin_now, traced in outputs:
-                if week not in weeks or week in done or week in failed.reasons:
+            for week, frame, metadata, input_origin, origin_now, traced, is_stored in outputs:
+                if week not in weeks or week in done or week in without_frame or week in failed.reasons:
                     problem = "twice" if week in weeks else f"in a run of {of_run[0]} to {of_run[-1]}"
                     raise _failure(f"{_name(context)}: the asset returned the week {week} {problem}")
                 if frame is None:
-                    facts, size = ({}, metadata["outcome"]) if "outcome" in metadata else (NO_DATA, "no data")
-                else:
-                    table = to_polars(frame)
-                    try:
-                        with span("write", inside_of=traced, table=context.asset_key.path[-1], week=week):
-                            written = self._write(context, week, table, input_origin, origin_now)
-                    except BrokenContract as error:
-                        failed.reasons[week] = str(error)
-                        context.log.error(f"week {week} failed: {error}")
-                        progress.week(week, "failed")
-                        continue
-                    facts = {"dagster/partition_row_count": len(table), **written}
-                    size = f"{len(table):,} rows"
-                add_week_metadata(context, week, {**metadata, **facts})
+                    without_frame.add(week)
+                    if is_stored or (figures := figures_to_record(week)):
+                        add_week_metadata(context, week, metadata if is_stored else {**figures, **metadata})
+                        done.append(week)
+                    if not is_stored:
+                        progress.week(week, metadata.get("outcome", NO_DATA))
+                    continue
+                table = to_polars(frame)
+                try:
+                    with span("write", inside_of=traced, table=context.asset_key.path[-1], week=week):
+                        written = self._write(context, week, table, input_origin, origin_now)
+                except BrokenContract as error:
+                    failed.reasons[week] = str(error)
+                    context.log.error(f"week {week} failed: {error}")
+                    progress.week(week, "failed")
+                    continue
+                add_week_metadata(context, week, {**metadata, _ROW_COUNT: len(table), **written})
                 done.append(week)
-                progress.week(week, size)
+                progress.week(week, f"{len(table):,} rows")
             goes_on = weeks and are_left_to_later_steps(step.job_def, step.dagster_run, key, or_its_checks=True)
             failed.reasons |= {} if goes_on and not failed.reasons else blocked
             failed.raise_if_any()
@@ -129,10 +146,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 failed.reasons |= blocked | error.metadata[FAILED_WEEKS].value  # type: ignore[operator]
                 failed.raise_if_any()
             raise
-        for week in set(weeks).difference(done):
-            add_week_metadata(context, week, NO_DATA)
-        if blocked:
-            record_only(context, weeks)
+        if len(done) < len(of_run):
+            record_only(context, done)
 
     def load_input(self, context: dg.InputContext) -> object:
         """Load an input as the type of its annotation."""
@@ -157,6 +172,25 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             dated = zip(weeks, frames, strict=True)
             frames = [frame.with_columns(week=pl.lit(week_start(week))) for week, frame in dated]
         return from_polars(pl.concat(frames), kind)
+
+    def _figures_to_record(self, context: dg.OutputContext) -> Callable[[str], Mapping[str, Any]]:
+        """Return a function that gives the figures of a week's file, or none if the week is not to be recorded."""
+        instance, run, key = context.step_context.instance, context.step_context.dagster_run, context.asset_key
+        known = cache(lambda: instance.get_materialized_partitions(key))
+
+        def figures(week: str) -> Mapping[str, Any]:
+            if not is_of_assets(run) and week in known():
+                return {}
+            try:
+                of_file = figures_of(self._path(context, week), of_week=True)
+            except (FileNotFoundError, DamagedFile):
+                return {}
+            # The last materialization has more figures. It may be of an earlier file.
+            last = latest_metadata(instance, key, week)
+            is_same = all(name in last and last[name].value == of_file[name] for name in (_ROW_COUNT, "bytes"))
+            return {**last, **of_file} if is_same else of_file
+
+        return figures
 
     def _path(self, context: dg.InputContext | dg.OutputContext, week: str | None) -> UPath:
         try:
@@ -193,7 +227,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 f"{_name(context)}: another run has updated the input of the week {week} in the meantime. Nothing was "
                 f"written, so the table of the other run remains. Launch again only if that run failed. ({error})"
             ) from error
-        return {"path": dg.MetadataValue.path(str(path)), "bytes": len(payload)}
+        return _location(path, len(payload))
 
     def _scan(self, context: dg.InputContext, week: str | None, *, in_place: bool = False) -> pl.LazyFrame:
         path = self._path(context, week)
@@ -211,6 +245,20 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             raise
         contract = contract_of(context.asset_key)
         return with_new_columns(frame, contract) if contract else frame
+
+
+def figures_of(path: UPath, *, of_week: bool) -> dict[str, Any]:
+    """The metadata of the materialization of a file, of a week or of a table without weeks, from its footer.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFile: the footer cannot be read.
+    """
+    return {_ROW_COUNT if of_week else "dagster/row_count": row_count(path), **_location(path, path.stat().st_size)}
+
+
+def _location(path: UPath, size: int) -> dict[str, Any]:
+    return {"path": dg.MetadataValue.path(str(path)), "bytes": size}
 
 
 def _by_week(output: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:

@@ -9,12 +9,12 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-import dagster as dg
 import polars as pl
 
 from mta_pipeline.lake.inputs import Inputs
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.parquet import Frame
+from mta_pipeline.orchestration.week_outcomes import MissingInputError
 from mta_pipeline.telemetry.tracing import Span, span
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -23,8 +23,8 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 class WeekOutput(NamedTuple):
     """One week of an asset's output, with its metadata.
 
-    Without a frame nothing is written for the week, for example because it was never published, or is complete. A file
-    from an earlier run remains. The metadata `outcome` should then say why.
+    Without a frame nothing is written for the week, for example because it was never published, or is complete. The
+    metadata `outcome` should then say why. A file from an earlier run remains. Without one, the week is not recorded.
     """
 
     week: str
@@ -37,6 +37,8 @@ class WeekOutput(NamedTuple):
     frame is then not written, so a slow run never overwrites the table of a faster one."""
     traced: Span | None = None
     """The span in which the frame was computed. The span of the write becomes its child."""
+    is_stored: bool = False
+    """Whether the asset itself has put the week into the lake, so that it is recorded although it has no frame."""
 
 
 class WholeTable(NamedTuple):
@@ -50,7 +52,7 @@ class WeeklyFrames:
     """The weeks of a run, each written as soon as it is yielded.
 
     Takes an iterable of `WeekOutput`s or (week, frame) pairs, in any order. It is iterated once. A week of the run that
-    is missing counts as a week without data.
+    is missing counts as a week without a frame.
     """
 
     def __init__(self, weeks: "Iterable[WeekOutput | tuple[str, Frame | None]]") -> None:
@@ -58,15 +60,6 @@ class WeeklyFrames:
 
     def __iter__(self) -> Iterator[WeekOutput]:
         return (WeekOutput(*week) for week in self._weeks)
-
-
-class MissingInputError(dg.Failure, KeyError):
-    """A table, or a week of it, is not in the lake. The failure is not retried, because a retry cannot solve it."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description, allow_retries=False)
-
-    __str__ = Exception.__str__  # KeyError would put the message in quotes.
 
 
 def _read(scan: Callable[[str], pl.LazyFrame], week: str) -> pl.DataFrame:
