@@ -1,5 +1,6 @@
 """Builds the Definitions from the settings. Tests call the same function with their own resources."""
 
+import datetime as dt
 import warnings
 from typing import cast
 
@@ -7,6 +8,7 @@ import dagster as dg
 
 from mta_pipeline.components import declared_data_sets
 from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
+from mta_pipeline.lake.feeds import last_week_at
 from mta_pipeline.orchestration.assets.hourly import entry_factor_asset, hourly_assets, omny_share_asset
 from mta_pipeline.orchestration.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.orchestration.assets.raw import feed_asset, raw_asset
@@ -37,7 +39,8 @@ from mta_pipeline.orchestration.resources.lake import LAKE_KEY, Lake
 from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
-from mta_pipeline.settings import Settings
+from mta_pipeline.settings import SAMPLE_WEEKS, Settings
+from mta_pipeline.weeks import week_start
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -54,7 +57,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         # Tests and the pinned version of Dagster cover the beta and preview features in use.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        weeks = calendar(settings.last_week)
+        weeks, portal_weeks = calendar(last_week(settings)), calendar(settings.last_week)
         # A replaced lake also applies to the IO manager, the engine and the warehouse.
         lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(
             lake_root=settings.lake_root, raw_versions=settings.raw_versions
@@ -68,7 +71,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         ]
         reference = reference_assets()
         warehouse = _warehouse(settings, lake)
-        hourly = hourly_assets(weeks)
+        hourly = hourly_assets(portal_weeks)
         answers = [
             omny_share_asset(),
             entry_factor_asset(),
@@ -79,7 +82,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         standing = file_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
-        declared = [component.on(weeks) for component in components]
+        declared = [component.on(portal_weeks) for component in components]
         data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
         all_jobs = jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing)
         coded = dg.Definitions(
@@ -89,7 +92,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 *standing,
                 *anomaly_checks(weeks),
                 feed_checks(settings.last_week),
-                *hourly_checks(weeks),
+                *hourly_checks(portal_weeks),
                 reconciliation_checks(),
             ],
             sensors=[
@@ -98,7 +101,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 damaged_files_sensor(all_jobs, settings.look_every),
                 *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
                 # No requests to a portal unless MTA_SODA names one.
-                *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
+                *([changed_data_sets_sensor(data_sets, portal_weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=all_jobs,
@@ -117,6 +120,18 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             executor=dg.in_process_executor,
         )
         return with_blocking_checks(dg.Definitions.merge(coded, *declared))
+
+
+def last_week(settings: Settings) -> dt.date | None:
+    """Return the last week of the calendar of turnstile data, or None if it ends with the last full week.
+
+    No request is sent.
+    """
+    if settings.last_week:
+        return settings.last_week
+    # The sample is made by the first run, and the code location may be loaded before.
+    week = last_week_at(settings.feed, settings.lake_root) or (SAMPLE_WEEKS[1] if settings.is_sample else None)
+    return week_start(week) if week else None
 
 
 def _warehouse(settings: Settings, lake: Lake) -> Warehouse:

@@ -20,6 +20,8 @@ from mta_pipeline.addresses import shown, without_credentials
 SAMPLE_FEED = Path("data/sample/feed")
 _SAMPLE_SERVICE = "http://feed:8000"
 """The sample feed of compose.yaml."""
+SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
+"""The first and the last week of the sample: two weeks in the legacy layout and two in the modern one."""
 SAMPLE_TRUTH = Path("truth", "weeks.csv")
 """A file with the true ridership, which only a sample feed has."""
 SAMPLE_LAKE = Path("data/sample/lake")
@@ -181,8 +183,9 @@ class Settings(BaseSettings):
     and `data/real/lake` for any other feed."""
 
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
-    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar ends with the last full
-    week before today."""
+    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar of turnstile data ends with
+    the newest week in the sample or in the directory `MTA_FEED`, or with the last week of the portal's turnstile data.
+    All other calendars end with the last full week before today."""
 
     raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
     """Number of earlier versions of a week's file that the raw layer keeps."""

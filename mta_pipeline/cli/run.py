@@ -28,7 +28,7 @@ from rich.progress import (
 from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
-from mta_pipeline.build import build_defs
+from mta_pipeline.build import build_defs, last_week
 from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.cli.stopping import STOP
 from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
@@ -67,7 +67,7 @@ from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.tables import TABLES
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
-from mta_pipeline.weeks import contiguous_ranges, week_after
+from mta_pipeline.weeks import contiguous_ranges, week_after, week_start
 
 # Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -209,7 +209,7 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
-    defs = build_defs(settings)
+    defs = build_defs(settings_for(weeks, settings))
     outcome = Outcome()
     with _shown(console) as show:
         run = _Runner(defs, instance, show, outcome)
@@ -221,6 +221,14 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
                 left = [week for week in weeks if first <= week <= last and week not in outcome.failed_weeks]
                 pending = contiguous_ranges(left) + pending
     return outcome
+
+
+def settings_for(weeks: Sequence[str], settings: Settings) -> Settings:
+    """Return settings whose calendar has these weeks, also if a directory does not have them, or not yet."""
+    end = last_week(settings)
+    if settings.last_week or end is None or not weeks:
+        return settings
+    return settings.model_copy(update={"last_week": max(end, week_start(weeks[-1]))})
 
 
 def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Console, outcome: Outcome) -> None:
