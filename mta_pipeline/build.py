@@ -2,13 +2,17 @@
 
 import datetime as dt
 import warnings
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 import dagster as dg
 
-from mta_pipeline.components import declared_data_sets
+from mta_pipeline.components import component_definitions, declared_data_sets
 from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
 from mta_pipeline.lake.feeds import last_week_at
+from mta_pipeline.lake.storage import location, report_path
+from mta_pipeline.marts.contract import WAREHOUSE
 from mta_pipeline.orchestration.assets.hourly import entry_factor_asset, hourly_assets, omny_share_asset
 from mta_pipeline.orchestration.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.orchestration.assets.raw import feed_asset, raw_asset
@@ -29,10 +33,8 @@ from mta_pipeline.orchestration.checks.soda import hourly_checks
 from mta_pipeline.orchestration.checks.weekly import weekly_checks
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.jobs import jobs
-from mta_pipeline.orchestration.keys import (
-    LANDING_JOB,
-    RIDERSHIP_JOB,
-)
+from mta_pipeline.orchestration.keys import FEED_KEY, LANDING_JOB, REPORT_KEY, RIDERSHIP_JOB, asset_key
+from mta_pipeline.orchestration.links import with_links
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import LAKE_KEY, Lake
@@ -119,7 +121,19 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             # Steps are short and run one after another. A process per step would take longer than the work.
             executor=dg.in_process_executor,
         )
-        return with_blocking_checks(dg.Definitions.merge(coded, *declared))
+        defs = with_blocking_checks(dg.Definitions.merge(coded, component_definitions(), *declared))
+        return with_links(defs, partial(_uri, settings, lake), settings.repository)
+
+
+def _uri(settings: Settings, lake: Lake, key: dg.AssetKey) -> str | None:
+    """The address of the data of an asset; None if there is none."""
+    if key == FEED_KEY:
+        return settings.feed if "://" in settings.feed else Path(settings.feed).as_uri()
+    if key in map(asset_key, WAREHOUSE):
+        file = settings.warehouse_file
+        return settings.warehouse if file is None else file.as_uri()
+    path = report_path(lake.lake_root) if key == REPORT_KEY else location(lake.lake_root).joinpath(*key.path)
+    return path.absolute().as_uri()
 
 
 def last_week(settings: Settings) -> dt.date | None:

@@ -34,6 +34,8 @@ _SODA = "soda+"
 
 _MISTYPED_URL = re.compile(r"(?:\w+::)*(?:soda\+)?(?:https?|gs):(?!//)", re.IGNORECASE)
 
+_REPOSITORY = re.compile(r"(?P<url>https://[^?#]+?)(?:/-)?/tree/(?P<revision>[^?#/]+)/?")
+
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
 
@@ -104,6 +106,12 @@ def _warehouse(text: str | None) -> str | None:
     if "://" in text:
         raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {shown(text)}")
     return str(Path(text).expanduser().absolute())
+
+
+def _code(url: str | None) -> str | None:
+    if url is not None and not _REPOSITORY.fullmatch(_without_credentials(url)):
+        raise ValueError("the code must be https://HOST/OWNER/REPOSITORY/tree/REVISION, as GitHub and GitLab name it")
+    return url
 
 
 def _portal(url: str | None) -> str | None:
@@ -212,6 +220,10 @@ class Settings(BaseSettings):
     ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
     """The address of the Dagster UI, for links in notifications."""
 
+    code: Annotated[str | None, AfterValidator(_code)] = Field(default=None, alias="MTA_CODE")
+    """The repository and revision of the code, for links in the UI: `https://github.com/OWNER/REPOSITORY/tree/REVISION`,
+    or the same with `/-/tree/` at GitLab. Without it, links open the installed files."""
+
     dagster_home: Annotated[Path | None, AfterValidator(_records)] = Field(default=None, alias="DAGSTER_HOME")
     """The directory of Dagster's records. Without it, `mta-pipeline run` keeps no records."""
 
@@ -286,6 +298,12 @@ class Settings(BaseSettings):
         if self.warehouse is not None:
             return None if self.bigquery else Path(self.warehouse)
         return None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
+
+    @property
+    def repository(self) -> tuple[str, str] | None:
+        """The URL of the repository and the revision of the code; None if MTA_CODE is not set."""
+        match = _REPOSITORY.fullmatch(self.code or "")
+        return (match["url"], match["revision"]) if match else None
 
     @property
     def feed_token(self) -> SecretStr | None:

@@ -33,7 +33,10 @@ from dagster._core.storage.tags import (
 )
 from dagster._serdes import ConfigurableClassData
 from dagster._utils import process_is_alive
+from dagster.components.core.load_defs import PLUGIN_COMPONENT_TYPES_JSON_METADATA_KEY
+from dagster.components.core.snapshot import get_package_entry_snap
 from dagster_shared.error import SerializableErrorInfo
+from dagster_shared.serdes.objects.package_entry import EnvRegistryKey, json_for_all_components
 
 __all__ = [
     "ASSET_PARTITION_RANGE_END_TAG",
@@ -62,10 +65,24 @@ __all__ = [
     "TickStatus",
     "WorkerStatus",
     "add_week_metadata",
+    "component_catalogue",
     "materializations",
     "process_is_alive",
     "record_only",
 ]
+
+
+def component_catalogue(tree: dg.ComponentTree, *types: type[dg.Component]) -> dg.Definitions:
+    """Definitions without assets that show the components of a tree, and these types of components, in the UI.
+
+    Dagster would add the components of all installed packages, which takes seconds to import.
+    """
+    snaps = [
+        get_package_entry_snap(EnvRegistryKey(kind.__module__.rpartition(".")[0], kind.__name__), kind)
+        for kind in types
+    ]
+    metadata = {PLUGIN_COMPONENT_TYPES_JSON_METADATA_KEY: json_for_all_components(snaps)}
+    return dg.Definitions(component_tree=tree, metadata=metadata)
 
 
 def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ from mta_pipeline.orchestration.io_managers.weekly import (
     WholeTable,
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.previews import sample_rows
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import contract_of
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
@@ -193,7 +194,12 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 f"{_name(context)}: another run has updated the input of the week {week} in the meantime. Nothing was "
                 f"written, so the table of the other run remains. Launch again only if that run failed. ({error})"
             ) from error
-        return {"path": dg.MetadataValue.path(str(path)), "bytes": len(payload)}
+        return {
+            "path": dg.MetadataValue.path(str(path)),
+            "dagster/uri": path.absolute().as_uri(),
+            "bytes": len(payload),
+            "sample_rows": sample_rows(table),
+        }
 
     def _scan(self, context: dg.InputContext, week: str | None, *, in_place: bool = False) -> pl.LazyFrame:
         path = self._path(context, week)
