@@ -81,11 +81,11 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             mart_assets(),
             report_asset(is_sample=settings.is_sample),
         ]
-        standing = file_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
         declared = [component.on(portal_weeks) for component in components]
         data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
+        standing = file_checks(data_sets)
         all_jobs = jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing)
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
@@ -115,7 +115,10 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 "io_manager": ParquetIOManager(lake=lake),
                 "marts_engine": MartsEngine(lake=lake, engine=settings.marts_engine, spark_master=settings.spark),
                 "warehouse": warehouse,
-                "soda": SodaPortal(settings.soda, settings.soda_token),
+                "soda": dg.ResourceDefinition.hardcoded_resource(
+                    SodaPortal(settings.soda, settings.soda_token),
+                    "The State's open-data portal with hourly ridership and other data sets (MTA_SODA).",
+                ),
                 **resources,
             },
             # Steps are short and run one after another. A process per step would take longer than the work.

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 _ROWS: Final = 5
-_WIDTH, _HEIGHT, _MARGIN = 640, 160, 14
+_WIDTH, _HEIGHT, _MARGIN = 320, 100, 8
 _COLOURS: Final = {"entries": "#e69f00", "exits": "#0072b2"}
 """Those of the report. They suit colour-blind people."""
 

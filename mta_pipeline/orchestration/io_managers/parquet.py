@@ -1,7 +1,20 @@
 """The IO manager of the lake: stores frames as one Parquet file per table and week, and loads them.
 
-The asset key [layer, table] gives the path. This module handles the weeks of a run and their metadata.
-`lake.parquet` encodes frames, and `lake.storage` replaces files.
+The asset key [layer, table] gives the path: `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`. This module
+handles the weeks of a run and their metadata. `lake.parquet` encodes frames, and `lake.storage` replaces files.
+
+It accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week; for a
+table without weeks also WholeTable, which says what it is made from. For any run of a weekly table it accepts
+WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run over many weeks writes the same
+files as many runs. If it fails halfway, the finished weeks are recorded.
+
+A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step fail
+after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is neither
+written nor recorded; see `blocked_weeks`.
+
+An input is loaded as the type of its annotation: such a frame, with a column `week` (a date) if there are several
+weeks, or WeeklyInputs. It raises MissingInputError if a file does not exist. A file that does not match its digest is
+set aside, and raises DamagedFile: the next run makes it again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,21 +69,7 @@ class BrokenContract(ValueError):
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Stores tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
-
-    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week; for a
-    table without weeks also WholeTable, which says what it is made from. For any
-    run of a weekly table it accepts WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run
-    over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
-
-    A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step
-    fail after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is
-    neither written nor recorded; see `blocked_weeks`.
-
-    Loads an input as the type of its annotation: such a frame, with a column `week` (a date) if there are several
-    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist. A file that does not match its digest is
-    set aside, and raises DamagedFile: the next run makes it again.
-    """
+    """Stores each table as Parquet files, one per week, and loads them. It writes only what satisfies the contract."""
 
     lake: Lake
 
