@@ -44,8 +44,10 @@ from mta_pipeline.lake.inputs import current_inputs
 from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import folder_lock, read_bytes, remove_stale_temp_files, report_path
 from mta_pipeline.marts.contract import MARTS
+from mta_pipeline.orchestration.dagster_internals import MAX_RETRIES_TAG, in_code_location
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.keys import (
+    CODE_LOCATION,
     COMPLETE_WEEKS,
     FAILED_WEEKS,
     MARTS_JOB,
@@ -186,7 +188,7 @@ def _records(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # The first process creates the tables. Of two processes at once, one would fail.
     with folder_lock(UPath(settings.dagster_home)):
-        return with_open_connections(open_records())
+        return in_code_location(with_open_connections(open_records()), CODE_LOCATION)
 
 
 def open_records() -> dg.DagsterInstance:
@@ -282,7 +284,8 @@ class _Runner:
         They end the run before its last steps.
         """
         run_id = str(uuid.uuid4())
-        tags = {PROCESS_ID: f"{run_id}/{os.getpid()}"}
+        # Dagster retries runs of a code location whose process was killed. The same command continues this one.
+        tags = {PROCESS_ID: f"{run_id}/{os.getpid()}", MAX_RETRIES_TAG: "0"}
         if weeks:
             tags |= {**range_tags(weeks), COMPLETE_WEEKS: REDO}
         self.instance.add_event_listener(run_id, self.show)
