@@ -59,7 +59,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         # Tests and the pinned version of Dagster cover the beta and preview features in use.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        weeks, portal_weeks = calendar(last_week(settings)), calendar(settings.last_week)
+        weeks = calendar(last_week(settings))
+        # A backfill of all assets needs the same calendar for all raw assets. Without a portal, nothing needs another.
+        portal_weeks = calendar(settings.last_week) if settings.soda else weeks
         # A replaced lake also applies to the IO manager, the engine and the warehouse.
         lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(
             lake_root=settings.lake_root, raw_versions=settings.raw_versions

@@ -192,8 +192,8 @@ class Settings(BaseSettings):
 
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
     """The last week of the calendar, by its first day, a Saturday. Without it, the calendar of turnstile data ends with
-    the newest week in the sample or in the directory `MTA_FEED`, or with the last week of the portal's turnstile data.
-    All other calendars end with the last full week before today."""
+    the newest week in the sample or in the directory `MTA_FEED`, or with the last week of the portal's turnstile data,
+    and that of all other data with the last full week before today, if `MTA_SODA` is set."""
 
     raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
     """Number of earlier versions of a week's file that the raw layer keeps."""

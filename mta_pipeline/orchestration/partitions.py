@@ -11,7 +11,8 @@ from mta_pipeline import weeks
 def calendar(last_week: dt.date | None = None) -> dg.WeeklyPartitionsDefinition:
     """Return the partitions for all weeks that have ended, from the first week on, up to `last_week` if it is given.
 
-    A deployment has two: that of turnstile data, and that of the portal's other data sets. No asset reads both by week.
+    A deployment with a portal has two: that of turnstile data, and that of the portal's other data sets. No asset reads
+    both by week.
     """
     return dg.WeeklyPartitionsDefinition(
         start_date=weeks.FIRST_WEEK,

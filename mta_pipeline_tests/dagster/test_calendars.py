@@ -72,8 +72,9 @@ def test_the_sample_ends_with_its_last_week_before_it_is_made_and_the_setting_wi
     assert last_week_of("https://data.ny.gov", last_week=dt.date(2014, 10, 25)) == "2014-10-25"
 
 
-def test_turnstile_assets_and_checks_end_and_those_of_the_portal_stay_open(project):
-    graph = Project(project.root).defs.resolve_asset_graph()
+def test_turnstile_assets_and_checks_end_and_those_of_a_portal_stay_open(project):
+    settings = Settings(feed=str(project.feed), lake_root=str(project.lake), soda="https://portal.example")
+    graph = Project(project.root, settings=settings).defs.resolve_asset_graph()
 
     def last(key: dg.AssetKey | dg.AssetCheckKey) -> str | None:
         partitions = graph.get(key).partitions_def
@@ -87,8 +88,15 @@ def test_turnstile_assets_and_checks_end_and_those_of_the_portal_stay_open(proje
     assert {week > "2026" for key, week in weekly.items() if week != THIRD} == {True}
 
 
+def test_without_a_portal_a_backfill_can_select_a_week_of_all_assets(project):
+    graph = Project(project.root).defs.resolve_asset_graph()
+    partitioned = [key for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned]
+    assert len({graph.get(key).partitions_def for key in partitioned}) == 1
+
+
 def test_a_table_that_reads_both_calendars_is_made_from_all_weeks_of_each(project):
-    rebuilt = Project(project.root)
+    settings = Settings(feed=str(project.feed), lake_root=str(project.lake), soda="https://portal.example")
+    rebuilt = Project(project.root, settings=settings)
     assert rebuilt.run(FIRST, THIRD).success
     assert rebuilt.run(job="__ASSET_JOB", assets=[asset_key(ENTRY_FACTOR)]).success
 

@@ -135,14 +135,14 @@ def test_a_table_shows_the_columns_of_the_contract_with_their_descriptions(graph
     assert table.grain in graph.get(key_of(table)).description
 
 
-def test_weekly_assets_and_checks_share_two_calendars_and_run_ranges_in_one_run(graph):
+def test_all_weekly_assets_and_checks_share_one_calendar_and_run_ranges_in_one_run(graph):
     weekly = [FEED, RAW, *(PORTAL - WITHOUT_A_TIME_COLUMN), *map(key_of, WEEKLY)]
-    assert len({id(graph.get(key).partitions_def) for key in weekly}) == 2
+    assert len({id(graph.get(key).partitions_def) for key in weekly}) == 1
     assert {graph.get(key).backfill_policy for key in weekly if key != FEED} == {dg.BackfillPolicy.single_run()}
     standing = {RAW_INTACT, LAKE_INTACT, NO_VERSION_PENDING}
     checks = [key for key in graph.asset_check_keys if key.asset_key in weekly and key.asset_key != FEED]
     of_weeks = [key for key in checks if key.name not in standing]
-    assert all(graph.get(key).partitions_def is graph.get(key.asset_key).partitions_def for key in of_weeks)
+    assert {id(graph.get(key).partitions_def) for key in of_weeks} == {id(graph.get(RAW).partitions_def)}
     assert all(graph.get(key).partitions_def is None for key in (*map(key_of, WITHOUT_WEEKS), *WITHOUT_A_TIME_COLUMN))
 
 
