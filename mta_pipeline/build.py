@@ -1,12 +1,18 @@
 """Builds the Definitions from the settings. Tests call the same function with their own resources."""
 
+import datetime as dt
 import warnings
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 import dagster as dg
 
-from mta_pipeline.components import declared_data_sets
+from mta_pipeline.components import component_definitions, declared_data_sets
 from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
+from mta_pipeline.lake.feeds import last_week_at
+from mta_pipeline.lake.storage import location, report_path
+from mta_pipeline.marts.contract import WAREHOUSE
 from mta_pipeline.orchestration.assets.hourly import entry_factor_asset, hourly_assets, omny_share_asset
 from mta_pipeline.orchestration.assets.lake import complex_assets, reference_assets, traffic_asset
 from mta_pipeline.orchestration.assets.raw import feed_asset, raw_asset
@@ -27,17 +33,16 @@ from mta_pipeline.orchestration.checks.soda import hourly_checks
 from mta_pipeline.orchestration.checks.weekly import weekly_checks
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.jobs import jobs
-from mta_pipeline.orchestration.keys import (
-    LANDING_JOB,
-    RIDERSHIP_JOB,
-)
+from mta_pipeline.orchestration.keys import FEED_KEY, LANDING_JOB, REPORT_KEY, RIDERSHIP_JOB, asset_key
+from mta_pipeline.orchestration.links import with_links
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import LAKE_KEY, Lake
 from mta_pipeline.orchestration.resources.marts import MartsEngine
 from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
-from mta_pipeline.settings import Settings
+from mta_pipeline.settings import SAMPLE_WEEKS, Settings
+from mta_pipeline.weeks import week_start
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -54,7 +59,9 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         # Tests and the pinned version of Dagster cover the beta and preview features in use.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        weeks = calendar(settings.last_week)
+        weeks = calendar(last_week(settings))
+        # A backfill of all assets needs the same calendar for all raw assets. Without a portal, nothing needs another.
+        portal_weeks = calendar(settings.last_week) if settings.soda else weeks
         # A replaced lake also applies to the IO manager, the engine and the warehouse.
         lake = cast(Lake, resources.get(LAKE_KEY)) or Lake(
             lake_root=settings.lake_root, raw_versions=settings.raw_versions
@@ -68,7 +75,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
         ]
         reference = reference_assets()
         warehouse = _warehouse(settings, lake)
-        hourly = hourly_assets(weeks)
+        hourly = hourly_assets(portal_weeks)
         answers = [
             omny_share_asset(),
             entry_factor_asset(),
@@ -76,11 +83,11 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             mart_assets(),
             report_asset(),
         ]
-        standing = file_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)
         components = declared_data_sets()
-        declared = [component.on(weeks) for component in components]
+        declared = [component.on(portal_weeks) for component in components]
         data_sets = [HOURLY_RIDERSHIP, *(component.data_set for component in components)]
+        standing = file_checks(data_sets)
         all_jobs = jobs(raw=raw, weekly=weekly, reference=reference, hourly=hourly, answers=answers, standing=standing)
         coded = dg.Definitions(
             assets=[feed_asset(weeks), *weekly, *reference, *hourly, *answers],
@@ -89,7 +96,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 *standing,
                 *anomaly_checks(weeks),
                 feed_checks(settings.last_week),
-                *hourly_checks(weeks),
+                *hourly_checks(portal_weeks),
                 reconciliation_checks(),
             ],
             sensors=[
@@ -98,7 +105,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 damaged_files_sensor(all_jobs, settings.look_every),
                 *([] if settings.notify is None else [notify_sensor(settings.notify, settings.ui)]),
                 # No requests to a portal unless MTA_SODA names one.
-                *([changed_data_sets_sensor(data_sets, weeks, settings.look_every)] if settings.soda else []),
+                *([changed_data_sets_sensor(data_sets, portal_weeks, settings.look_every)] if settings.soda else []),
             ],
             schedules=[weekly_turnstile_schedule(RIDERSHIP_JOB, weeks, landing_jobs)],
             jobs=all_jobs,
@@ -110,13 +117,40 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
                 "io_manager": ParquetIOManager(lake=lake),
                 "marts_engine": MartsEngine(lake=lake, engine=settings.marts_engine, spark_master=settings.spark),
                 "warehouse": warehouse,
-                "soda": SodaPortal(settings.soda, settings.soda_token),
+                "soda": dg.ResourceDefinition.hardcoded_resource(
+                    SodaPortal(settings.soda, settings.soda_token),
+                    "The State's open-data portal with hourly ridership and other data sets (MTA_SODA).",
+                ),
                 **resources,
             },
             # Steps are short and run one after another. A process per step would take longer than the work.
             executor=dg.in_process_executor,
         )
-        return with_blocking_checks(dg.Definitions.merge(coded, *declared))
+        defs = with_blocking_checks(dg.Definitions.merge(coded, component_definitions(), *declared))
+        return with_links(defs, partial(_uri, settings, lake), settings.repository)
+
+
+def _uri(settings: Settings, lake: Lake, key: dg.AssetKey) -> str | None:
+    """The address of the data of an asset; None if there is none."""
+    if key == FEED_KEY:
+        return settings.feed if "://" in settings.feed else Path(settings.feed).as_uri()
+    if key in map(asset_key, WAREHOUSE):
+        file = settings.warehouse_file
+        return settings.warehouse if file is None else file.as_uri()
+    path = report_path(lake.lake_root) if key == REPORT_KEY else location(lake.lake_root).joinpath(*key.path)
+    return path.absolute().as_uri()
+
+
+def last_week(settings: Settings) -> dt.date | None:
+    """Return the last week of the calendar of turnstile data, or None if it ends with the last full week.
+
+    No request is sent.
+    """
+    if settings.last_week:
+        return settings.last_week
+    # The sample is made by the first run, and the code location may be loaded before.
+    week = last_week_at(settings.feed, settings.lake_root) or (SAMPLE_WEEKS[1] if settings.is_sample else None)
+    return week_start(week) if week else None
 
 
 def _warehouse(settings: Settings, lake: Lake) -> Warehouse:

@@ -11,6 +11,17 @@ WALL_CLOCK: Final = pl.Datetime("us")
 """New York wall-clock time without zone, in microseconds."""
 
 
+_TYPE_NAMES: Final = {
+    pl.Int32(): "int32",
+    pl.Int64(): "int64",
+    pl.Float64(): "float64",
+    pl.String(): "string",
+    pl.Boolean(): "boolean",
+    pl.Date(): "date",
+    WALL_CLOCK: "timestamp",
+}
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its name, Polars type, and meaning including the unit."""
@@ -27,6 +38,11 @@ class Column:
     """The largest allowed number."""
     if_absent: pl.Expr | None = field(default=None, compare=False)
     """The values in files that were written before the table had this column; None if every file has it."""
+
+    @property
+    def type_name(self) -> str:
+        """The type as people read it, such as `int64` or `timestamp`."""
+        return _TYPE_NAMES[self.dtype]
 
 
 @dataclass(frozen=True)

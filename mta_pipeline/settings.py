@@ -20,6 +20,8 @@ from mta_pipeline.addresses import shown, without_credentials
 SAMPLE_FEED = Path("data/sample/feed")
 _SAMPLE_SERVICE = "http://feed:8000"
 """The sample feed of compose.yaml."""
+SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
+"""The first and the last week of the sample: two weeks in the legacy layout and two in the modern one."""
 SAMPLE_TRUTH = Path("truth", "weeks.csv")
 """A file with the true ridership, which only a sample feed has."""
 SAMPLE_LAKE = Path("data/sample/lake")
@@ -31,6 +33,8 @@ KNOWN_PORTALS = ("https://data.ny.gov",)
 _SODA = "soda+"
 
 _MISTYPED_URL = re.compile(r"(?:\w+::)*(?:soda\+)?(?:https?|gs):(?!//)", re.IGNORECASE)
+
+_REPOSITORY = re.compile(r"(?P<url>https://[^?#]+?)(?:/-)?/tree/(?P<revision>[^?#/]+)/?")
 
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
@@ -102,6 +106,12 @@ def _warehouse(text: str | None) -> str | None:
     if "://" in text:
         raise ValueError(f"the warehouse must be a DuckDB file or bigquery://PROJECT[/PREFIX], not {shown(text)}")
     return str(Path(text).expanduser().absolute())
+
+
+def _code(url: str | None) -> str | None:
+    if url is not None and not _REPOSITORY.fullmatch(_without_credentials(url)):
+        raise ValueError("the code must be https://HOST/OWNER/REPOSITORY/tree/REVISION, as GitHub and GitLab name it")
+    return url
 
 
 def _portal(url: str | None) -> str | None:
@@ -181,8 +191,9 @@ class Settings(BaseSettings):
     and `data/real/lake` for any other feed."""
 
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
-    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar ends with the last full
-    week before today."""
+    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar of turnstile data ends with
+    the newest week in the sample or in the directory `MTA_FEED`, or with the last week of the portal's turnstile data,
+    and that of all other data with the last full week before today, if `MTA_SODA` is set."""
 
     raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
     """Number of earlier versions of a week's file that the raw layer keeps."""
@@ -208,6 +219,10 @@ class Settings(BaseSettings):
 
     ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
     """The address of the Dagster UI, for links in notifications."""
+
+    code: Annotated[str | None, AfterValidator(_code)] = Field(default=None, alias="MTA_CODE")
+    """The repository and revision of the code, for links in the UI: `https://github.com/OWNER/REPOSITORY/tree/REVISION`,
+    or the same with `/-/tree/` at GitLab. Without it, links open the installed files."""
 
     dagster_home: Annotated[Path | None, AfterValidator(_records)] = Field(default=None, alias="DAGSTER_HOME")
     """The directory of Dagster's records. Without it, `mta-pipeline run` keeps no records."""
@@ -283,6 +298,12 @@ class Settings(BaseSettings):
         if self.warehouse is not None:
             return None if self.bigquery else Path(self.warehouse)
         return None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
+
+    @property
+    def repository(self) -> tuple[str, str] | None:
+        """The URL of the repository and the revision of the code; None if MTA_CODE is not set."""
+        match = _REPOSITORY.fullmatch(self.code or "")
+        return (match["url"], match["revision"]) if match else None
 
     @property
     def feed_token(self) -> SecretStr | None:

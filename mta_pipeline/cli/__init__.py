@@ -11,7 +11,7 @@ import click
 
 from mta_pipeline.cli.exit_codes import CommandError, ExitCode, help_text
 from mta_pipeline.cli.stopping import STOP, StoppableGroup
-from mta_pipeline.settings import Settings, SettingsError, read_settings
+from mta_pipeline.settings import SAMPLE_WEEKS, Settings, SettingsError, read_settings
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from mta_pipeline.monitoring.health import HealthReader
 
-SAMPLE_WEEKS = ("2014-09-27", "2014-10-18")
-"""Two weeks in the legacy layout and two in the modern one."""
 SAMPLE_TURNSTILES = 300
 PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
 NEWEST = 8

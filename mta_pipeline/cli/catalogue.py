@@ -47,17 +47,6 @@ class Example:
         return sql, polars, pandas
 
 
-_TYPES: Final = {
-    "Int32": "int32",
-    "Int64": "int64",
-    "Float64": "float64",
-    "String": "string",
-    "Boolean": "boolean",
-    "Date": "date",
-    "Datetime(time_unit='us', time_zone=None)": "timestamp",
-}
-
-
 def catalogue() -> str:
     """The page, as Markdown."""
     tables = (*TABLES, *WAREHOUSE, *MARTS)
@@ -113,9 +102,7 @@ def _section(table: Table) -> str:
 
 def _row(column: Column) -> str:
     null = "yes" if column.nullable else ""
-    return (
-        f"| `{column.name}` | {_TYPES[str(column.dtype)]} | {null} | {column.description.replace('|', chr(92) + '|')} |"
-    )
+    return f"| `{column.name}` | {column.type_name} | {null} | {column.description.replace('|', chr(92) + '|')} |"
 
 
 def _files(table: Table) -> str:

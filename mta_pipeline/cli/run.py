@@ -29,7 +29,7 @@ from rich.progress import (
 from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
-from mta_pipeline.build import build_defs
+from mta_pipeline.build import build_defs, last_week
 from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.cli.stopping import STOP
 from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
@@ -47,9 +47,11 @@ from mta_pipeline.lake.raw_files import RawFiles
 from mta_pipeline.lake.storage import folder_lock, part_path, read_bytes, remove_stale_temp_files, report_path
 from mta_pipeline.marts.contract import MARTS
 from mta_pipeline.orchestration.assets.raw import Landing
+from mta_pipeline.orchestration.dagster_internals import MAX_RETRIES_TAG, in_code_location
 from mta_pipeline.orchestration.event_log import with_open_connections
 from mta_pipeline.orchestration.io_managers.parquet import figures_of
 from mta_pipeline.orchestration.keys import (
+    CODE_LOCATION,
     COMPLETE_WEEKS,
     FAILED_WEEKS,
     MARTS_JOB,
@@ -74,7 +76,7 @@ from mta_pipeline.tables import TABLES
 from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
 from mta_pipeline.turnstile.complexes import REFERENCE_TABLES
-from mta_pipeline.weeks import contiguous_ranges, week_after
+from mta_pipeline.weeks import contiguous_ranges, week_after, week_start
 
 # Dagster's own log lines would hide the progress. They are in the run's log.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -193,7 +195,7 @@ def _records(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
     # The first process creates the tables. Of two processes at once, one would fail.
     with folder_lock(UPath(settings.dagster_home)):
-        return with_open_connections(open_records())
+        return in_code_location(with_open_connections(open_records()), CODE_LOCATION)
 
 
 def open_records() -> dg.DagsterInstance:
@@ -216,7 +218,7 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
     """
     # Dagster warns that checks of skipped weeks have no result, which is expected.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
-    defs = build_defs(settings)
+    defs = build_defs(settings_for(weeks, settings))
     outcome = Outcome()
     with _shown(console) as show:
         run = _Runner(defs, instance, show, outcome)
@@ -229,6 +231,14 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
                 left = [week for week in weeks if first <= week <= last and week not in outcome.failed_weeks]
                 pending = contiguous_ranges(left) + pending
     return outcome
+
+
+def settings_for(weeks: Sequence[str], settings: Settings) -> Settings:
+    """Return settings whose calendar has these weeks, also if a directory does not have them, or not yet."""
+    end = last_week(settings)
+    if settings.last_week or end is None or not weeks:
+        return settings
+    return settings.model_copy(update={"last_week": max(end, week_start(weeks[-1]))})
 
 
 def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Console, outcome: Outcome) -> None:
@@ -307,7 +317,8 @@ class _Runner:
         They end the run before its last steps.
         """
         run_id = str(uuid.uuid4())
-        tags = {PROCESS_ID: f"{run_id}/{os.getpid()}"}
+        # Dagster retries runs of a code location whose process was killed. The same command continues this one.
+        tags = {PROCESS_ID: f"{run_id}/{os.getpid()}", MAX_RETRIES_TAG: "0"}
         if weeks:
             tags |= {**range_tags(weeks), COMPLETE_WEEKS: REDO}
         self.instance.add_event_listener(run_id, self.show)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from mta_pipeline import defs
 from mta_pipeline.orchestration.assets.soda import soda_assets
 from mta_pipeline.orchestration.checks.soda import soda_checks
+from mta_pipeline.orchestration.dagster_internals import component_catalogue
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.settings import read_settings
 from mta_pipeline.sources.socrata.dataset import SodaDataSet
@@ -58,8 +59,9 @@ class SodaDataSetComponent(dg.Component):
     fetched as a whole.
     """
 
-    def __init__(self, data_set: SodaDataSet) -> None:
+    def __init__(self, data_set: SodaDataSet, file: Path) -> None:
         self.data_set = data_set
+        self.file = file
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -67,15 +69,18 @@ class SodaDataSetComponent(dg.Component):
         return SodaDataSet
 
     @classmethod
-    def load(cls, attributes: SodaDataSet, context: dg.ComponentLoadContext) -> "SodaDataSetComponent":  # type: ignore[override]  # noqa: ARG003
+    def load(cls, attributes: SodaDataSet, context: dg.ComponentLoadContext) -> "SodaDataSetComponent":  # type: ignore[override]
         """Return the component of a valid defs.yaml."""
-        return cls(attributes)
+        return cls(attributes, context.path / "defs.yaml")
 
     def on(self, weeks: dg.WeeklyPartitionsDefinition) -> dg.Definitions:
         """Return the assets and checks of the data set with the weekly partitions of a deployment."""
+        declaration = dg.CodeReferencesMetadataValue(
+            code_references=[dg.LocalFileCodeReference(file_path=str(self.file), line_number=1)]
+        )
         return dg.Definitions(
             assets=soda_assets(self.data_set, weeks, GROUP), asset_checks=soda_checks(self.data_set, weeks)
-        )
+        ).map_asset_specs(func=lambda spec: spec.merge_attributes(metadata={"dagster/code_references": declaration}))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """Return the same as `on`, with settings from the environment, for Dagster's own tools. `build` calls `on`."""
@@ -89,15 +94,25 @@ def declared_data_sets(folder: ModuleType = defs) -> Sequence[SodaDataSetCompone
     Raises:
         DeclarationError: a defs.yaml is not valid. The message names file, line and reason.
     """
-    tree = dg.ComponentTree.from_module(folder, Path(str(folder.__file__)).parents[2])
     try:
         with warnings.catch_warnings():
             # Dagster's own YAML reader causes this warning.
             warnings.filterwarnings("ignore", "`parse_obj_as` is deprecated", DeprecationWarning)
-            return tree.get_all_components(of_type=SodaDataSetComponent)
+            return _tree(folder).get_all_components(of_type=SodaDataSetComponent)
     except Exception as error:
         # The innermost cause names the file and line. The outer errors only name the place in the tree.
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise DeclarationError(f"Invalid data set in {folder.__name__}: {cause}") from error
+
+
+@cache
+def component_definitions() -> dg.Definitions:
+    """Return definitions without assets that show the component and its declared data sets in the UI."""
+    return component_catalogue(_tree(defs), SodaDataSetComponent)
+
+
+@cache
+def _tree(folder: ModuleType) -> dg.ComponentTree:
+    return dg.ComponentTree.from_module(folder, Path(str(folder.__file__)).parents[2])

@@ -79,6 +79,8 @@ class Discovery:
     """Why the tick ended early, if it did."""
     available: int | None = None
     """Number of weeks that the feed lists; None if its list has not changed since the last tick."""
+    outside: Collection[str] = ()
+    """Weeks that the feed lists and that may not be requested."""
     probes: int = 0
     """Number of weeks probed at the feed."""
 
@@ -117,7 +119,9 @@ def find_due_weeks(
         # The time of a tick starts here: the list counts, too, because a portal can take long to give it.
         probes = _Probes(feed, raw, found, last_attempts(cursor.asked) if cursor.asked else {}, now)
         listing = feed.listing_unless(known)
-        offered = {} if listing is None else {week: file for week, file in listing.weeks.items() if week in calendar}
+        calendar, listed = set(calendar), {} if listing is None else listing.weeks
+        offered = {week: file for week, file in listed.items() if week in calendar}
+        found.outside = listed.keys() - calendar
         found.available = None if listing is None else len(offered)
         new = sorted((offered.keys() | cursor.asked.keys()) - set(landed) - set(in_progress))
         complete = probes.check_new(new, offered)

@@ -12,11 +12,13 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as CheckedMaterialization,
 )
 from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import EngineEventData, JobFailureData
 from dagster._core.execution.plan.execute_step import _get_output_asset_events
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickStatus
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -27,6 +29,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
+    MAX_RETRIES_TAG,
     PARTITION_NAME_TAG,
     SCHEDULE_NAME_TAG,
     SENSOR_NAME_TAG,
@@ -34,13 +37,17 @@ from dagster._core.storage.tags import (
 )
 from dagster._serdes import ConfigurableClassData
 from dagster._utils import process_is_alive
+from dagster.components.core.load_defs import PLUGIN_COMPONENT_TYPES_JSON_METADATA_KEY
+from dagster.components.core.snapshot import get_package_entry_snap
 from dagster_shared.error import SerializableErrorInfo
+from dagster_shared.serdes.objects.package_entry import EnvRegistryKey, json_for_all_components
 
 __all__ = [
     "ASSET_PARTITION_RANGE_END_TAG",
     "ASSET_PARTITION_RANGE_START_TAG",
     "AUTO_RETRY_RUN_ID_TAG",
     "BACKFILL_ID_TAG",
+    "MAX_RETRIES_TAG",
     "PARTITION_NAME_TAG",
     "SCHEDULE_NAME_TAG",
     "SENSOR_NAME_TAG",
@@ -64,10 +71,37 @@ __all__ = [
     "TickStatus",
     "WorkerStatus",
     "add_week_metadata",
+    "component_catalogue",
+    "in_code_location",
     "materializations",
     "process_is_alive",
     "record_only",
 ]
+
+
+def component_catalogue(tree: dg.ComponentTree, *types: type[dg.Component]) -> dg.Definitions:
+    """Definitions without assets that show the components of a tree, and these types of components, in the UI.
+
+    Dagster would add the components of all installed packages, which takes seconds to import.
+    """
+    snaps = [
+        get_package_entry_snap(EnvRegistryKey(kind.__module__.rpartition(".")[0], kind.__name__), kind)
+        for kind in types
+    ]
+    metadata = {PLUGIN_COMPONENT_TYPES_JSON_METADATA_KEY: json_for_all_components(snaps)}
+    return dg.Definitions(component_tree=tree, metadata=metadata)
+
+
+def in_code_location(instance: dg.DagsterInstance, name: str) -> dg.DagsterInstance:
+    """Make runs that this process executes on the instance belong to a code location, so that its jobs show them."""
+    create = instance.create_run_for_job
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(name), SINGLETON_REPOSITORY_NAME)
+
+    def create_run_for_job(job_def: dg.JobDefinition, **arguments: Any) -> dg.DagsterRun:
+        return create(job_def=job_def, remote_job_origin=RemoteJobOrigin(repository, job_def.name), **arguments)
+
+    instance.create_run_for_job = create_run_for_job  # type: ignore[method-assign, assignment]
+    return instance
 
 
 def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[str, Any]) -> None:

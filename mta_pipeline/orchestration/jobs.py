@@ -35,7 +35,7 @@ def jobs(
         reference: the tables without weeks.
         hourly: the weekly tables of hourly ridership.
         answers: the warehouse, the marts and the report.
-        standing: checks of `raw` that no job evaluates, because they examine all weeks.
+        standing: checks of raw files and tables that no job evaluates, because they examine all weeks.
     """
     others = dg.AssetSelection.checks(*standing)
     return [
@@ -58,7 +58,7 @@ def jobs(
         ),
         dg.define_asset_job(
             HOURLY_JOB,
-            selection=dg.AssetSelection.assets(*hourly),
+            selection=dg.AssetSelection.assets(*hourly) - others,
             description="Processes weeks of hourly ridership from the portal (MTA_SODA) to the lake: one week, or a "
             "range in a single run. Weeks that the portal has not changed are skipped.",
             tags={COMPLETE_WEEKS: SKIP},

@@ -40,6 +40,9 @@ LANDING_JOB: Final = "land_weeks"
 HOURLY_JOB: Final = "hourly_ridership"
 MARTS_JOB: Final = "marts"
 
+CODE_LOCATION: Final = "mta_pipeline"
+"""The name of the code location in workspace.yaml and pyproject.toml."""
+
 # --- checks ---
 
 REACHABLE: Final = "reachable"
@@ -64,8 +67,11 @@ COMPLETE_WEEKS: Final = "mta_pipeline/complete_weeks"
 """Run tag that selects how to treat complete weeks: SKIP them, or REDO them (the default)."""
 SKIP: Final = "leave"
 REDO: Final = "redo"
-PROCESS_ID: Final = "mta_pipeline/process_id"
-"""Run tag of the terminal command: RUN/PROCESS, the ids of the run and of its process. Another run may copy the tag."""
+PROCESS_ID: Final = ".dagster/mta_pipeline/process_id"
+"""Run tag of the terminal command: RUN/PROCESS, the ids of the run and of its process. Another run may copy the tag.
+The UI hides tags that start with `.dagster/`."""
+SHOWN_PROCESS_ID: Final = "mta_pipeline/process_id"
+"""The name of PROCESS_ID in runs of version 0.1.0."""
 FAILED_WEEKS: Final = "failed_weeks"
 """Metadata of a failed step: the failed weeks with reasons. The terminal command continues without these weeks."""
 BLOCKED_BY: Final = "mta_pipeline/blocked_by"

@@ -1,6 +1,7 @@
-"""The weekly partitions that all partitioned assets and checks share."""
+"""The weekly partitions of assets and checks."""
 
 import datetime as dt
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
@@ -10,7 +11,8 @@ from mta_pipeline import weeks
 def calendar(last_week: dt.date | None = None) -> dg.WeeklyPartitionsDefinition:
     """Return the partitions for all weeks that have ended, from the first week on, up to `last_week` if it is given.
 
-    All partitioned assets of a deployment share one such definition.
+    A deployment with a portal has two: that of turnstile data, and that of the portal's other data sets. No asset reads
+    both by week.
     """
     return dg.WeeklyPartitionsDefinition(
         start_date=weeks.FIRST_WEEK,
@@ -18,3 +20,12 @@ def calendar(last_week: dt.date | None = None) -> dg.WeeklyPartitionsDefinition:
         timezone=weeks.NEW_YORK,
         day_offset=6,
     )
+
+
+def notes_on_later_weeks(available: Iterable[str], calendar: Sequence[str]) -> list[str]:
+    """Return a sentence if weeks are available that come after the last one of the calendar, or nothing."""
+    later = sum(week > calendar[-1] for week in available) if calendar else 0
+    return [
+        f"{later:,} available weeks come after the calendar, which ends with {calendar[-1]}: "
+        "reload the code location to add them, unless MTA_LAST_WEEK sets the end"
+    ] * bool(later)

@@ -1,4 +1,4 @@
-"""Asset specs from the contract of a table: description, group, kinds, owners and column schema."""
+"""Asset specs from the contract of a table: description, group, kinds, owners, code version, columns and name."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -33,7 +33,11 @@ def described(table: Table, group: str | None = None) -> Mapping[str, Any]:
         "group_name": group or table.layer,
         "kinds": {"polars", "parquet"},
         "owners": OWNERS,
-        "metadata": {"dagster/column_schema": _column_schema(table)},
+        "code_version": str(table.rules),
+        "metadata": {
+            "dagster/column_schema": _column_schema(table),
+            "dagster/table_name": f"{table.layer}.{table.name}",
+        },
     }
 
 
@@ -47,7 +51,7 @@ def _column_schema(table: Table) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 name=column.name,
-                type=str(column.dtype),
+                type=column.type_name,
                 description=column.description,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )

@@ -15,7 +15,7 @@ from mta_pipeline.orchestration.dagster_internals import (
     WorkerStatus,
     process_is_alive,
 )
-from mta_pipeline.orchestration.keys import PROCESS_ID
+from mta_pipeline.orchestration.keys import PROCESS_ID, SHOWN_PROCESS_ID
 from mta_pipeline.telemetry.run_traces import tell_of_dead_run
 
 _GONE: Final = "Its process is gone: killed, or the machine stopped. Finished weeks are kept. Launch the run again."
@@ -58,7 +58,7 @@ def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
         and isinstance(event.dagster_event.event_specific_data, EngineEventData)
         and "pid" in event.dagster_event.event_specific_data.metadata
     ]
-    tagged, _, process = run.tags.get(PROCESS_ID, "").partition("/")
+    tagged, _, process = (run.tags.get(PROCESS_ID) or run.tags.get(SHOWN_PROCESS_ID, "")).partition("/")
     if not pids and tagged == run.run_id:
         pids = [int(process)]
     return bool(pids) and not process_is_alive(pids[-1])

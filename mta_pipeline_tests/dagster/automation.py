@@ -18,6 +18,7 @@ from mta_pipeline.orchestration.keys import (
     NO_VERSION_PENDING,
     RAW_INTACT,
     SKIP,
+    WEEKLY_KEYS,
 )
 from mta_pipeline.orchestration.run_records import weeks_of
 from mta_pipeline_tests.dagster.project import Project
@@ -135,11 +136,13 @@ def requested_weeks(requests: Iterable[dg.RunRequest]) -> list[tuple[str, ...]]:
 
 
 def evaluate_standing_checks(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
-    """Evaluate the standing checks; return them by name."""
+    """Evaluate the standing checks of turnstile data; return them by name."""
     job = project.defs.resolve_job_def("__ASSET_JOB")
     keys = project.defs.resolve_asset_graph().asset_check_keys
     standing = (RAW_INTACT, LAKE_INTACT, NO_VERSION_PENDING)
-    checks = [key for key in keys if key.asset_key == FEED_KEY or key.name in standing]
+    checks = [
+        key for key in keys if key.asset_key == FEED_KEY or (key.asset_key in WEEKLY_KEYS and key.name in standing)
+    ]
     subset = job.get_subset(asset_check_selection=set(checks), asset_selection=set())
     result = subset.execute_in_process(instance=project.instance, run_config=QUIET)
     return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}

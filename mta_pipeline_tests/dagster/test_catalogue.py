@@ -12,20 +12,16 @@ from mta_pipeline.build import build_defs
 from mta_pipeline.marts.contract import MARTS, WAREHOUSE
 from mta_pipeline.orchestration.keys import (
     COMPLETE_WEEKS,
-    HOURLY_JOB,
     LAKE_INTACT,
-    LANDING_JOB,
-    MARTS_JOB,
     NO_VERSION_PENDING,
     RAW_INTACT,
     REDO,
-    REFERENCE_JOB,
-    RIDERSHIP_JOB,
 )
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
 from mta_pipeline.tables import TABLES, WEEKLY, WITHOUT_WEEKS
+from mta_pipeline.turnstile.contract import COMPLEX_DAILY
 from mta_pipeline.turnstile.contract import TABLES as TURNSTILE
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.dagster.project import Project
@@ -65,14 +61,68 @@ def test_the_assets_are_the_feed_the_raw_layer_the_tables_of_the_contract_and_th
 
 
 def test_every_asset_has_a_description_a_group_kinds_and_owners(graph):
-    for key in graph.get_all_asset_keys() - {FEED}:
+    for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert len(node.description) > 60
         assert node.group_name in (key.path[0], "hourly", "data_sets")
         assert node.kinds
         assert node.owners
-    assert graph.get(FEED).group_name == "feed"
-    assert len(graph.get(FEED).description) > 60
+
+
+def test_every_asset_links_to_its_data_and_its_code(graph):
+    for key in graph.get_all_asset_keys():
+        metadata = graph.get(key).metadata
+        place = {"feed": "feed", "warehouse": "lake/warehouse/mta.duckdb", "report": "lake/report/index.html"}
+        expected = place.get(key.path[0], f"lake/{'/'.join(key.path)}")
+        assert metadata["dagster/uri"] == f"file://{Path.cwd()}/{expected}"
+        if key != FEED:
+            files = [Path(link.file_path) for link in metadata["dagster/code_references"].code_references]
+            assert all(file.is_relative_to(REPOSITORY / "mta_pipeline") and file.is_file() for file in files)
+            declared = "defs.yaml" in [file.name for file in files]
+            assert declared == (key in PORTAL and key.path[1] != "hourly_ridership")
+
+
+@pytest.mark.parametrize(
+    ("code", "links"),
+    [
+        ("https://github.com/owner/project/tree/0a1b2c", "https://github.com/owner/project/tree/0a1b2c/"),
+        ("https://gitlab.com/a/b/project/-/tree/v1", "https://gitlab.com/a/b/project/-/tree/v1/"),
+    ],
+)
+def test_with_a_repository_the_links_open_the_revision_there(code, links):
+    graph = build_defs(Settings(feed="feed", lake_root="lake", code=code)).resolve_asset_graph()
+    (link,) = graph.get(RAW).metadata["dagster/code_references"].code_references
+    assert link.url.startswith(f"{links}mta_pipeline/orchestration/assets/raw.py#L")
+
+
+def test_every_table_has_the_version_of_its_rules_as_code_version_and_its_name_in_the_warehouse(graph):
+    for table in (*TABLES, *WAREHOUSE, *MARTS):
+        node = graph.get(key_of(table))
+        assert node.code_version == str(table.rules)
+        assert node.metadata["dagster/table_name"] == f"{table.layer}.{table.name}"
+
+
+def test_every_raw_asset_has_a_check(graph):
+    raw = {key for key in graph.get_all_asset_keys() if key.path[0] in ("raw", "feed")}
+    assert raw <= {check.asset_key for check in graph.asset_check_keys}
+
+
+def test_sensors_schedules_jobs_resources_and_components_have_descriptions():
+    settings = Settings(feed="feed", lake_root="lake", soda="https://portal.example", notify="json://example")
+    defs = build_defs(settings)
+    repository = defs.get_repository_def()
+    jobs = [defs.resolve_job_def(job.name) for job in defs.jobs]
+    resources = repository.get_top_level_resources()
+    described = {thing.name: thing.description for thing in (*defs.sensors, *defs.schedules, *jobs)}
+    described |= {name: resource.description for name, resource in resources.items()}
+    assert resources.keys() == {"feed", "raw_layer", "io_manager", "marts_engine", "warehouse", "soda"}
+    for name, description in described.items():
+        assert description, name
+        assert len(description) > 40, name
+        assert "\n   " not in description, name
+    [(package)] = repository.metadata["plugin_component_types_json"].value
+    assert [kind["name"] for kind in package["componentTypes"]] == ["mta_pipeline.components.SodaDataSetComponent"]
+    assert repository.get_component_tree().get_all_components(dg.Component)
 
 
 @pytest.mark.parametrize("table", [*TABLES, *WAREHOUSE, *MARTS], ids=lambda table: table.name)
@@ -80,7 +130,7 @@ def test_a_table_shows_the_columns_of_the_contract_with_their_descriptions(graph
     displayed = graph.get(key_of(table)).metadata["dagster/column_schema"]
     assert [
         (column.name, column.type, column.description, column.constraints.nullable) for column in displayed.columns
-    ] == [(column.name, str(column.dtype), column.description, column.nullable) for column in table.columns]
+    ] == [(column.name, column.type_name, column.description, column.nullable) for column in table.columns]
     assert all(column.description.endswith(".") for column in table.columns)
     assert table.grain in graph.get(key_of(table)).description
 
@@ -111,15 +161,18 @@ def test_checks_have_descriptions_and_those_that_guard_the_lake_block(graph):
         ("daily_ridership", "enough_rows", False),
         ("daily_ridership", "every_row_accounted_for", True),
         ("daily_ridership", "few_rejects", False),
+        ("daily_ridership", "raw_intact", False),
         ("daily_ridership", "reject_share_at_most", True),
         ("hourly_ridership", "every_row_accounted_for", True),
         ("hourly_ridership", "few_rejects", False),
+        ("hourly_ridership", "raw_intact", False),
         ("hourly_ridership", "reject_share_at_most", True),
         ("ridership_reconciliation", "complexes_agree", False),
         ("ridership_reconciliation", "ratio_near_one", False),
         ("subway_stations", "enough_rows", False),
         ("subway_stations", "every_row_accounted_for", True),
         ("subway_stations", "few_rejects", False),
+        ("subway_stations", "raw_intact", False),
         ("subway_stations", "reject_share_at_most", True),
         ("turnstile_file", "newest_week_landed", False),
         ("turnstile_file", "no_version_pending", False),
@@ -144,11 +197,6 @@ def test_all_assets_but_the_requested_ones_are_materialized_after_their_inputs(g
     assert not any(graph.get(key).automation_condition for key in NOT_AUTOMATED)
 
 
-def test_the_jobs_have_descriptions(defs):
-    for job in (RIDERSHIP_JOB, REFERENCE_JOB, LANDING_JOB, HOURLY_JOB, MARTS_JOB):
-        assert len(defs.resolve_job_def(job).description) > 40
-
-
 def test_a_week_shows_its_rows_and_the_path_of_its_file(project):
     result = project.run("2024-01-06")
     displayed = {event.asset_key: event.materialization.metadata for event in result.get_asset_materialization_events()}
@@ -158,6 +206,14 @@ def test_a_week_shows_its_rows_and_the_path_of_its_file(project):
             height = project.table(table.layer, table.name, "2024-01-06").height
             assert displayed[key_of(table)]["dagster/partition_row_count"].value == height
             assert displayed[key_of(table)]["path"].value == str(file)
+            assert displayed[key_of(table)]["dagster/uri"].value == file.as_uri()
+            assert displayed[key_of(table)]["sample_rows"].value.count("\n") == 1 + min(5, height)
+    charts = {table.name for table in TURNSTILE if "chart" in displayed.get(key_of(table), {})}
+    assert charts == {"complex_daily", "complex_hourly"}
+    assert "data:image/svg+xml;base64," in displayed[key_of(COMPLEX_DAILY)]["chart"].value
+    for check in result.get_asset_check_evaluations():
+        numbers = [value for value in check.metadata.values() if isinstance(value.value, int | float)]
+        assert numbers, f"{check.check_name} has nothing to plot"
     assert displayed[RAW]["sha256"].value == project.raw.manifest("2024-01-06").sha256
 
 

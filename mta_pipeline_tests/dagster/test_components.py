@@ -92,6 +92,7 @@ def test_a_data_set_with_a_time_column_becomes_weekly_tables(project):
         ("every_row_accounted_for", WEEK): True,
         ("enough_rows", WEEK): False,
         ("few_rejects", WEEK): False,
+        ("raw_intact", None): True,
         ("reject_share_at_most", WEEK): True,
     }
 
@@ -124,17 +125,31 @@ def test_a_data_set_without_a_time_column_is_fetched_as_a_whole(project):
     assert set(project.checks(result).values()) == {True}
 
 
+def test_a_damaged_page_fails_the_check_of_the_raw_asset_and_is_set_aside(data_sets, tmp_path):
+    with serve(Portal(data_sets)) as portal:
+        project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)}, has_reference_tables=False)
+        materialize(project, "subway_stations")
+    [page] = (project.lake / "raw" / "subway_stations").glob("*.zst")
+    page.write_bytes(b"damaged")
+    key = dg.AssetCheckKey(dg.AssetKey(["raw", "subway_stations"]), "raw_intact")
+    job = project.defs.resolve_job_def("__ASSET_JOB").get_subset(asset_check_selection={key}, asset_selection=set())
+    [check] = job.execute_in_process(instance=project.instance).get_asset_check_evaluations()
+    assert not check.passed
+    assert "does not match the sha256 in its name" in check.description
+    assert not page.exists()
+
+
 def test_declared_tables_show_their_columns_with_types_and_descriptions(project):
     node = project.defs.resolve_asset_graph().get(dg.AssetKey(["lake", "daily_ridership"]))
     schema = node.metadata["dagster/column_schema"]
     assert [(column.name, column.type) for column in schema.columns[:2]] == [
-        ("day", "Date"),
-        ("subway_ridership", "Int64"),
+        ("day", "date"),
+        ("subway_ridership", "int64"),
     ]
     assert all(column.description for column in schema.columns)
     assert (
         node.partitions_def
-        is project.defs.resolve_asset_graph().get(dg.AssetKey(["raw", "turnstile_file"])).partitions_def
+        is project.defs.resolve_asset_graph().get(dg.AssetKey(["raw", "hourly_ridership"])).partitions_def
     )
 
 

@@ -38,6 +38,7 @@ from mta_pipeline.orchestration.keys import (
     MEMORY_TAG,
     PROCESS_ID,
     REDO,
+    SHOWN_PROCESS_ID,
     SKIP,
     WAREHOUSE_POOL,
     WEEKS_POOL,
@@ -237,7 +238,9 @@ def commands(command: click.Command, name: str) -> dict[str, Any]:
 def stored() -> dict[str, Any]:
     """Tags and metadata of runs, the values in tables, cursors of sensors, manifests, names of pools."""
     return {
-        "tags of runs": sorted([COMPLETE_WEEKS, PROCESS_ID, MEMORY_TAG, CPUS_TAG, TRACEPARENT, SWEPT_ON]),
+        "tags of runs": sorted(
+            [COMPLETE_WEEKS, PROCESS_ID, SHOWN_PROCESS_ID, MEMORY_TAG, CPUS_TAG, TRACEPARENT, SWEPT_ON]
+        ),
         "values of the tag for complete weeks": sorted([SKIP, REDO]),
         "metadata of failed steps": [FAILED_WEEKS],
         "metadata of files": [MADE_FROM, RULES],

@@ -148,3 +148,17 @@ def test_ticks_come_six_times_on_a_saturday_in_new_york_time(project):
     ticks = schedule_execution_time_iterator(start, schedule.cron_schedule, schedule.execution_timezone)
     local = [next(ticks).astimezone(NEW_YORK) for _ in range(12)]
     assert [(at.day, at.hour) for at in local] == [(day, hour) for day in (2, 9) for hour in (6, 9, 12, 15, 18, 21)]
+
+
+def test_after_the_end_of_the_calendar_the_tick_is_skipped_and_names_later_weeks(project):
+    for week in (SECOND, THIRD):
+        (project.feed / file_name(week)).unlink()
+    ended = Project(project.root, instance=project.instance)
+    execute(ended, tick(ended))
+    assert "All 1 weeks available" in tick(ended)
+    project.publish(SECOND, valid_week(SECOND))
+    assert tick(ended).endswith(
+        "which ends with 2024-01-06: reload the code location to add them, unless MTA_LAST_WEEK sets the end."
+    )
+    (project.feed / file_name(FIRST)).unlink()
+    assert "All 0 weeks available" in tick(ended)

@@ -1,5 +1,6 @@
 """A run whose process is gone is ended. All other runs continue."""
 
+import io
 import os
 from pathlib import Path
 
@@ -10,11 +11,22 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.utils import make_new_run_id
+from rich.console import Console
 
-from mta_pipeline.cli.run import record_complete
-from mta_pipeline.orchestration.keys import PROCESS_ID, RAW_KEY, WEEKLY_KEYS, asset_key
+from mta_pipeline.cli.run import record_complete, run_weeks
+from mta_pipeline.orchestration.dagster_internals import in_code_location
+from mta_pipeline.orchestration.keys import (
+    CODE_LOCATION,
+    PROCESS_ID,
+    RAW_KEY,
+    REFERENCE_JOB,
+    SHOWN_PROCESS_ID,
+    WEEKLY_KEYS,
+    asset_key,
+)
 from mta_pipeline.orchestration.run_records import latest_metadata
 from mta_pipeline.run_launchers.local import MonitoredRunLauncher, fail_dead_runs
+from mta_pipeline.settings import Settings
 from mta_pipeline.turnstile.complexes import control_areas
 from mta_pipeline.turnstile.contract import CONTROL_AREAS, TURNSTILE_READINGS
 from mta_pipeline_tests.conftest import REPOSITORY
@@ -53,13 +65,13 @@ def test_a_run_whose_process_is_gone_is_failed_with_the_reason(instance, gone_pi
 
 
 def test_a_run_of_the_terminal_that_could_not_be_started_is_failed_when_its_process_is_gone(instance, gone_pid):
-    def created(pid, of_run=None):
+    def created(pid, of_run=None, tag=PROCESS_ID):
         run_id = make_new_run_id()
-        return create_run_for_test(instance, run_id=run_id, tags={PROCESS_ID: f"{of_run or run_id}/{pid}"})
+        return create_run_for_test(instance, run_id=run_id, tags={tag: f"{of_run or run_id}/{pid}"})
 
-    dead, alive = created(gone_pid), created(os.getpid())
+    dead, older, alive = created(gone_pid), created(gone_pid, tag=SHOWN_PROCESS_ID), created(os.getpid())
     copied = created(gone_pid, of_run=dead.run_id)
-    assert fail_dead_runs(instance) == [dead.run_id]
+    assert set(fail_dead_runs(instance)) == {dead.run_id, older.run_id}
     assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
     for run in (alive, copied):
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.NOT_STARTED
@@ -105,3 +117,17 @@ def test_what_is_complete_in_the_lake_is_recorded_once_in_the_catalogue_with_its
     assert readings["dagster/partition_row_count"].value == 42
     [reference] = instance.fetch_materializations(asset_key(CONTROL_AREAS), limit=10).records
     assert reference.asset_materialization.metadata["dagster/row_count"].value == control_areas().height
+
+
+def test_runs_of_the_terminal_belong_to_the_code_location_and_dagster_does_not_retry_them(instance, tmp_path):
+    workspace = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())
+    assert workspace["load_from"][0]["python_module"]["location_name"] == CODE_LOCATION
+    settings = Settings(feed=str(tmp_path), lake_root=str(tmp_path / "lake"))
+    run_weeks(settings, [], in_code_location(instance, CODE_LOCATION), Console(file=io.StringIO()))
+    label = {".dagster/repository": f"__repository__@{CODE_LOCATION}"}
+    [run] = instance.get_runs(dg.RunsFilter(job_name=REFERENCE_JOB, tags=label))
+    assert run.remote_job_origin.location_name == CODE_LOCATION
+    assert {key: value for key, value in run.tags.items() if not key.startswith(".dagster/")} == {
+        "dagster/code_location": CODE_LOCATION,
+        "dagster/max_retries": "0",
+    }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from mta_pipeline.orchestration.conditions import follows_its_inputs
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import WEEKS_POOL, asset_key
+from mta_pipeline.orchestration.previews import riders_chart
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import ONE_MORE_TRY, described
 from mta_pipeline.orchestration.week_outcomes import (
@@ -31,6 +33,7 @@ def derived_asset(
     columns: Sequence[str] | None = None,
     group: str | None = None,
     totals: Sequence[str] = (),
+    riders_by: str | None = None,
 ) -> dg.AssetsDefinition:
     """Return the asset of `table`, which applies `make` to each week of `source`.
 
@@ -42,6 +45,7 @@ def derived_asset(
         columns: the columns of `source` that `make` needs; None for all.
         group: the asset group; by default the layer of `table`.
         totals: columns whose sums become metadata.
+        riders_by: the time column of the chart of riders; None for no chart.
     """
 
     @dg.asset(
@@ -67,8 +71,10 @@ def derived_asset(
                     return WeekOutput(week, None, left_out(context, asset_key(source), missing))
                 with span("derive"):
                     rows = make(source_rows)
-                sums = {column: float(rows[column].sum()) for column in totals}
-                return WeekOutput(week, rows, sums, origin, partial(inputs.origin, week), traced)
+                facts: dict[str, Any] = {column: float(rows[column].sum()) for column in totals}
+                if riders_by:
+                    facts["chart"] = riders_chart(rows, riders_by)
+                return WeekOutput(week, rows, facts, origin, partial(inputs.origin, week), traced)
 
         return WeeklyFrames(process_weeks(context, derive))
 

@@ -119,8 +119,12 @@ def complex_assets(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetsDefini
             weeks,
             columns=ridership.COLUMNS,
             totals=("entries", "exits"),
+            riders_by=time,
         )
-        for table, summed in ((COMPLEX_DAILY, ridership.complex_daily), (COMPLEX_HOURLY, ridership.complex_hourly))
+        for table, summed, time in (
+            (COMPLEX_DAILY, ridership.complex_daily, "service_date"),
+            (COMPLEX_HOURLY, ridership.complex_hourly, "hour"),
+        )
     ]
 
 

@@ -27,6 +27,7 @@ def feed_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetSpec:
         partitions_def=weeks,
         group_name="feed",
         kinds={"file"},
+        owners=OWNERS,
         description="The weekly turnstile files at the feed. Each observation records that a week was found for the "
         "first time, or with other contents, with the URL, ETag and modification time that the feed gives.",
     )

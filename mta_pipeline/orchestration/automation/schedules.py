@@ -9,6 +9,7 @@ import dagster as dg
 
 from mta_pipeline.lake.completeness import weeks_complete, weeks_with_older_rules
 from mta_pipeline.orchestration.keys import RAW_KEY
+from mta_pipeline.orchestration.partitions import notes_on_later_weeks
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import in_progress, range_tags, weeks_of
@@ -64,12 +65,14 @@ def weekly_turnstile_schedule(
                 dg.RunRequest(run_key="...".join(ends), tags={**range_tags(ends), **swept_on})
                 for ends in contiguous_ranges(due)
             ]
-        if newest not in available:
+        if newest not in available and newest not in complete:
             missing = f"Week {newest} is not published yet: no {file_name(newest)} at {source.location}"
             return dg.SkipReason(f"{missing}. {_next_check(at)}.")
         if absent:
             return dg.SkipReason(f"Already requested today, or in progress: {', '.join(absent)}.")
-        return dg.SkipReason(f"All {len(available):,} weeks available at {source.location} are in the lake.")
+        there = sum(week in calendar for week in available)
+        done = f"All {there:,} weeks available at {source.location} are in the lake"
+        return dg.SkipReason(f"{'; '.join([done, *notes_on_later_weeks(available, calendar)])}.")
 
     return weekly_turnstile
 

@@ -6,7 +6,7 @@ automation conditions.
 
 import datetime as dt
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,6 +14,7 @@ import dagster as dg
 
 from mta_pipeline.lake.discovery import Discovery, DiscoveryCursor, find_due_weeks
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FEED_KEY, RAW_KEY, REACHABLE, SKIP
+from mta_pipeline.orchestration.partitions import notes_on_later_weeks
 from mta_pipeline.orchestration.resources.feed import TurnstileFeed
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import in_progress, last_attempts, range_tags
@@ -62,7 +63,7 @@ def published_weeks_sensor(
             raw,
             cursor,
             landed=raw.weeks() & set(instance.get_materialized_partitions(RAW_KEY)),
-            calendar=set(weeks.get_partition_keys()),
+            calendar=(calendar := weeks.get_partition_keys()),
             in_progress=busy,
             last_attempts=partial(last_attempts, instance, RAW_KEY, landing_jobs),
             now=dt.datetime.now(dt.UTC),
@@ -71,7 +72,7 @@ def published_weeks_sensor(
             context.log.warning(str(found.error))
         return dg.SensorResult(
             run_requests=list(_requests(found)),
-            skip_reason=None if found.due else _reason(found, source.location, busy),
+            skip_reason=None if found.due else _reason(found, source.location, busy, calendar),
             cursor=found.cursor.model_dump_json(),
             asset_events=[*_seen(found), *_alarm(found, failed_before=cursor.failed_looks)],
         )
@@ -98,7 +99,7 @@ def _requests(found: Discovery) -> Iterator[dg.RunRequest]:
         yield dg.RunRequest(run_key=f"{first}...{last} {digest}", tags=range_tags((first, last)))
 
 
-def _reason(found: Discovery, location: str, busy: Collection[str]) -> str:
+def _reason(found: Discovery, location: str, busy: Collection[str], calendar: Sequence[str]) -> str:
     if found.error:
         times = found.cursor.failed_looks
         return f"Request to the feed failed{f' {times} times in a row' if times > 1 else ''}: {found.error}"
@@ -110,6 +111,7 @@ def _reason(found: Discovery, location: str, busy: Collection[str]) -> str:
         f"{found.probes:,} weeks checked",
         *([f"{len(busy)} in progress"] if busy else []),
         *([f"requested, but failed: {', '.join(waiting[:5])}{' …' if len(waiting) > 5 else ''}"] if waiting else []),
+        *notes_on_later_weeks(found.outside, calendar),
     ]
     return "; ".join(parts)
 

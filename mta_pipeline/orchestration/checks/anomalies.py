@@ -83,7 +83,7 @@ def _in_time(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefinition:
             late = late_complexes(week, turnstile_traffic.scan(week)).to_dicts()
             names = ", ".join(f"{row['complex_id']} ({row['hours']:.0f} h)" for row in late[:5])
             shown = f"{len(late)} complexes without a reading for two days: {names}" if late else "no complex is late"
-            yield Finding(in_time, week, not late, shown, {"late": late})
+            yield Finding(in_time, week, not late, shown, {"late": late, "late_complexes": len(late)})
 
         return judge
 
@@ -127,6 +127,8 @@ def _of_week(check: dg.AssetCheckSpec, week: str, found: Judgement) -> Finding:
                 for d in found.departures
             ],
             "compared_with": _compared_with(found),
+            "previous_weeks": found.weeks_before,
+            **{d.measure: d.value for d in found.departures},
         },
     )
 
@@ -147,7 +149,12 @@ def _of_complexes(check: dg.AssetCheckSpec, week: str, found: Judgement) -> Find
         week,
         not changes,
         "; ".join(changes) or _compared_with(found),
-        {"silent": found.silent.to_dicts(), "doubled": found.doubled.to_dicts()},
+        {
+            "silent": found.silent.to_dicts(),
+            "doubled": found.doubled.to_dicts(),
+            "silent_complexes": found.silent.height,
+            "doubled_complexes": found.doubled.height,
+        },
     )
 
 

@@ -62,6 +62,7 @@ def feed_checks(last_week: dt.date | None) -> dg.AssetChecksDefinition:
             check_name=REACHABLE,
             passed=available is not None,
             description=state,
+            metadata={} if available is None else {"available": len(available)},
         )
         yield _no_week_left_out(context.instance, available, landed, complete)
         yield _newest_week_landed(context.instance, available, complete, last_week)
@@ -107,7 +108,12 @@ def _no_week_left_out(
         passed=not (failed or missing),
         severity=dg.AssetCheckSeverity.ERROR if failed or missing else dg.AssetCheckSeverity.WARN,
         description=span_text + ", ".join(parts),
-        metadata={"weeks": _as_table({**failed, **missing}, failed)} if failed or missing else {},
+        metadata={
+            "complete": len(span) - len(absent),
+            "failed": len(failed),
+            "missing": len(missing),
+            **({"weeks": _as_table({**failed, **missing}, failed)} if failed or missing else {}),
+        },
     )
 
 

@@ -8,15 +8,19 @@ import zlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import dagster as dg
 
-from mta_pipeline.lake.storage import weeks_there
+from mta_pipeline.lake.raw import MANIFEST, RawFolders
+from mta_pipeline.lake.storage import part_path, weeks_there
 from mta_pipeline.lake.verification import Family, table_verifications
 from mta_pipeline.orchestration.conditions import daily, several_times_a_day
-from mta_pipeline.orchestration.keys import LAKE_INTACT, NO_VERSION_PENDING, RAW_INTACT, RAW_KEY, asset_key
+from mta_pipeline.orchestration.keys import LAKE_INTACT, NO_VERSION_PENDING, RAW_INTACT, RAW_KEY, asset_key, raw_key
 from mta_pipeline.orchestration.resources.lake import Lake
+from mta_pipeline.schema import Table
+from mta_pipeline.sources.socrata.dataset import SodaDataSet
 from mta_pipeline.tables import RIDERSHIP, STAGED
 from mta_pipeline.turnstile.contract import TURNSTILE_READINGS, TURNSTILE_TRAFFIC
 
@@ -30,9 +34,14 @@ _SHOWN: Final = 20
 """Number of weeks in a description. The metadata has all."""
 
 
-def file_checks() -> list[dg.AssetChecksDefinition]:
-    """The standing checks of files."""
-    return [_intact(), _tables_intact(), _none_pending()]
+def file_checks(data_sets: Sequence[SodaDataSet]) -> list[dg.AssetChecksDefinition]:
+    """The standing checks of files.
+
+    Args:
+        data_sets: the data sets of the portal that have raw pages.
+    """
+    pages = [_intact(raw_key(one), partial(Lake.pages, data_set=one), one.staged) for one in data_sets]
+    return [_intact(RAW_KEY, Lake.files, TURNSTILE_READINGS), *pages, _tables_intact(), _none_pending()]
 
 
 def is_turn_of(week: str, day: dt.date) -> bool:
@@ -40,30 +49,34 @@ def is_turn_of(week: str, day: dt.date) -> bool:
     return zlib.crc32(week.encode()) % DAYS_TO_READ_ALL == day.toordinal() % DAYS_TO_READ_ALL
 
 
-def _intact() -> dg.AssetChecksDefinition:
+def _intact(key: dg.AssetKey, raw_of: Callable[[Lake], RawFolders[Any]], staged: Table) -> dg.AssetChecksDefinition:
+    """The check of raw data: `raw_of` returns them, and `staged` is made from them."""
+
     @dg.asset_check(
-        asset=RAW_KEY,
+        asset=key,
         name=RAW_INTACT,
         description="No file of a week in the lake is missing in the raw layer. Files that are read match their "
         f"sha256: every day, one of {DAYS_TO_READ_ALL} parts of the weeks. A damaged file is set aside, so that the "
-        "week lands again. If the feed no longer has the week, the check fails until the file is restored.",
+        "week lands again. If the source no longer has the week, the check fails until the file is restored.",
         automation_condition=daily(),
     )
     def raw_intact(raw_layer: Lake) -> dg.AssetCheckResult:
-        files, today = raw_layer.files(), dt.datetime.now(dt.UTC).date()
-        readings = weeks_there(raw_layer.lake_root, TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name)
-        weeks = sorted(files.weeks() | readings)
+        raw, today = raw_of(raw_layer), dt.datetime.now(dt.UTC).date()
+        weeks: Sequence[str | None]
+        weeks = sorted(raw.weeks() | weeks_there(raw_layer.lake_root, staged.layer, staged.name))
+        if (raw.path(None) / MANIFEST).exists() or part_path(raw_layer.lake_root, staged.layer, staged.name).exists():
+            weeks = [None]
 
-        def problem(week: str) -> str | None:
-            found = files.problem(week, contents=is_turn_of(week, today))
+        def problem(week: str | None) -> str | None:
+            found = raw.problem(week, contents=week is None or is_turn_of(week, today))
             if found:
                 with suppress(OSError):  # The problem is reported, and a run reports this error.
-                    files.set_damaged_aside(week)
+                    raw.set_damaged_aside(week)
             return found
 
         damaged = _of_each(problem, weeks)
-        read = sum(is_turn_of(week, today) for week in weeks)
-        return _result(damaged, f"{len(weeks):,} weeks are there, {read:,} of them were read")
+        read = sum(week is None or is_turn_of(week, today) for week in weeks)
+        return _result(damaged, f"{len(weeks):,} weeks are there, {read:,} of them were read", read)
 
     return raw_intact
 
@@ -90,7 +103,9 @@ def _tables_intact() -> dg.AssetChecksDefinition:
                 if found.set_aside:
                     found.set_aside()
         return _result(
-            [(found.week or "", found.problem or "") for found in problems], f"{len(steps):,} files were read"
+            [(found.week or "", found.problem or "") for found in problems],
+            f"{len(steps):,} files were read",
+            len(steps),
         )
 
     return lake_intact
@@ -107,7 +122,9 @@ def _none_pending() -> dg.AssetChecksDefinition:
     def no_version_pending(raw_layer: Lake) -> dg.AssetCheckResult:
         files = raw_layer.files()
         weeks = sorted(files.weeks())
-        return _result(_of_each(files.pending_problem, weeks), f"no version of {len(weeks):,} weeks is pending")
+        return _result(
+            _of_each(files.pending_problem, weeks), f"no version of {len(weeks):,} weeks is pending", len(weeks)
+        )
 
     return no_version_pending
 
@@ -118,13 +135,13 @@ def _updated() -> dg.AutomationCondition[Any]:
     return condition.any_deps_match(condition.newly_updated()) & ~condition.in_progress()
 
 
-def _of_each(problem: Callable[[str], str | None], weeks: Collection[str]) -> list[tuple[str, str]]:
+def _of_each(problem: Callable[[Any], str | None], weeks: Collection[str | None]) -> list[tuple[str, str]]:
     """The weeks with a problem, with the problem."""
     with ThreadPoolExecutor(_READERS) as pool:
-        return [(week, found) for week, found in zip(weeks, pool.map(problem, weeks), strict=True) if found]
+        return [(week or "", found) for week, found in zip(weeks, pool.map(problem, weeks), strict=True) if found]
 
 
-def _result(problems: Sequence[tuple[str, str]], passed: str) -> dg.AssetCheckResult:
+def _result(problems: Sequence[tuple[str, str]], passed: str, read: int) -> dg.AssetCheckResult:
     first = [problem for _, problem in problems[:_SHOWN]]
     others = [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
     records = [dg.TableRecord({"week": week, "problem": problem}) for week, problem in problems]
@@ -132,5 +149,9 @@ def _result(problems: Sequence[tuple[str, str]], passed: str) -> dg.AssetCheckRe
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
         description="\n".join((*first, *others)) or passed,
-        metadata={"weeks": dg.MetadataValue.table(records)} if problems else {},
+        metadata={
+            "read": read,
+            "problems": len(problems),
+            **({"weeks": dg.MetadataValue.table(records)} if problems else {}),
+        },
     )

@@ -45,10 +45,16 @@ def reconciliation_checks() -> dg.AssetChecksDefinition:
                 passed=off.is_empty(),
                 severity=dg.AssetCheckSeverity.WARN,
                 description=_summary(weeks, off, figure),
-                metadata=shown,
+                metadata={**shown, "weeks_compared": weeks.height, "weeks_off": off.height, **_newest(weeks, figure)},
             )
 
     return check
+
+
+def _newest(weeks: pl.DataFrame, figure: str) -> dict[str, float]:
+    """The figure of the newest week that has one."""
+    known = weeks[figure].drop_nulls().to_list() if weeks.height else []
+    return {figure: known[-1]} if known else {}
 
 
 def _summary(weeks: pl.DataFrame, off: pl.DataFrame, figure: str) -> str:

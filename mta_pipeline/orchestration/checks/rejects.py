@@ -17,6 +17,11 @@ class RejectShare(NamedTuple):
     reasons: str
     """The reasons with their numbers, the most frequent first."""
 
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """The numbers, as metadata that the UI plots."""
+        return {"rows": self.total, "rejected": self.rejects, "share": self.rejects / self.total if self.total else 0.0}
+
     def is_at_most(self, limit: float) -> bool:
         """Whether the share is at most `limit`, or one row of several was rejected."""
         # One row may be one of seven days, or a last line that was cut off.

@@ -52,18 +52,20 @@ def soda_checks(data_set: SodaDataSet, weeks: dg.WeeklyPartitionsDefinition) -> 
         unknown = unknown_values(rejects, data_set)
         share = reject_share(by_reason, rows, unknown_values=unknown)
         shown = f"{published:,} rows published, {rows:,} typed and {rejects.height:,} rejected"
-        yield Finding(accounted, week, published == rows + rejects.height, shown, {"rejects": by_reason})
+        counts = {"published": published, "typed": rows, "rejected": rejects.height}
+        facts = {"rejects": by_reason, **counts}
+        yield Finding(accounted, week, published == rows + rejects.height, shown, facts)
         yield Finding(
             few_enough,
             week,
             share.is_at_most(limits.reject_share_at_most),
             share.shown("rows"),
-            {"rejects": by_reason, "unknown_values": unknown.to_dicts()},
+            {"rejects": by_reason, "unknown_values": unknown.to_dicts(), **share.figures},
         )
         if least is not None:
-            yield Finding(enough, week, rows >= least, f"{rows:,} rows")
+            yield Finding(enough, week, rows >= least, f"{rows:,} rows", {"rows": rows})
         if most is not None:
-            yield Finding(few, week, rejects.height <= most, share.shown("rows"), {"rejects": by_reason})
+            yield Finding(few, week, rejects.height <= most, share.shown("rows"), facts)
 
     name, tables = f"check_{data_set.table}", {"staged": data_set.staged, "rejects": data_set.rejects}
     if data_set.is_weekly:
@@ -129,16 +131,20 @@ def hourly_checks(weeks: dg.WeeklyPartitionsDefinition) -> list[dg.AssetChecksDe
             sums = pl.col("ridership", "transfers").sum()
             here = table.select(sums).row(0)
             expected = staged.scan(week).filter(is_subway()).select(sums).collect().row(0)
-            yield Finding(kept, week, here == expected, f"{here[0]:,} riders, {expected[0]:,} staged")
+            yield Finding(
+                kept, week, here == expected, f"{here[0]:,} riders, {expected[0]:,} staged", {"riders": here[0]}
+            )
             unknown = unknown_complexes(table, station_complexes)
             riders, lost = here[0], unknown["ridership"].sum()
             shown = f"{riders:,} riders in the subway, {lost:,} of them at unknown complexes"
-            yield Finding(found, week, riders > 0 and lost <= riders / 2, shown)
+            counts = {"riders": riders, "riders_at_unknown_complexes": lost}
+            yield Finding(found, week, riders > 0 and lost <= riders / 2, shown, counts)
             absent = hours_missing(table, week)
             shown = f"{len(absent)} hours are missing, the first is {absent[0]}" if absent else "no hour is missing"
-            yield Finding(whole, week, not absent, shown)
+            yield Finding(whole, week, not absent, shown, {"hours_missing": len(absent)})
             shown = "all complexes are known" if unknown.is_empty() else f"{unknown.height} unknown complexes"
-            yield Finding(known, week, unknown.is_empty(), shown, {"unknown": unknown.to_dicts()})
+            facts = {"unknown": unknown.to_dicts(), "unknown_complexes": unknown.height}
+            yield Finding(known, week, unknown.is_empty(), shown, facts)
 
         return judge
 

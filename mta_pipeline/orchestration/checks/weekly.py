@@ -129,7 +129,8 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) 
             lines = count_data_lines(published) if published else 0
             readings, rejects = turnstile_readings.height(week), turnstile_rejects.height(week)
             shown = f"{lines:,} data lines, {readings:,} readings and {rejects:,} rejects"
-            yield Finding(accounted, week, lines == readings + rejects, shown)
+            counts = {"lines": lines, "readings": readings, "rejects": rejects}
+            yield Finding(accounted, week, lines == readings + rejects, shown, counts)
             columns = ("control_area", "unit", "station", "line_name", "division")
             booths = turnstile_readings.scan(week).select(columns).collect()
             unknown = unknown_booths(booths, control_areas)
@@ -139,20 +140,25 @@ def _readings_checks(weeks: dg.WeeklyPartitionsDefinition, least_readings: int) 
                 f"{subway:,} of {readings:,} readings are of subway turnstiles at known booths; "
                 f"divisions: {_first_few(booths['division'].unique().sort())}; unknown booths: {_first_few(named)}"
             )
-            yield Finding(present, week, subway >= LEAST_SUBWAY_SHARE * readings, shown)
+            counts = {"readings": readings, "subway_readings": subway, "unknown_booths": unknown.height}
+            yield Finding(present, week, subway >= LEAST_SUBWAY_SHARE * readings, shown, counts)
             neighbours = [count for other in _neighbours(week) if (count := readings_of(other)) is not None]
             least = max(
                 LEAST_SHARE_OF_READINGS * median(neighbours or [0]),
                 least_readings if len(neighbours) < LEAST_WEEKS else 0,
             )
             shown = f"{readings:,} readings, at least {least:,.0f} are expected"
-            yield Finding(enough, week, readings >= least, shown, is_error=True)
+            facts = {"readings": readings, "least_readings": float(least)}
+            yield Finding(enough, week, readings >= least, shown, facts, is_error=True)
             yield Finding(
                 known,
                 week,
                 unknown.is_empty(),
                 "all booths are known" if unknown.is_empty() else f"{unknown.height} unknown booths have no complex",
-                {"unknown": unknown.select("control_area", "unit", "station", "readings").to_dicts()},
+                {
+                    "unknown": unknown.select("control_area", "unit", "station", "readings").to_dicts(),
+                    "unknown_booths": unknown.height,
+                },
             )
 
         return judge
@@ -200,7 +206,8 @@ def _rejects_check(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefini
             by_reason = dict(reasons.rows())
             share = reject_share(by_reason, turnstile_readings.height(week), harmless=_REPETITIONS)
             passed = share.is_at_most(LARGEST_REJECT_SHARE)
-            yield Finding(few, week, passed, share.shown("lines"), {"rejects": by_reason}, is_error=True)
+            facts = {"rejects": by_reason, **share.figures}
+            yield Finding(few, week, passed, share.shown("lines"), facts, is_error=True)
 
         return judge
 
@@ -252,7 +259,8 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
             intervals, sound, carried_in = query.collect().row(0)
             readings = turnstile_readings.height(week)
             shown = f"{intervals:,} intervals, {readings:,} readings"
-            yield Finding(complete, week, sound and intervals == readings, shown)
+            counts = {"intervals": intervals, "readings": readings}
+            yield Finding(complete, week, sound and intervals == readings, shown, counts)
             yield _riders_found(found, week, turnstile_traffic.scan(week))
             yield Finding(
                 carried,
@@ -261,6 +269,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
                 f"{carried_in:,} intervals start in the week before"
                 if carried_in
                 else f"no readings of {week_before(week)}: materialize that week, then this one again",
+                {"carried_in": carried_in},
             )
 
         return judge
@@ -279,7 +288,7 @@ def _riders_found(check: dg.AssetCheckSpec, week: str, traffic: pl.LazyFrame) ->
     intervals = row["intervals"]
     enough = all(row[f"{r}_ok"] >= LEAST_OK_SHARE * intervals and row[r] > 0 for r in _REGISTERS)
     shown = ", ".join(f"{row[register]:,} {register} in {row[f'{register}_ok']:,} intervals" for register in _REGISTERS)
-    return Finding(check, week, intervals < LEAST_INTERVALS or enough, f"{shown} with status ok of {intervals:,}")
+    return Finding(check, week, intervals < LEAST_INTERVALS or enough, f"{shown} with status ok of {intervals:,}", row)
 
 
 def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetChecksDefinition:
@@ -302,7 +311,7 @@ def _sums_check(weeks: dg.WeeklyPartitionsDefinition, table: Table) -> dg.AssetC
             # Hours hold fractions of riders: half a rider in a week is rounding, one is a loss.
             passed = all(abs(a - b) < 0.5 for a, b in zip(here, expected, strict=True))
             shown = f"{here[0]:,.0f} entries and {here[1]:,.0f} exits, in traffic {expected[0]:,} and {expected[1]:,}"
-            yield Finding(kept, week, passed, shown)
+            yield Finding(kept, week, passed, shown, dict(zip(_REGISTERS, map(float, here), strict=True)))
 
         return judge
 

@@ -1,7 +1,25 @@
 """The IO manager of the lake: stores frames as one Parquet file per table and week, and loads them.
 
-The asset key [layer, table] gives the path. This module handles the weeks of a run and their metadata.
-`lake.parquet` encodes frames, and `lake.storage` replaces files.
+The asset key [layer, table] gives the path: `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`. This module
+handles the weeks of a run and their metadata. `lake.parquet` encodes frames, and `lake.storage` replaces files.
+
+It accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week; for a
+table without weeks also WholeTable, which says what it is made from. For any run of a weekly table it accepts
+WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run over many weeks writes the same
+files as many runs. If it fails halfway, the finished weeks are recorded.
+
+Dagster records a materialization only of what is in the lake, with the figures of its file. It does not record None as
+a table without weeks, a week that is not yielded, or a week without a frame and without a file. A week without a frame
+whose file is there is recorded if Dagster does not know it, or if the run is one of assets: backfills and automation
+wait for the record.
+
+A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step fail
+after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is neither
+written nor recorded; see `blocked_weeks`.
+
+An input is loaded as the type of its annotation: such a frame, with a column `week` (a date) if there are several
+weeks, or WeeklyInputs. It raises MissingInputError if a file does not exist. A file that does not match its digest is
+set aside, and raises DamagedFile: the next run makes it again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +56,7 @@ from mta_pipeline.orchestration.io_managers.weekly import (
     WholeTable,
 )
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.previews import sample_rows
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.run_records import is_of_assets, latest_metadata, require_weeks
 from mta_pipeline.orchestration.specs import contract_of
@@ -57,26 +76,7 @@ class BrokenContract(ValueError):
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Stores tables as Parquet files, `<root>/<layer>/<table>[/week=YYYY-MM-DD]/part-0.parquet`, replaced atomically.
-
-    Accepts one frame (Polars, eager or lazy, pyarrow or pandas) for a table without weeks or a run of one week; for a
-    table without weeks also WholeTable, which says what it is made from. For any
-    run of a weekly table it accepts WeeklyFrames, a dict from week to frame, or one frame with a column `week`. One run
-    over many weeks writes the same files as many runs. If it fails halfway, the finished weeks are recorded.
-
-    Dagster records a materialization only of what is in the lake, with the figures of its file. It does not
-    record None as a table without weeks, a week that is not yielded, or a week without a frame and without a file. A
-    week without a frame whose file is there is recorded if Dagster does not know it, or if the run is one of assets:
-    backfills and automation wait for the record.
-
-    A table is written only if it satisfies its contract; see `lake.validation`. A week that violates it makes the step
-    fail after the other weeks are written. Its file from an earlier run remains. A week that a failed check blocks is
-    neither written nor recorded; see `blocked_weeks`.
-
-    Loads an input as the type of its annotation: such a frame, with a column `week` (a date) if there are several
-    weeks, or WeeklyInputs. Raises MissingInputError if a file does not exist. A file that does not match its digest is
-    set aside, and raises DamagedFile: the next run makes it again.
-    """
+    """Stores each table as Parquet files, one per week, and loads them. It writes only what satisfies the contract."""
 
     lake: Lake
 
@@ -227,7 +227,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 f"{_name(context)}: another run has updated the input of the week {week} in the meantime. Nothing was "
                 f"written, so the table of the other run remains. Launch again only if that run failed. ({error})"
             ) from error
-        return _location(path, len(payload))
+        return {**_location(path, len(payload)), "sample_rows": sample_rows(table)}
 
     def _scan(self, context: dg.InputContext, week: str | None, *, in_place: bool = False) -> pl.LazyFrame:
         path = self._path(context, week)
@@ -258,7 +258,7 @@ def figures_of(path: UPath, *, of_week: bool) -> dict[str, Any]:
 
 
 def _location(path: UPath, size: int) -> dict[str, Any]:
-    return {"path": dg.MetadataValue.path(str(path)), "bytes": size}
+    return {"path": dg.MetadataValue.path(str(path)), "dagster/uri": path.absolute().as_uri(), "bytes": size}
 
 
 def _by_week(output: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:

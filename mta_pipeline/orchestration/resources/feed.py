@@ -11,7 +11,7 @@ from mta_pipeline.telemetry.progress import FileProgress
 
 
 class TurnstileFeed(ConfigurableResource):  # type: ignore[type-arg]
-    """The location of the turnstile data."""
+    """The feed: where the turnstile data are published (MTA_FEED)."""
 
     location: str = Field(
         description="A portal (https://data.ny.gov, or soda+https://host for any other), an http(s) URL (index page or "

@@ -12,7 +12,7 @@ LAKE_KEY = "raw_layer"
 
 
 class Lake(dg.ConfigurableResource[None]):
-    """The lake: tables and raw files below one root."""
+    """The lake (LAKE_ROOT): raw files, tables, marts and the report below one root."""
 
     lake_root: str = Field(description="Location of the tables: a directory or a URL such as gs://bucket/prefix.")
     raw_versions: int = Field(default=VERSIONS, description="Number of earlier versions of a week's raw file to keep.")

@@ -11,7 +11,7 @@ from mta_pipeline.orchestration.resources.lake import Lake
 
 
 class MartsEngine(dg.ConfigurableResource[None]):
-    """The engine that computes the marts from the tables of the lake: DuckDB or Spark."""
+    """The engine that computes the marts from the tables of the lake: DuckDB or Spark (MARTS_ENGINE)."""
 
     lake: Lake
     engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="Engine that computes the marts.")

@@ -44,7 +44,7 @@ class Warehouse(dg.ConfigurableResource[None]):
 
 
 class WarehouseFile(Warehouse):
-    """A DuckDB file with views over the files of the lake."""
+    """The warehouse (WAREHOUSE): a DuckDB file with views over the files of the lake."""
 
     file: str | None = Field(description="Path of the DuckDB file. Without one, nothing is published.")
 
@@ -67,7 +67,7 @@ class WarehouseFile(Warehouse):
 
 
 class BigQueryWarehouse(Warehouse):
-    """Datasets in BigQuery. Credentials are the application default credentials."""
+    """The warehouse (WAREHOUSE): datasets in BigQuery. Credentials are the application default credentials."""
 
     project: str = Field(description="Project that holds the datasets and pays for queries.")
     prefix: str = Field(default="", description="Prefix of the names of the datasets.")
