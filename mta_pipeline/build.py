@@ -4,7 +4,7 @@ import datetime as dt
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import dagster as dg
 
@@ -43,6 +43,10 @@ from mta_pipeline.orchestration.resources.soda import SodaPortal
 from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Warehouse, WarehouseFile
 from mta_pipeline.settings import SAMPLE_WEEKS, Settings
 from mta_pipeline.weeks import week_start
+
+
+_GROWS: Final = dt.timedelta(weeks=8)
+"""Time after the start of its last week during which a source may get another one."""
 
 
 def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
@@ -144,13 +148,15 @@ def _uri(settings: Settings, lake: Lake, key: dg.AssetKey) -> str | None:
 def last_week(settings: Settings) -> dt.date | None:
     """Return the last week of the calendar of turnstile data, or None if it ends with the last full week.
 
-    No request is sent.
+    Such a calendar grows by itself. A source whose last week is recent needs it, because more may come. No request is
+    sent.
     """
     if settings.last_week:
         return settings.last_week
     # The sample is made by the first run, and the code location may be loaded before.
     week = last_week_at(settings.feed, settings.lake_root) or (SAMPLE_WEEKS[1] if settings.is_sample else None)
-    return week_start(week) if week else None
+    end = week_start(week) if week else None
+    return end if end and end + _GROWS < dt.datetime.now(dt.UTC).date() else None
 
 
 def _warehouse(settings: Settings, lake: Lake) -> Warehouse:

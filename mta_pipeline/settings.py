@@ -73,13 +73,13 @@ def _web_address(address: str) -> str:
 
 
 def _is_sample(feed: str) -> bool:
-    return _location(feed) == _location(str(SAMPLE_FEED))
+    return feed.rstrip("/") == _SAMPLE_SERVICE or _location(feed) == _location(str(SAMPLE_FEED))
 
 
 def _is_small(feed: str) -> bool:
     """Whether a feed is marked as a sample. `mta-pipeline portal` serves a sample, and nothing else without https."""
     marked = "://" not in feed and (Path(_location(feed)) / SAMPLE_TRUTH).is_file()
-    return marked or _is_sample(feed) or feed.startswith((f"{_SODA}http://", _SAMPLE_SERVICE))
+    return marked or _is_sample(feed) or feed.startswith(f"{_SODA}http://")
 
 
 def _lake(location: str) -> str:
@@ -191,9 +191,10 @@ class Settings(BaseSettings):
     and `data/real/lake` for any other feed."""
 
     last_week: Annotated[dt.date | None, AfterValidator(_saturday)] = Field(default=None, alias="MTA_LAST_WEEK")
-    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar of turnstile data ends with
-    the newest week in the sample or in the directory `MTA_FEED`, or with the last week of the portal's turnstile data,
-    and that of all other data with the last full week before today, if `MTA_SODA` is set."""
+    """The last week of the calendar, by its first day, a Saturday. Without it, the calendar ends with the last full
+    week before today. That of turnstile data ends earlier: with the newest week in the sample or in the directory
+    `MTA_FEED` if that week is more than eight weeks old, or with the last week of the portal's turnstile data. Without
+    `MTA_SODA` there is only this one."""
 
     raw_versions: int = Field(default=2, ge=1, le=100, alias="MTA_RAW_VERSIONS")
     """Number of earlier versions of a week's file that the raw layer keeps."""
@@ -317,7 +318,7 @@ class Settings(BaseSettings):
 
     @property
     def is_sample(self) -> bool:
-        """Whether the feed is the synthetic sample in its default place."""
+        """Whether the feed is the synthetic sample in its default place, or that of compose.yaml."""
         return _is_sample(self.feed)
 
 

@@ -84,7 +84,7 @@ def run(weeks: list[str] | None, again: bool) -> None:
     console = Console(soft_wrap=True, highlight=False)
     settings = _settings()
     stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_retry_message(retry))])
-    if settings.is_sample and not Path(settings.feed).is_dir():
+    if settings.is_sample and "://" not in settings.feed and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
     open_it = partial(feed_at, settings.feed, settings.lake_root, token=settings.feed_token)
     try:

@@ -14,7 +14,7 @@ from mta_pipeline.cli.run import settings_for
 from mta_pipeline.hourly_ridership.contract import ENTRY_FACTOR
 from mta_pipeline.orchestration.keys import FEED_KEY, WEEKLY_KEYS, asset_key
 from mta_pipeline.settings import SAMPLE_FEED, Settings
-from mta_pipeline.weeks import file_name
+from mta_pipeline.weeks import file_name, saturday
 from mta_pipeline_tests.dagster.automation import requested_weeks
 from mta_pipeline_tests.dagster.project import WEEKS, Project, valid_week
 
@@ -53,6 +53,13 @@ def test_a_directory_ends_with_its_newest_week_and_an_export_with_the_year_in_it
     assert last_week_of(tmp_path) == last
 
 
+def test_a_directory_that_had_a_new_week_lately_is_open_because_more_may_come(tmp_path):
+    today = dt.datetime.now(dt.UTC).date()
+    for weeks_ago, last in ((10, saturday(today - dt.timedelta(weeks=10))), (3, None)):
+        (tmp_path / file_name(saturday(today - dt.timedelta(weeks=weeks_ago)))).touch()
+        assert last_week_of(tmp_path) == last
+
+
 def test_a_week_that_has_landed_stays_in_the_calendar_when_its_file_is_moved_away(project):
     project.raw.land(project.source(), THIRD)
     (project.feed / file_name(THIRD)).unlink()
@@ -67,7 +74,7 @@ def test_the_portal_ends_with_its_last_data_set_and_other_sources_are_open(tmp_p
 
 def test_the_sample_ends_with_its_last_week_before_it_is_made_and_the_setting_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert last_week_of(SAMPLE_FEED) == "2014-10-18"
+    assert last_week_of(SAMPLE_FEED) == last_week_of("http://feed:8000") == "2014-10-18"
     assert last_week_of(SAMPLE_FEED, last_week=dt.date(2014, 10, 25)) == "2014-10-25"
     assert last_week_of("https://data.ny.gov", last_week=dt.date(2014, 10, 25)) == "2014-10-25"
 
