@@ -147,7 +147,7 @@ dashboard: .venv/.uv ## Generate the Grafana dashboard, deploy/monitoring/grafan
 
 .PHONY: catalogue
 catalogue: .venv/.base ## Generate docs/catalogue.md from the contracts (10 s)
-	@.venv/bin/mta-pipeline catalogue > docs/catalogue.md
+	@LC_ALL=C.UTF-8 .venv/bin/mta-pipeline catalogue > docs/catalogue.md
 
 .PHONY: configuration
 configuration: .venv/.base ## Generate docs/configuration.md from the settings

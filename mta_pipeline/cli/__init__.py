@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mta_pipeline.cli.exit_codes import CommandError, ExitCode, help_text
+from mta_pipeline.cli.places import project_home, require_feed, require_lake, require_records
 from mta_pipeline.cli.stopping import STOP, StoppableGroup
 from mta_pipeline.settings import Settings, SettingsError, read_settings
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
@@ -68,7 +69,8 @@ def main() -> None:
     help=f"FIRST...LAST, the Saturdays on which the weeks start; default: the newest {NEWEST} available weeks.",
 )
 @click.option("--again", is_flag=True, help="Rebuild complete weeks too, for example after an update of mta_pipeline.")
-def run(weeks: list[str] | None, again: bool) -> None:
+@click.option("--verbose", is_flag=True, help="Print a line for each week and table, and the figures of every week.")
+def run(weeks: list[str] | None, *, again: bool, verbose: bool) -> None:
     """Process weeks from the feed to the lake, the marts and the report, and show a summary.
 
     Weeks that are complete in the lake and unchanged in the feed are skipped, so an interrupted run continues where it
@@ -78,13 +80,15 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date, how_to_continue  # noqa: PLC0415
-    from mta_pipeline.cli.summary import show  # noqa: PLC0415
+    from mta_pipeline.cli.progress import ReadingBar  # noqa: PLC0415
+    from mta_pipeline.cli.run import bring_up_to_date, how_to_continue  # noqa: PLC0415
+    from mta_pipeline.cli.summary import show, show_problems  # noqa: PLC0415
     from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
     from mta_pipeline.sources.turnstile_files import Listing, unused_files  # noqa: PLC0415
 
+    settings = _settings(creates=True)
+    require_feed(settings.feed)
     console = Console(soft_wrap=True, highlight=False)
-    settings = _settings()
     stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_retry_message(retry))])
     if settings.is_sample and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
@@ -116,19 +120,10 @@ def run(weeks: list[str] | None, again: bool) -> None:
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
         console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
         STOP.advice = partial(how_to_continue, settings.lake_root, weeks, again=again)
-        outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
-    show(console, settings, weeks)
+        outcome = bring_up_to_date(settings, weeks, feed, console, again=again, verbose=verbose)
+        show(console, settings, weeks, verbose=verbose)
     print_unused_files()
-    for week, reason in outcome.out_of_date.items():
-        console.print(f"[yellow]week {week} is outdated, {reason}:[/yellow] run --weeks {week}")
-    for week, reason in outcome.failed_weeks.items():
-        console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
-    for failure in outcome.failed_checks:
-        console.print(f"[red]check failed:[/red] {escape(failure)}")
-    for failure in outcome.failures:
-        console.print(f"[red]failed:[/red] {escape(failure)}")
-    if outcome.exit_code is ExitCode.NOTHING_OFFERED:
-        console.print(f"[red]The feed offers none of these weeks:[/red] {escape(feed.location)}")
+    show_problems(console, outcome, feed.location, verbose=verbose)
     sys.exit(outcome.exit_code)
 
 
@@ -190,7 +185,7 @@ def accept(weeks: list[str]) -> None:
     from mta_pipeline.lake.raw import DamagedRawFile  # noqa: PLC0415
     from mta_pipeline.lake.raw_files import NothingPendingError  # noqa: PLC0415
 
-    settings = _settings()
+    settings = _settings(creates=True)
     failed = False
     for week in weeks:
         try:
@@ -204,13 +199,16 @@ def accept(weeks: list[str]) -> None:
 
 @main.command()
 @click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, the Saturdays on which the weeks start.")
-def summary(weeks: list[str]) -> None:
+@click.option("--verbose", is_flag=True, help="Print the figures of every week.")
+def summary(weeks: list[str], *, verbose: bool) -> None:
     """Show what the lake holds of the given weeks."""
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
 
-    show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
+    settings = _settings(records=False)
+    with _errors_as_codes(settings.lake_root):
+        show(Console(soft_wrap=True, highlight=False), settings, weeks, verbose=verbose)
 
 
 @main.command()
@@ -234,7 +232,7 @@ def verify(*, weeks: list[str] | None, rederive: bool, report_only: bool, sums: 
 
     if sums and weeks:
         raise click.UsageError("--sums needs the whole lake: leave out WEEKS")
-    settings, start = _settings(), time.monotonic()
+    settings, start = _settings(records=False), time.monotonic()
     with _errors_as_codes(settings.lake_root):
         progress = Console(stderr=True)
         found = verify_lake(progress, settings, weeks, set_aside=not report_only, rederive=rederive)
@@ -281,6 +279,8 @@ def compare(
     from mta_pipeline.lake.comparison import IGNORED, Options, parts_of  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
+    for lake in (first, second):
+        require_lake(lake, subject=lake)
     with _errors_as_codes(f"{first} or {second}"):
         parts = parts_of(first, second)
         for nth, lake in enumerate((first, second)):
@@ -306,8 +306,8 @@ def status() -> None:
 
     from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
 
-    settings = _settings()
-    with _health() as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
+    settings = _settings_with_records()
+    with _health(settings) as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
         health = reader.read()
     console = Console(soft_wrap=True, highlight=False)
     for part in terminal(health):
@@ -323,10 +323,13 @@ def metrics(host: str, port: int) -> None:
     try:
         from mta_pipeline.monitoring.server import HealthServer  # noqa: PLC0415
     except ImportError as error:
-        problem = "Metrics need the extra `telemetry`: mta-pipeline[telemetry]"
+        problem = (
+            "Metrics need the extra telemetry. Install it: "
+            ".venv/bin/uv pip install -c requirements.lock -e '.[telemetry]'"
+        )
         raise CommandError(ExitCode.CONFIGURATION, problem) from error
 
-    with _health() as reader:
+    with _health(_settings_with_records()) as reader:
         try:
             server = HealthServer((host, port), reader.read)
         except OSError as error:
@@ -351,7 +354,7 @@ def notify() -> None:
     from mta_pipeline.notifications.delivery import Receivers, ReceiversError  # noqa: PLC0415
     from mta_pipeline.notifications.messages import trial  # noqa: PLC0415
 
-    settings = _settings()
+    settings = _read_settings()
     if settings.notify is None:
         problem = "MTA_NOTIFY is not set: set it to Apprise URLs, or to a file with one URL per line."
         raise CommandError(ExitCode.CONFIGURATION, problem)
@@ -366,18 +369,15 @@ def notify() -> None:
 
 
 @contextmanager
-def _health() -> "Iterator[HealthReader]":
+def _health(settings: Settings) -> "Iterator[HealthReader]":
     from mta_pipeline.build import build_defs  # noqa: PLC0415
     from mta_pipeline.cli.run import open_records  # noqa: PLC0415
     from mta_pipeline.monitoring.health import HealthReader  # noqa: PLC0415
 
-    settings = _settings()
-    if settings.dagster_home is None:
-        problem = "DAGSTER_HOME is not set: set it to the directory of Dagster's records."
-        raise CommandError(ExitCode.CONFIGURATION, problem)
+    assert settings.dagster_home is not None
     with ExitStack() as stack:
         with _errors_as_codes(settings.lake_root, settings.dagster_home):
-            instance = stack.enter_context(open_records())
+            instance = stack.enter_context(open_records(settings.dagster_home))
         yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
 
 
@@ -407,13 +407,39 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
     except OSError as error:
         problem = f"The lake at {lake} cannot be read or written: {error}"
         raise CommandError(ExitCode.UNREACHABLE, problem) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("google."):
+            raise
+        raise CommandError(ExitCode.UNREACHABLE, f"The lake at {lake} cannot be read or written: {error}") from error
 
 
-def _settings() -> Settings:
+def _read_settings() -> Settings:
+    """The settings. Inside the project, the records are those of `make dev` if DAGSTER_HOME is not set."""
     try:
-        return read_settings()
+        settings = read_settings()
     except SettingsError as error:
         raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
+    return settings.model_copy(update={"dagster_home": settings.dagster_home or project_home(settings)})
+
+
+def _settings(*, records: bool = True, creates: bool = False) -> Settings:
+    """The settings, after their lake and records were checked. Commands that create files check that they can."""
+    settings = _read_settings()
+    if records:
+        require_records(settings, creates=creates)
+    require_lake(settings.lake_root, writes=creates)
+    return settings
+
+
+def _settings_with_records() -> Settings:
+    settings = _settings()
+    if settings.dagster_home is None:
+        problem = (
+            "DAGSTER_HOME is not set, and this is not the project's folder: go there, or set DAGSTER_HOME to the "
+            "absolute path of the directory of Dagster's records."
+        )
+        raise CommandError(ExitCode.CONFIGURATION, problem)
+    return settings
 
 
 def _retry_message(retry: "RetryDetails") -> str:
