@@ -31,7 +31,8 @@ _NUMBER: Final = re.compile(r"\d[\d,.]*")
 class RunProgress:
     """Shows how far runs are: one line that changes in a terminal, and a line now and then elsewhere.
 
-    With `verbose`, each finished week of a table is a line. Warnings are collected.
+    With `verbose`, each finished week of a table is a line. So is the first warning of each kind, or with `verbose`
+    each warning. `warnings` has them all.
     """
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
@@ -61,6 +62,8 @@ class RunProgress:
         if entry.is_dagster_event:
             return
         if int(entry.level) == logging.WARNING:
+            if self._verbose or kind_of(entry.user_message) not in map(kind_of, self.warnings):
+                self._console.print(entry.user_message, highlight=False, markup=False, soft_wrap=True, style="yellow")
             self.warnings.append(entry.user_message)
         if done := read_progress(entry.user_message):
             self._show_bar(done.table, done.week, done.done, done.total)
@@ -109,16 +112,17 @@ def ranges_of(weeks: Iterable[str]) -> str:
     return ", ".join(first if first == last else f"{first}...{last}" for first, last in spans)
 
 
-def grouped(lines: Iterable[str], *, verbose: bool) -> Iterator[str]:
-    """Yield the first of similar lines, each with the weeks that the others name, or all lines with `verbose`.
+def kind_of(line: str) -> str:
+    """What a line has in common with similar ones: all but the numbers. For a check, also all but what it found."""
+    check = _CHECK.match(line)
+    return _NUMBER.sub("#", check[0] if check else line)
 
-    Lines are similar if they differ in numbers only. Those of a check are, whatever it found.
-    """
+
+def grouped(lines: Iterable[str], *, verbose: bool) -> Iterator[str]:
+    """Yield the first line of each kind with the weeks that the others name, or all lines with `verbose`."""
     groups: dict[str, list[str]] = {}
     for line in lines:
-        check = _CHECK.match(line)
-        kind = line if verbose else _NUMBER.sub("#", check[0] if check else line)
-        groups.setdefault(kind, []).append(line)
+        groups.setdefault(line if verbose else kind_of(line), []).append(line)
     for first, *others in groups.values():
         yield first
         if others and not verbose:

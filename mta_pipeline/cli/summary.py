@@ -4,6 +4,7 @@ All numbers come from the files in the lake, not from the metadata of runs. The 
 """
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from mta_pipeline.cli.places import project_home
-from mta_pipeline.cli.progress import grouped, ranges_of
+from mta_pipeline.cli.progress import grouped, kind_of, ranges_of
 from mta_pipeline.lake.parquet import scan
 from mta_pipeline.lake.storage import part_path, report_path
 from mta_pipeline.schema import Table
@@ -149,13 +150,16 @@ def show(console: Console, settings: Settings, weeks: Sequence[str], *, verbose:
 
 
 def show_problems(console: Console, outcome: "Outcome", feed: str, *, verbose: bool) -> None:
-    """Print the warnings of a run and what failed in it, similar ones together, the most severe last."""
+    """Print repeated warnings of a run and what failed in it, similar ones together, the most severe last."""
 
     def lines(colour: str, label: str, texts: Iterator[str]) -> None:
         for text in grouped(texts, verbose=verbose):
             console.print(f"[{colour}]{label}[/{colour}]{escape(text)}")
 
-    lines("yellow", "", iter(dict.fromkeys(outcome.warnings)))
+    kinds = Counter(map(kind_of, outcome.warnings))
+    # The progress has shown the others, and all of them if it is verbose.
+    repeated = (warning for warning in outcome.warnings if kinds[kind_of(warning)] > 1 and not verbose)
+    lines("yellow", "", repeated)
     outdated = outcome.out_of_date.items()
     lines("yellow", "", (f"week {week} is outdated, {reason}: run --weeks {week}" for week, reason in outdated))
     lines("red", "", (f"week {week} failed: {reason}" for week, reason in outcome.failed_weeks.items()))

@@ -275,6 +275,7 @@ def test_records_that_cannot_be_read_or_written_are_unreachable(work_dir, monkey
     (work_dir / "home" / "storage").mkdir(parents=True)
     (work_dir / "home" / "history").mkdir()
     (work_dir / "home" / "history" / "runs.db").mkdir()
+    (work_dir / file_name(WEEK)).touch()
     for words in (["status"], ["run", "--weeks", WEEK]):
         monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
         result = run_command(*words, MTA_FEED=".")
@@ -292,6 +293,7 @@ def test_records_on_a_full_disk_are_reported_in_the_terminal_with_what_to_do(wor
 
     captured, terminal, shown = os.open(os.devnull, os.O_WRONLY), os.fstat(2), []
     (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / file_name(WEEK)).touch()
     (work_dir / "home").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
     monkeypatch.setattr(JobDefinition, "execute_in_process", full)
