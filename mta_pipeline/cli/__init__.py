@@ -306,7 +306,7 @@ def status() -> None:
 
     from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
 
-    settings = _settings_with_records()
+    settings = settings_with_records()
     with _health(settings) as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
         health = reader.read()
     console = Console(soft_wrap=True, highlight=False)
@@ -329,7 +329,7 @@ def metrics(host: str, port: int) -> None:
         )
         raise CommandError(ExitCode.CONFIGURATION, problem) from error
 
-    with _health(_settings_with_records()) as reader:
+    with _health(settings_with_records()) as reader:
         try:
             server = HealthServer((host, port), reader.read)
         except OSError as error:
@@ -431,8 +431,13 @@ def _settings(*, records: bool = True, creates: bool = False) -> Settings:
     return settings
 
 
-def _settings_with_records() -> Settings:
-    settings = _settings()
+def settings_with_records(*, creates: bool = False) -> Settings:
+    """The settings of a command that cannot do without Dagster's records. With `creates`, it creates the project's own.
+
+    Raises:
+        CommandError: there is no directory of records, or it or the lake cannot be used.
+    """
+    settings = _settings(creates=creates)
     if settings.dagster_home is None:
         problem = (
             "DAGSTER_HOME is not set, and this is not the project's folder: go there, or set DAGSTER_HOME to the "

@@ -175,7 +175,7 @@ def show_problems(console: Console, outcome: "Outcome", feed: str, *, verbose: b
 
 
 def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> None:
-    report, ui = report_path(settings.lake_root), _dev_command(settings)
+    report, ui = report_path(settings.lake_root), dev_command(settings)
     lines = [
         ("Files", f"{settings.lake_root}/<layer>/<table>/week=YYYY-MM-DD/part-0.parquet"),
         *([("Report", f"{report}    (open it in a browser)")] if report.exists() else []),
@@ -188,7 +188,7 @@ def _next_steps(console: Console, settings: Settings, *, is_sample: bool) -> Non
         console.print(f"[bold]{what:<13}[/bold]{escape(line)}", soft_wrap=True, highlight=False)
 
 
-def _dev_command(settings: Settings) -> str | None:
+def dev_command(settings: Settings) -> str | None:
     """The command that opens the UI on the same feed, lake and records. None without records or outside the project."""
     folder, default_home = project_folder(), project_home(settings)
     if folder is None or default_home is None or settings.dagster_home is None:

@@ -11,7 +11,7 @@ from google.auth.exceptions import DefaultCredentialsError
 from mta_pipeline.cli import main, places
 from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.cli.places import make_home, project_home
-from mta_pipeline.cli.summary import _dev_command
+from mta_pipeline.cli.summary import dev_command
 from mta_pipeline.lake import gcs
 from mta_pipeline.settings import Settings, read_settings
 from mta_pipeline_tests.support.published_files import WEEK
@@ -169,10 +169,10 @@ def test_the_command_for_the_ui_names_every_place_that_is_not_the_default(projec
     used = Settings(**settings)
     used = used.model_copy(update={"dagster_home": used.dagster_home or project_home(used)})
     expected = expected.replace("{}", str(project))
-    assert _dev_command(used) == expected
+    assert dev_command(used) == expected
     monkeypatch.chdir(project)
-    assert _dev_command(used) == expected.replace(f" -C '{project}'", "")
+    assert dev_command(used) == expected.replace(f" -C '{project}'", "")
 
 
 def test_outside_of_the_project_no_command_for_the_ui_is_named():
-    assert _dev_command(Settings(dagster_home=Path("/home"))) is None
+    assert dev_command(Settings(dagster_home=Path("/home"))) is None
