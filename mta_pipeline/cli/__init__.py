@@ -26,6 +26,7 @@ SAMPLE_TURNSTILES = 300
 PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
 NEWEST = 8
 """Number of weeks that `run` processes without `--weeks`."""
+_PORT = click.IntRange(0, 65_535)
 
 
 class Weeks(click.ParamType[list[str]]):
@@ -142,7 +143,7 @@ def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compre
 @click.option("--weeks", type=Weeks(), default="...".join(PORTAL_WEEKS), show_default=True, help="FIRST...LAST.")
 @click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="Number of turnstiles of the sample.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
-@click.option("--port", default=8100, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--port", type=_PORT, default=8100, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--too-many", default=0.0, show_default=True, help="Share of requests that are refused with status 429.")
 def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
     """Serve a sample's turnstile readings and hourly ridership like the MTA's portal, until interrupted.
@@ -160,7 +161,7 @@ def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: fl
     try:
         usage, complete = sample_usage(feed, weeks, usage_data_sets())
         served = Portal({**data_sets(feed.hourly(weeks)), **usage}, too_many=too_many, seed=seed, port=port)
-    except (OSError, OverflowError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     with served, suppress(KeyboardInterrupt):
         click.echo(f"MTA_SODA={served.url} serves the hourly ridership of the weeks {weeks[0]} to {weeks[-1]}")
@@ -317,7 +318,7 @@ def status() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
+@click.option("--port", type=_PORT, default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
 def metrics(host: str, port: int) -> None:
     """Serve a status page at / and Prometheus metrics at /metrics, until interrupted."""
     try:

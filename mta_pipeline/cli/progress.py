@@ -74,7 +74,7 @@ class RunProgress:
 
     def _show_bar(self, table: str, week: str, done: int, total: int) -> None:
         if self._task is None:
-            self._task = self._bar.add_task(table, week=week)
+            self._task = self._bar.add_task(table, total=total, week=week)
         self._bar.update(self._task, description=table, completed=done, total=total, week=week)
 
 

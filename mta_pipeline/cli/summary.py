@@ -126,6 +126,7 @@ def show(console: Console, settings: Settings, weeks: Sequence[str], *, verbose:
     known = summary.weeks["week"]
     total = {week: f"{len(known)} weeks" for week in known} if len(known) > _FEW and not verbose else {}
     years = {week: week[:4] for week in known} if len(known) > _SOME and not verbose else {}
+    console.print()
     for table in (
         _input(summary, total),
         _statuses(_summed(summary.weeks, total)),
@@ -133,7 +134,6 @@ def show(console: Console, settings: Settings, weeks: Sequence[str], *, verbose:
         _riders(summary.weeks, truth, years),
     ):
         table.title = f"{table.title}{'' if truth is None else ' (sample)'}"
-        console.print()
         console.print(table)
     if truth is not None:
         console.print(

@@ -413,6 +413,14 @@ def test_the_portal_of_the_sample_says_how_to_use_it():
     assert "There are no turnstile readings of these weeks" in run_command(*words, "2024-01-06").output
 
 
+@pytest.mark.parametrize("command", ["metrics", "portal"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_does_not_exist_is_refused(command, port):
+    result = run_command(command, "--port", port)
+    assert result.exit_code == ExitCode.USAGE
+    assert "Invalid value for '--port'" in result.output
+
+
 def test_the_version_is_that_of_the_package():
     from importlib.metadata import version  # noqa: PLC0415
 
