@@ -39,7 +39,7 @@ run: .venv/.base home ## Process weekly files into ridership; settings: MTA_FEED
 
 .PHONY: dev
 dev: .venv/.base home ## Open the Dagster UI on the same data
-	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/dg dev
+	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/python -m mta_pipeline.cli.dev .venv/bin/dg dev
 
 # Tests of one file run in the same worker, so that they share fixtures.
 TEST := .venv/bin/pytest --dist loadfile --no-loadscope-reorder
@@ -71,26 +71,31 @@ test-long: .venv/.dev ## Run the long tests: many repetitions of kills and rando
 	@.venv/bin/pytest -m long $(PYTEST)
 	@.venv/bin/pytest -n auto -m "hypothesis and not slow" --hypothesis-profile long --hypothesis-seed $(SEED) $(PYTEST)
 
+.PHONY: docker
+docker:
+	@$(if $(shell { docker compose version || docker-compose version; } 2>/dev/null),,$(error Docker with Compose is not \
+		installed. See https://docs.docker.com/engine/install/, or use `make run` and `make dev`, which need no Docker))
+
 .PHONY: image
-image: ## Build the Docker image, named MTA_IMAGE if set (first time 3 min)
+image: docker ## Build the Docker image, named MTA_IMAGE if set (first time 3 min)
 	@docker build $(DOCKER_BUILD) --build-arg UV_SYSTEM_CERTS --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag $(or $(MTA_IMAGE),mta-pipeline:local) .
 
 .PHONY: up
-up: .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker at http://127.0.0.1:3000, with a container per run (first time 4 min)
+up: docker .env $(if $(MTA_IMAGE)$(shell grep -s '^MTA_IMAGE=.' .env),,image) ## Start a deployment with Docker at http://127.0.0.1:3000, with a container per run (first time 4 min)
 	@$(COMPOSE) up --detach --remove-orphans
 	@for _ in $$(seq 60); do [ "$$(docker inspect --format '{{.State.Health.Status}}' $$($(COMPOSE) ps -q webserver) 2>/dev/null)" = healthy ] \
 		&& echo "Open http://$(or $(MTA_WEB),127.0.0.1:3000)" && exit; sleep 2; done; echo "The webserver is not healthy after 2 minutes; see make logs" >&2; exit 1
 
 .PHONY: down
-down: ## Stop the deployment and keep its volumes
+down: docker ## Stop the deployment and keep its volumes
 	@$(COMPOSE) --profile sample down
 
 .PHONY: logs
-logs: ## Follow the logs of the deployment
+logs: docker ## Follow the logs of the deployment
 	@$(COMPOSE) logs --follow --tail 100
 
 .PHONY: test-docker
-test-docker: .venv/.dev ## Run the tests that need Docker: the image, a deployment and its failures (10 min)
+test-docker: docker .venv/.dev ## Run the tests that need Docker: the image, a deployment and its failures (10 min)
 	@.venv/bin/pytest -m docker $(PYTEST)
 
 .PHONY: fault-injection
@@ -147,7 +152,7 @@ dashboard: .venv/.uv ## Generate the Grafana dashboard, deploy/monitoring/grafan
 
 .PHONY: catalogue
 catalogue: .venv/.base ## Generate docs/catalogue.md from the contracts (10 s)
-	@.venv/bin/mta-pipeline catalogue > docs/catalogue.md
+	@LC_ALL=C.UTF-8 .venv/bin/mta-pipeline catalogue > docs/catalogue.md
 
 .PHONY: configuration
 configuration: .venv/.base ## Generate docs/configuration.md from the settings
@@ -215,4 +220,8 @@ clean: ## Remove the virtual environment and the sample data
 # Dagster reads dagster.yaml from its home. This target is phony, because make cannot handle file names with spaces.
 .PHONY: home
 home:
-	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && ln -sf "$$PWD/dagster.yaml" "$$DAGSTER_HOME/dagster.yaml"; }
+	@case "$$DAGSTER_HOME" in /*) ;; *) echo "Error: DAGSTER_HOME=$$DAGSTER_HOME is relative. Dagster needs an absolute" \
+		"path: set it to $$PWD/$$DAGSTER_HOME" >&2; exit 6;; esac
+	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] \
+		|| { mkdir -p "$$DAGSTER_HOME" && ln -sf "$$PWD/dagster.yaml" "$$DAGSTER_HOME/dagster.yaml"; } 2>/dev/null \
+		|| { echo "Error: DAGSTER_HOME=$$DAGSTER_HOME cannot be written. Choose another path, or correct the rights." >&2; exit 5; }

@@ -44,7 +44,6 @@ from mta_pipeline.orchestration.resources.warehouse import BigQueryWarehouse, Wa
 from mta_pipeline.settings import SAMPLE_WEEKS, Settings
 from mta_pipeline.weeks import week_start
 
-
 _GROWS: Final = dt.timedelta(weeks=8)
 """Time after the start of its last week during which a source may get another one."""
 

@@ -72,8 +72,20 @@ def _web_address(address: str) -> str:
     return _without_credentials(address.rstrip("/"))
 
 
+def project_folder() -> Path | None:
+    """Return the folder of this project at or above the working directory, or None outside of it."""
+    here = Path.cwd()
+    marks = ("Makefile", "dagster.yaml", "mta_pipeline/definitions.py")
+    return next((folder for folder in (here, *here.parents) if all((folder / mark).is_file() for mark in marks)), None)
+
+
+def _by_default(place: Path) -> str:
+    """A default location: below the project's folder, or outside of it below the working directory."""
+    return str((project_folder() or Path.cwd()) / place)
+
+
 def _is_sample(feed: str) -> bool:
-    return feed.rstrip("/") == _SAMPLE_SERVICE or _location(feed) == _location(str(SAMPLE_FEED))
+    return feed.rstrip("/") == _SAMPLE_SERVICE or _location(feed) == _by_default(SAMPLE_FEED)
 
 
 def _is_small(feed: str) -> bool:
@@ -95,8 +107,13 @@ def _lake(location: str) -> str:
 
 
 def _records(home: Path | None) -> Path | None:
-    if home is not None and "?" in str(home):
+    if home is None:
+        return None
+    if "?" in str(home):
         raise ValueError(f"the path must not contain a question mark, because Dagster takes it for a URL: {home}")
+    home = home.expanduser()
+    if not home.is_absolute():
+        raise ValueError(f"Dagster needs an absolute path: set it to {home.absolute()}")
     return home
 
 
@@ -226,7 +243,9 @@ class Settings(BaseSettings):
     or the same with `/-/tree/` at GitLab. Without it, links open the installed files."""
 
     dagster_home: Annotated[Path | None, AfterValidator(_records)] = Field(default=None, alias="DAGSTER_HOME")
-    """The directory of Dagster's records. Without it, `mta-pipeline run` keeps no records."""
+    """The directory of Dagster's records, an absolute path. Without it, commands inside the project's folder use those
+    of `make dev`: `data/sample/dagster`, or `data/real/dagster` if the feed is not the sample. Elsewhere
+    `mta-pipeline run` keeps no records."""
 
     marts_engine: Literal["duckdb", "spark"] = Field(default="duckdb", alias="MARTS_ENGINE")
     """The engine that computes the marts: `duckdb` or `spark`. Spark needs the extra `spark` and Java 17."""
@@ -253,16 +272,18 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _keep_sample_and_real_apart(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "MTA_FEED" not in values and "feed" not in values:
+            values = {**values, "MTA_FEED": _by_default(SAMPLE_FEED)}
         if "LAKE_ROOT" in values or "lake_root" in values:
             return values
-        sample = _is_sample(str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED))))
-        return {**values, "LAKE_ROOT": str(SAMPLE_LAKE if sample else REAL_LAKE)}
+        sample = _is_sample(str(values.get("MTA_FEED", values.get("feed"))))
+        return {**values, "LAKE_ROOT": _by_default(SAMPLE_LAKE if sample else REAL_LAKE)}
 
     @model_validator(mode="before")
     @classmethod
     def _samples_are_small(cls, values: dict[str, Any]) -> dict[str, Any]:
         given = "MTA_LEAST_READINGS" in values or "least_readings" in values
-        feed = str(values.get("MTA_FEED", values.get("feed", SAMPLE_FEED)))
+        feed = str(values.get("MTA_FEED", values.get("feed", _by_default(SAMPLE_FEED))))
         return values if given or not _is_small(feed) else {**values, "MTA_LEAST_READINGS": 0}
 
     @model_validator(mode="before")
@@ -364,5 +385,7 @@ def _read(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         raise SettingsError(f"Invalid settings: {problems}") from None  # the cause quotes the values

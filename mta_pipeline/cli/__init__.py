@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mta_pipeline.cli.exit_codes import CommandError, ExitCode, help_text
+from mta_pipeline.cli.places import project_home, require_feed, require_lake, require_records
 from mta_pipeline.cli.stopping import STOP, StoppableGroup
 from mta_pipeline.settings import SAMPLE_WEEKS, Settings, SettingsError, read_settings
 from mta_pipeline.weeks import FIRST_WEEK, ONE_WEEK, week_start, weeks_between
@@ -23,6 +24,7 @@ SAMPLE_TURNSTILES = 300
 PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
 NEWEST = 8
 """Number of weeks that `run` processes without `--weeks`."""
+_PORT = click.IntRange(0, 65_535)
 
 
 class Weeks(click.ParamType[list[str]]):
@@ -66,7 +68,8 @@ def main() -> None:
     help=f"FIRST...LAST, the Saturdays on which the weeks start; default: the newest {NEWEST} available weeks.",
 )
 @click.option("--again", is_flag=True, help="Rebuild complete weeks too, for example after an update of mta_pipeline.")
-def run(weeks: list[str] | None, again: bool) -> None:
+@click.option("--verbose", is_flag=True, help="Print a line for each week and table, and the figures of every week.")
+def run(weeks: list[str] | None, *, again: bool, verbose: bool) -> None:
     """Process weeks from the feed to the lake, the marts and the report, and show a summary.
 
     Weeks that are complete in the lake and unchanged in the feed are skipped, so an interrupted run continues where it
@@ -76,13 +79,15 @@ def run(weeks: list[str] | None, again: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from mta_pipeline.cli.run import ReadingBar, bring_up_to_date, how_to_continue  # noqa: PLC0415
-    from mta_pipeline.cli.summary import show  # noqa: PLC0415
+    from mta_pipeline.cli.progress import ReadingBar  # noqa: PLC0415
+    from mta_pipeline.cli.run import bring_up_to_date, how_to_continue  # noqa: PLC0415
+    from mta_pipeline.cli.summary import show, show_problems  # noqa: PLC0415
     from mta_pipeline.lake.feeds import feed_at  # noqa: PLC0415
     from mta_pipeline.sources.turnstile_files import Listing, unused_files  # noqa: PLC0415
 
+    settings = _settings(creates=True)
+    require_feed(settings.feed)
     console = Console(soft_wrap=True, highlight=False)
-    settings = _settings()
     stamina.instrumentation.set_on_retry_hooks([lambda retry: console.print(_retry_message(retry))])
     if settings.is_sample and "://" not in settings.feed and not Path(settings.feed).is_dir():
         _make_sample(Path(settings.feed), weeks or weeks_between(*SAMPLE_WEEKS), SAMPLE_TURNSTILES, 0, "none")
@@ -114,19 +119,10 @@ def run(weeks: list[str] | None, again: bool) -> None:
         span = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if len(weeks) > 1 else f"week {weeks[0]}"
         console.print(f"[bold]{span}[/bold], from the {kind} at {escape(feed.location)}")
         STOP.advice = partial(how_to_continue, settings.lake_root, weeks, again=again)
-        outcome = bring_up_to_date(settings, weeks, feed, console, again=again)
-    show(console, settings, weeks)
+        outcome = bring_up_to_date(settings, weeks, feed, console, again=again, verbose=verbose)
+        show(console, settings, weeks, verbose=verbose)
     print_unused_files()
-    for week, reason in outcome.out_of_date.items():
-        console.print(f"[yellow]week {week} is outdated, {reason}:[/yellow] run --weeks {week}")
-    for week, reason in outcome.failed_weeks.items():
-        console.print(f"[red]week {week} failed:[/red] {escape(reason)}")
-    for failure in outcome.failed_checks:
-        console.print(f"[red]check failed:[/red] {escape(failure)}")
-    for failure in outcome.failures:
-        console.print(f"[red]failed:[/red] {escape(failure)}")
-    if outcome.exit_code is ExitCode.NOTHING_OFFERED:
-        console.print(f"[red]The feed offers none of these weeks:[/red] {escape(feed.location)}")
+    show_problems(console, outcome, feed.location, verbose=verbose)
     sys.exit(outcome.exit_code)
 
 
@@ -145,7 +141,7 @@ def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compre
 @click.option("--weeks", type=Weeks(), default="...".join(PORTAL_WEEKS), show_default=True, help="FIRST...LAST.")
 @click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="Number of turnstiles of the sample.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
-@click.option("--port", default=8100, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--port", type=_PORT, default=8100, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--too-many", default=0.0, show_default=True, help="Share of requests that are refused with status 429.")
 def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
     """Serve a sample's turnstile readings and hourly ridership like the MTA's portal, until interrupted.
@@ -163,7 +159,7 @@ def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: fl
     try:
         usage, complete = sample_usage(feed, weeks, usage_data_sets())
         served = Portal({**data_sets(feed.hourly(weeks)), **usage}, too_many=too_many, seed=seed, port=port)
-    except (OSError, OverflowError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     with served, suppress(KeyboardInterrupt):
         click.echo(f"MTA_SODA={served.url} serves the hourly ridership of the weeks {weeks[0]} to {weeks[-1]}")
@@ -188,7 +184,7 @@ def accept(weeks: list[str]) -> None:
     from mta_pipeline.lake.raw import DamagedRawFile  # noqa: PLC0415
     from mta_pipeline.lake.raw_files import NothingPendingError  # noqa: PLC0415
 
-    settings = _settings()
+    settings = _settings(creates=True)
     failed = False
     for week in weeks:
         try:
@@ -202,13 +198,16 @@ def accept(weeks: list[str]) -> None:
 
 @main.command()
 @click.option("--weeks", type=Weeks(), required=True, help="FIRST...LAST, the Saturdays on which the weeks start.")
-def summary(weeks: list[str]) -> None:
+@click.option("--verbose", is_flag=True, help="Print the figures of every week.")
+def summary(weeks: list[str], *, verbose: bool) -> None:
     """Show what the lake holds of the given weeks."""
     from rich.console import Console  # noqa: PLC0415
 
     from mta_pipeline.cli.summary import show  # noqa: PLC0415
 
-    show(Console(soft_wrap=True, highlight=False), _settings(), weeks)
+    settings = _settings(records=False)
+    with _errors_as_codes(settings.lake_root):
+        show(Console(soft_wrap=True, highlight=False), settings, weeks, verbose=verbose)
 
 
 @main.command()
@@ -232,7 +231,7 @@ def verify(*, weeks: list[str] | None, rederive: bool, report_only: bool, sums: 
 
     if sums and weeks:
         raise click.UsageError("--sums needs the whole lake: leave out WEEKS")
-    settings, start = _settings(), time.monotonic()
+    settings, start = _settings(records=False), time.monotonic()
     with _errors_as_codes(settings.lake_root):
         progress = Console(stderr=True)
         found = verify_lake(progress, settings, weeks, set_aside=not report_only, rederive=rederive)
@@ -279,6 +278,8 @@ def compare(
     from mta_pipeline.lake.comparison import IGNORED, Options, parts_of  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
+    for lake in (first, second):
+        require_lake(lake, subject=lake)
     with _errors_as_codes(f"{first} or {second}"):
         parts = parts_of(first, second)
         for nth, lake in enumerate((first, second)):
@@ -304,8 +305,8 @@ def status() -> None:
 
     from mta_pipeline.monitoring.status import problems, terminal  # noqa: PLC0415
 
-    settings = _settings()
-    with _health() as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
+    settings = settings_with_records()
+    with _health(settings) as reader, _errors_as_codes(settings.lake_root, settings.dagster_home):
         health = reader.read()
     console = Console(soft_wrap=True, highlight=False)
     for part in terminal(health):
@@ -315,16 +316,19 @@ def status() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
+@click.option("--port", type=_PORT, default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
 def metrics(host: str, port: int) -> None:
     """Serve a status page at / and Prometheus metrics at /metrics, until interrupted."""
     try:
         from mta_pipeline.monitoring.server import HealthServer  # noqa: PLC0415
     except ImportError as error:
-        problem = "Metrics need the extra `telemetry`: mta-pipeline[telemetry]"
+        problem = (
+            "Metrics need the extra telemetry. Install it: "
+            ".venv/bin/uv pip install -c requirements.lock -e '.[telemetry]'"
+        )
         raise CommandError(ExitCode.CONFIGURATION, problem) from error
 
-    with _health() as reader:
+    with _health(settings_with_records()) as reader:
         try:
             server = HealthServer((host, port), reader.read)
         except OSError as error:
@@ -349,7 +353,7 @@ def notify() -> None:
     from mta_pipeline.notifications.delivery import Receivers, ReceiversError  # noqa: PLC0415
     from mta_pipeline.notifications.messages import trial  # noqa: PLC0415
 
-    settings = _settings()
+    settings = _read_settings()
     if settings.notify is None:
         problem = "MTA_NOTIFY is not set: set it to Apprise URLs, or to a file with one URL per line."
         raise CommandError(ExitCode.CONFIGURATION, problem)
@@ -364,18 +368,15 @@ def notify() -> None:
 
 
 @contextmanager
-def _health() -> "Iterator[HealthReader]":
+def _health(settings: Settings) -> "Iterator[HealthReader]":
     from mta_pipeline.build import build_defs  # noqa: PLC0415
     from mta_pipeline.cli.run import open_records  # noqa: PLC0415
     from mta_pipeline.monitoring.health import HealthReader  # noqa: PLC0415
 
-    settings = _settings()
-    if settings.dagster_home is None:
-        problem = "DAGSTER_HOME is not set: set it to the directory of Dagster's records."
-        raise CommandError(ExitCode.CONFIGURATION, problem)
+    assert settings.dagster_home is not None
     with ExitStack() as stack:
         with _errors_as_codes(settings.lake_root, settings.dagster_home):
-            instance = stack.enter_context(open_records())
+            instance = stack.enter_context(open_records(settings.dagster_home))
         yield HealthReader.of(instance, settings.lake_root, build_defs(settings))
 
 
@@ -405,13 +406,44 @@ def _errors_as_codes(lake: str, records: Path | None = None) -> Iterator[None]:
     except OSError as error:
         problem = f"The lake at {lake} cannot be read or written: {error}"
         raise CommandError(ExitCode.UNREACHABLE, problem) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("google."):
+            raise
+        raise CommandError(ExitCode.UNREACHABLE, f"The lake at {lake} cannot be read or written: {error}") from error
 
 
-def _settings() -> Settings:
+def _read_settings() -> Settings:
+    """The settings. Inside the project, the records are those of `make dev` if DAGSTER_HOME is not set."""
     try:
-        return read_settings()
+        settings = read_settings()
     except SettingsError as error:
         raise CommandError(ExitCode.CONFIGURATION, str(error)) from error
+    return settings.model_copy(update={"dagster_home": settings.dagster_home or project_home(settings)})
+
+
+def _settings(*, records: bool = True, creates: bool = False) -> Settings:
+    """The settings, after their lake and records were checked. Commands that create files check that they can."""
+    settings = _read_settings()
+    if records:
+        require_records(settings, creates=creates)
+    require_lake(settings.lake_root, writes=creates)
+    return settings
+
+
+def settings_with_records(*, creates: bool = False) -> Settings:
+    """The settings of a command that cannot do without Dagster's records. With `creates`, it creates the project's own.
+
+    Raises:
+        CommandError: there is no directory of records, or it or the lake cannot be used.
+    """
+    settings = _settings(creates=creates)
+    if settings.dagster_home is None:
+        problem = (
+            "DAGSTER_HOME is not set, and this is not the project's folder: go there, or set DAGSTER_HOME to the "
+            "absolute path of the directory of Dagster's records."
+        )
+        raise CommandError(ExitCode.CONFIGURATION, problem)
+    return settings
 
 
 def _retry_message(retry: "RetryDetails") -> str:

@@ -11,11 +11,11 @@ from mta_pipeline.settings import Settings
 def accept_pending(settings: Settings, week: str) -> str:
     """Make the pending version of a week the current one, and say so. Raises the same as `RawFiles.accept`.
 
-    With DAGSTER_HOME, the landing is reported to Dagster, so that automation makes the tables from it.
+    If there are records, the landing is reported to Dagster, so that automation makes the tables from it.
     """
     accepted = RawFiles(settings.lake_root, settings.raw_versions).accept(week)
     if settings.dagster_home is not None:
         facts = {"outcome": "accepted", "sha256": accepted.sha256, "source": accepted.source}
-        with open_records() as instance:
+        with open_records(settings.dagster_home) as instance:
             instance.report_runless_asset_event(dg.AssetMaterialization(RAW_KEY, partition=week, metadata=facts))
     return f"Week {week}: {accepted.file} from {accepted.source} is current now. The next run makes its tables again."

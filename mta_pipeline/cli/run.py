@@ -16,21 +16,13 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from sqlalchemy.exc import SQLAlchemyError
 from upath import UPath
 
 from mta_pipeline.build import build_defs, last_week
 from mta_pipeline.cli.exit_codes import ExitCode
+from mta_pipeline.cli.places import make_home
+from mta_pipeline.cli.progress import RunProgress, ranges_of
 from mta_pipeline.cli.stopping import STOP
 from mta_pipeline.engines.freshness import mart_problem, warehouse_problem
 from mta_pipeline.lake.completeness import (
@@ -69,11 +61,10 @@ from mta_pipeline.report.page import SOURCES
 from mta_pipeline.report.page import problem as report_problem
 from mta_pipeline.run_launchers.local import fail_dead_runs
 from mta_pipeline.schema import Table
-from mta_pipeline.settings import Settings, SettingsError
+from mta_pipeline.settings import Settings
 from mta_pipeline.sources.errors import FeedRefused, FeedSlow, FeedUnavailable
 from mta_pipeline.sources.turnstile_files import Feed
 from mta_pipeline.tables import TABLES
-from mta_pipeline.telemetry.progress import FileProgress, read_progress
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
 from mta_pipeline.turnstile.complexes import REFERENCE_TABLES
 from mta_pipeline.weeks import contiguous_ranges, week_after, week_start
@@ -98,8 +89,11 @@ class Outcome:
     """Weeks after the processed ones whose tables are outdated now, each with the reason."""
     feed_failed: bool = False
     """Whether the feed stopped answering during the run, so that the run is not finished."""
+    warnings: list[str] = field(default_factory=list)
+    not_offered: list[str] = field(default_factory=list)
+    """Weeks that the feed does not offer and that the lake does not have."""
     nothing_offered: bool = False
-    """Whether the feed offers none of the weeks, and the lake has none of them."""
+    """Whether these are all of the weeks."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -108,17 +102,22 @@ class Outcome:
             return ExitCode.UNREACHABLE
         if self.failed_weeks or self.failures or self.failed_checks:
             return ExitCode.PROBLEMS
-        return ExitCode.NOTHING_OFFERED if self.nothing_offered else ExitCode.SUCCESS
+        if self.nothing_offered:
+            return ExitCode.NOTHING_OFFERED
+        return ExitCode.PROBLEMS if self.not_offered else ExitCode.SUCCESS
 
 
 class RecordsError(RuntimeError):
     """Dagster's records cannot be written. The message names their directory."""
 
 
-def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, console: Console, *, again: bool) -> Outcome:
+def bring_up_to_date(
+    settings: Settings, weeks: Sequence[str], feed: Feed, console: Console, *, again: bool, verbose: bool = False
+) -> Outcome:
     """Materialize the weeks that are not complete in the lake, or all with `again`, then outdated marts and report.
 
-    Other weeks whose files are damaged and set aside are materialized, too.
+    With `verbose`, the progress has a line for each week and table. Other weeks whose files are damaged and set aside
+    are materialized, too.
 
     Raises:
         FeedError: the feed cannot be read.
@@ -126,8 +125,11 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
     """
     remove_stale_temp_files(settings.lake_root)
     reasons = weeks_due(weeks, settings.lake_root, feed)
+    not_offered = [week for week, reason in reasons.items() if reason == NOT_OFFERED]
+    if len(not_offered) == len(weeks):
+        return Outcome(not_offered=not_offered, nothing_offered=True)
     if damaged := sorted(weeks_to_repair(settings.lake_root) - {*weeks}):
-        console.print(f"Weeks with damaged files are made again, too: {', '.join(damaged)}", markup=False)
+        console.print(f"Weeks with damaged files are made again, too: {ranges_of(damaged)}", markup=False)
         weeks = sorted({*weeks, *damaged})
         reasons = weeks_due(weeks, settings.lake_root, feed)
     due = list(weeks) if again else list(reasons)
@@ -140,10 +142,10 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         with _records(settings) as instance:
             fail_dead_runs(instance)
             record_complete(instance, settings.lake_root, [week for week in weeks if week not in due])
-            outcome = run_weeks(settings, due, instance, console)
+            outcome = run_weeks(settings, due, instance, console, verbose=verbose)
             if not outcome.failures and (again or answers_are_due(settings.lake_root, settings.warehouse_file)):
                 console.print("Materializing the marts and the report ...")
-                make_answers(settings, instance, console, outcome)
+                make_answers(settings, instance, console, outcome, verbose=verbose)
             graph = build_defs(settings).resolve_asset_graph()
             checks = [key for key in graph.asset_check_keys if key.asset_key in WEEKLY_KEYS]
             outcome.failed_checks = [
@@ -162,7 +164,7 @@ def bring_up_to_date(settings: Settings, weeks: Sequence[str], feed: Feed, conso
         for week in weeks
         if (problem := raw.pending_problem(week))
     ]
-    outcome.nothing_offered = [*reasons.values()] == [NOT_OFFERED] * len(weeks)
+    outcome.not_offered = not_offered
     weeks_after = [after for week in due if (after := week_after(week)) not in weeks]
     outcome.out_of_date = weeks_out_of_date(weeks_after, settings.lake_root)
     return outcome
@@ -190,27 +192,28 @@ def how_to_continue(lake_root: str, weeks: Sequence[str], *, again: bool) -> str
 
 
 def _records(settings: Settings) -> dg.DagsterInstance:
-    """Dagster's instance. Without DAGSTER_HOME, it is ephemeral."""
+    """Dagster's instance. Without a directory of records, it is ephemeral."""
     if settings.dagster_home is None:
         return dg.DagsterInstance.ephemeral(settings=dict(LOG_SETTINGS))
+    make_home(settings.dagster_home)
     # The first process creates the tables. Of two processes at once, one would fail.
     with folder_lock(UPath(settings.dagster_home)):
-        return in_code_location(with_open_connections(open_records()), CODE_LOCATION)
+        return in_code_location(with_open_connections(open_records(settings.dagster_home)), CODE_LOCATION)
 
 
-def open_records() -> dg.DagsterInstance:
-    """Dagster's instance in DAGSTER_HOME.
-
-    Raises:
-        SettingsError: DAGSTER_HOME is not the absolute path of a directory.
-    """
-    try:
-        return dg.DagsterInstance.get()
-    except dg.DagsterInvariantViolationError as error:
-        raise SettingsError(f"DAGSTER_HOME: {error}") from error
+def open_records(home: Path) -> dg.DagsterInstance:
+    """Dagster's instance with its records in a directory."""
+    return dg.DagsterInstance.from_config(str(home))
 
 
-def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInstance, console: Console) -> Outcome:
+def run_weeks(
+    settings: Settings,
+    weeks: Sequence[str],
+    instance: dg.DagsterInstance,
+    console: Console,
+    *,
+    verbose: bool = False,
+) -> Outcome:
     """Materialize the reference tables if they have changed, then these weeks, from the raw layer to the lake.
 
     A week whose file cannot be used, or that fails a blocking check, is reported in the outcome. A run leaves out weeks
@@ -220,7 +223,7 @@ def run_weeks(settings: Settings, weeks: Sequence[str], instance: dg.DagsterInst
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     defs = build_defs(settings_for(weeks, settings))
     outcome = Outcome()
-    with _shown(console) as show:
+    with _shown(console, outcome, verbose=verbose) as show:
         run = _Runner(defs, instance, show, outcome)
         if reference_tables_due(settings.lake_root):
             run(REFERENCE_JOB)
@@ -241,9 +244,11 @@ def settings_for(weeks: Sequence[str], settings: Settings) -> Settings:
     return settings.model_copy(update={"last_week": max(end, week_start(weeks[-1]))})
 
 
-def make_answers(settings: Settings, instance: dg.DagsterInstance, console: Console, outcome: Outcome) -> None:
+def make_answers(
+    settings: Settings, instance: dg.DagsterInstance, console: Console, outcome: Outcome, *, verbose: bool = False
+) -> None:
     """Materialize the warehouse, the marts and the report from all weeks in the lake."""
-    with _shown(console) as show:
+    with _shown(console, outcome, verbose=verbose) as show:
         _Runner(build_defs(settings), instance, show, outcome)(MARTS_JOB)
 
 
@@ -347,6 +352,13 @@ class _Runner:
 
 
 @contextmanager
+def _shown(console: Console, outcome: Outcome, *, verbose: bool) -> Iterator[RunProgress]:
+    with RunProgress(console, verbose=verbose).shown() as progress:
+        yield progress
+    outcome.warnings += progress.warnings
+
+
+@contextmanager
 def _output_restored() -> Iterator[None]:
     """Restores the output of this process after the block.
 
@@ -359,75 +371,3 @@ def _output_restored() -> Iterator[None]:
         for descriptor, copy in outputs.items():
             os.dup2(copy, descriptor)
             os.close(copy)
-
-
-@contextmanager
-def _shown(console: Console) -> Iterator[Callable[[dg.EventLogEntry], None]]:
-    """Shows progress by step and week: as bars in a terminal, as lines elsewhere."""
-    if not console.is_terminal:
-        yield lambda entry: _print_line(console, entry)
-        return
-    columns = (
-        TextColumn("  {task.description:<20}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("weeks"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[week]}", style="dim"),
-    )
-    with Progress(*columns, console=console) as bars:
-        yield _Bars(bars).show
-
-
-class ReadingBar:
-    """Shows how much of a yearly export is read: as a bar in a terminal, as lines elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._lines = FileProgress(lambda line: console.print(line, highlight=False, markup=False))
-        self._name = ""
-        self._bar = Progress(console=console)
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Show that so many bytes of an export are read."""
-        if not self._console.is_terminal:
-            self._lines(name, done, total)
-            return
-        if name != self._name:
-            columns = (TextColumn("  Reading {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-            self._name, self._bar = name, Progress(*columns, console=self._console)
-            self._bar.add_task(name, total=total)
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done)
-        if done == total:
-            self._bar.stop()
-
-    def close(self) -> None:
-        """End the bar of an export that could not be read to its end."""
-        self._bar.stop()
-
-
-def _print_line(console: Console, entry: dg.EventLogEntry) -> None:
-    if not entry.is_dagster_event and (read_progress(entry.user_message) or int(entry.level) == logging.WARNING):
-        console.print(entry.user_message, highlight=False, markup=False, soft_wrap=True)
-
-
-class _Bars:
-    """One progress bar per step that processes weeks."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[tuple[str, str], TaskID] = {}
-
-    def show(self, entry: dg.EventLogEntry) -> None:
-        if entry.is_dagster_event:
-            return
-        if done := read_progress(entry.user_message):
-            key = (entry.run_id, done.table)
-            if key not in self._tasks:
-                self._tasks[key] = self._bars.add_task(done.table, total=done.total, week="")
-            self._bars.update(self._tasks[key], completed=done.done, week=done.week)
-        elif int(entry.level) == logging.WARNING:
-            self._bars.console.print(
-                f"  {entry.user_message}", highlight=False, markup=False, soft_wrap=True, style="yellow"
-            )

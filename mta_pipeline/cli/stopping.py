@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import click
 
+from mta_pipeline.cli.ascii import ascii_without_utf8
 from mta_pipeline.cli.exit_codes import ExitCode
 
 _GRACE: Final = 5.0
@@ -28,7 +29,15 @@ _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
 class StoppableGroup(click.Group):
-    """A group of commands that end with a message and an exit code if a signal stops them."""
+    """A group of commands that end with a message and an exit code if a signal stops them.
+
+    Terminals without UTF-8 get ASCII.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        with ascii_without_utf8():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

@@ -46,6 +46,11 @@ def weeks_complete(lake_root: str) -> set[str]:
     return RawFiles(lake_root).weeks().intersection(*tables)
 
 
+def is_first_week(lake_root: str, week: str) -> bool:
+    """Whether the lake has no readings of any earlier week, so that a carry-in is not expected. Lists files."""
+    return week <= min(weeks_there(lake_root, TURNSTILE_READINGS.layer, TURNSTILE_READINGS.name), default=week)
+
+
 def weeks_to_repair(lake_root: str) -> set[str]:
     """Return the weeks with a damaged file that is set aside and was not made again."""
     names = {(table.layer, table.name) for table in (*STAGED, *RIDERSHIP)}

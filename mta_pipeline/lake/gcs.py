@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 PROTOCOLS: Final = ("gs", "gcs")
 
+_SHORT: Final = 8.0
+"""Seconds to wait for an answer that only says whether there is one."""
+
 NOTHING: Final = 0
 """The generation of an object that does not exist."""
 
@@ -31,6 +34,47 @@ def client() -> "Client":
 
     # Objects need no project. Looking one up would fail if the credentials name none.
     return storage.Client(project=None)
+
+
+def require_connection() -> None:
+    """Check that Google Cloud Storage answers, in one short request without credentials.
+
+    Raises:
+        OSError: it does not. The message says what to do.
+    """
+    import gcsfs  # noqa: F401, PLC0415  # opens feeds, and comes with the same extra
+    import requests  # noqa: PLC0415  # slow to import
+    from google.cloud import storage  # noqa: PLC0415
+
+    endpoint = storage.Client.create_anonymous_client().api_endpoint
+    try:
+        requests.get(endpoint, timeout=_SHORT)
+    except requests.RequestException as error:
+        raise ConnectionError(f"{endpoint} cannot be reached. Check the network, and then try again") from error
+
+
+def require_access(folder: "UPath") -> None:
+    """Check that the bucket of a folder can be read, in one short request.
+
+    Raises:
+        OSError: it cannot. The message says what to do.
+    """
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized  # noqa: PLC0415
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError  # noqa: PLC0415
+
+    require_connection()
+    bucket, _, prefix = folder.path.partition("/")
+    try:
+        list(client().list_blobs(bucket, prefix=prefix, max_results=1, timeout=_SHORT, retry=None))
+    except DefaultCredentialsError as error:
+        advice = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+        raise PermissionError(f"there are no credentials. To add them, {advice}") from error
+    except (Forbidden, Unauthorized) as error:
+        raise PermissionError(f"access is refused. Give the account the right to list and read {bucket}") from error
+    except NotFound as error:
+        raise FileNotFoundError(f"there is no bucket {bucket}. Create it, or correct the name") from error
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise ConnectionError(f"{str(error).removesuffix('.')}. Try again later") from error
 
 
 def read(path: "UPath") -> bytes:

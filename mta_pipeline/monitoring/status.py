@@ -29,12 +29,15 @@ class Problem(NamedTuple):
 
 def problems(health: Health) -> Iterator[Problem]:
     """The current problems, the most fundamental first."""
-    if dead := [daemon for daemon in health.daemons if not daemon.is_healthy]:
+    is_queued = any(run.status is dg.DagsterRunStatus.QUEUED for run in health.in_progress)
+    needs_daemon = is_queued or any(ticks.is_running for ticks in health.ticks)
+    dead = [daemon for daemon in health.daemons if not daemon.is_healthy]
+    if dead and needs_daemon:
         seen = [daemon.heartbeat for daemon in dead if daemon.heartbeat]
         since = f"last seen {_ago(max(seen), health)}" if seen else "never seen"
         parts = "" if len(dead) == len(health.daemons) else f" ({', '.join(daemon.name for daemon in dead)})"
         yield Problem(
-            f"Dagster's daemon{parts} is not running, {since}: sensors and schedules do not run",
+            f"Dagster's daemon{parts} is not running, {since}: sensors, schedules and queued runs do not start",
             "start dagster-daemon, or run make dev",
         )
     for run in health.in_progress:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import dagster as dg
@@ -35,7 +36,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from mta_pipeline.monitoring import server
-from mta_pipeline.monitoring.health import Health, HealthReader
+from mta_pipeline.monitoring.health import Health, HealthReader, RunInProgress, Ticks
 from mta_pipeline.monitoring.metrics import registry
 from mta_pipeline.monitoring.server import HealthServer
 from mta_pipeline.monitoring.status import figures, page, problems, terminal
@@ -53,11 +54,11 @@ REPOSITORY_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("mta_pip
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Two weeks in the lake, the first without carry-in, and a third available week whose file is bad."""
+    """Two weeks in the lake, the first with an unknown booth, and a third available week whose file is bad."""
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("records"))) as instance:
         made = Project(tmp_path_factory.mktemp("project"), instance=instance)
-        for week in WEEKS[:2]:
-            made.publish(week, steady_week(week))
+        made.publish(WEEKS[0], steady_week(WEEKS[0]).replace(b"A002,", b"XX,", 1))
+        made.publish(WEEKS[1], steady_week(WEEKS[1]))
         made.run(*WEEKS[:2])
         made.publish(WEEKS[2], b"no such thing\n")
         Automation(made).tick_sensor()
@@ -117,8 +118,9 @@ def test_metrics_show_runs_weeks_checks_and_the_newest_week(url, project):
         ("mta_newest_week_readings",): 42,
         ("mta_newest_week_turnstiles",): 1,
         ("mta_newest_week_exits",): daily["exits"].sum(),
-        ("mta_check_results", "lake/turnstile_traffic", "carry_in_present", "failed"): 1,
-        ("mta_check_results", "lake/turnstile_traffic", "carry_in_present", "passed"): 1,
+        ("mta_check_results", "staged/turnstile_readings", "booths_known", "failed"): 1,
+        ("mta_check_results", "staged/turnstile_readings", "booths_known", "passed"): 1,
+        ("mta_check_results", "lake/turnstile_traffic", "carry_in_present", "failed"): 0,
         ("mta_check_results", "staged/turnstile_readings", "every_line_accounted_for", "failed"): 0,
     }
     assert {key: found.get(key) for key in expected} == expected
@@ -186,11 +188,12 @@ def test_a_sensor_that_fails_repeatedly_is_counted_and_named(reader, url, projec
 
 
 def test_the_status_shows_problems_remedies_and_key_figures(reader, url):
-    health = reader.read()
+    running = Ticks("sensor", "published_weeks", is_running=True, last={}, failures_in_a_row=0, error="")
+    health = replace(reader.read(), ticks=[running])
     remedies = {problem.what.partition(":")[0]: problem.do for problem in problems(health)}
     assert remedies["Dagster's daemon is not running, never seen"] == "start dagster-daemon, or run make dev"
     assert f"1 week ({WEEKS[2]}) landed, but incomplete" in remedies
-    assert f"lake/turnstile_traffic of {WEEKS[0]}, carry_in_present (warn)" in remedies
+    assert f"staged/turnstile_readings of {WEEKS[0]}, booths_known (warn)" in remedies
     assert (figures(health)["Newest week"], figures(health)["Readings"]) == (WEEKS[1], "42")
     console = Console(record=True, width=200)
     for part in terminal(health):
@@ -199,7 +202,14 @@ def test_the_status_shows_problems_remedies_and_key_figures(reader, url):
     for name, text in figures(health).items():
         assert name in on_terminal
         assert text in on_page
-    assert "carry_in_present" in on_page
+    assert "booths_known" in on_page
+
+
+def test_a_daemon_that_nothing_needs_may_be_down(reader, project):
+    idle = replace(reader.read(), ticks=[], in_progress=[])
+    assert not any("daemon" in problem.what for problem in problems(idle))
+    queued = RunInProgress("1234", RIDERSHIP_JOB, dg.DagsterRunStatus.QUEUED, idle.at)
+    assert any("daemon" in problem.what for problem in problems(replace(idle, in_progress=[queued])))
 
 
 def test_the_status_says_which_rules_have_made_weeks_due(project, monkeypatch):

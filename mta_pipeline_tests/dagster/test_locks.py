@@ -18,6 +18,7 @@ from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.lake import storage
 from mta_pipeline.lake.storage import LockedFolder, folder_lock
 from mta_pipeline.telemetry.run_traces import LOG_SETTINGS
+from mta_pipeline.weeks import file_name
 from mta_pipeline_tests.dagster.project import WEEKS, Project, failure_of, valid_week
 from mta_pipeline_tests.support.locks import locked
 from mta_pipeline_tests.unit.test_cli import run_command
@@ -89,6 +90,7 @@ def test_a_locked_week_fails_the_run_and_its_log_has_the_warning(tmp_path, impat
 
 def test_locked_records_end_the_command(tmp_path, impatient, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / file_name(WEEKS[0])).touch()
     with locked(tmp_path / "home"):
         result = run_command(
             "run", "--weeks", WEEKS[0], MTA_FEED=".", LAKE_ROOT="lake", DAGSTER_HOME=str(tmp_path / "home")

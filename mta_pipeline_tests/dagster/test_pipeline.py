@@ -47,16 +47,29 @@ def test_the_first_interval_of_a_week_starts_in_the_week_before(project):
     assert traffic["entries"].sum() == 42 * 10
 
 
-def test_a_missing_week_before_is_reported_and_stops_nothing(project):
-    result = project.run(SECOND)
-    checks = project.checks(result)
-    assert checks["carry_in_present", SECOND] is False
-    assert all(passed for (name, _), passed in checks.items() if name != "carry_in_present")
+def carried_in(project, result):
     [traffic] = result.asset_materializations_for_node("lake__turnstile_traffic")
-    assert traffic.metadata["carry_in"].value == "missing"
+    [check] = [e for e in result.get_asset_check_evaluations() if e.check_name == "carry_in_present"]
+    warned = any("readings of the week before" in e.user_message for e in project.instance.all_logs(result.run_id))
+    return traffic.metadata["carry_in"].value, check.passed, check.description, warned
+
+
+def test_the_first_week_in_the_lake_needs_no_week_before(project):
+    result = project.run(SECOND)
+    assert all(project.checks(result).values())
+    note = "the first week in the lake: the first interval of each turnstile has status first"
+    assert carried_in(project, result) == ("missing", True, note, False)
+
+
+def test_a_gap_is_reported_and_stops_nothing(project):
     project.run(FIRST)
-    again = project.run(SECOND)
-    assert project.checks(again)["carry_in_present", SECOND] is True
+    result = project.run(THIRD)
+    checks = project.checks(result)
+    assert [name for (name, _), passed in checks.items() if not passed] == ["carry_in_present"]
+    advice = f"no readings of {SECOND}: materialize that week, then this one again"
+    assert carried_in(project, result) == ("missing", False, advice, True)
+    project.run(SECOND)
+    assert project.checks(project.run(THIRD))["carry_in_present", THIRD]
 
 
 def test_a_week_that_is_not_published_is_skipped_and_fails_nothing(project):

@@ -163,7 +163,8 @@ class Site:
             return subprocess.Popen(
                 [str(BIN / command[0]), *map(str, command[1:])],
                 env=self.environment,
-                cwd=REPOSITORY,
+                # Inside the project, a run without DAGSTER_HOME would use the project's records.
+                cwd=REPOSITORY if "DAGSTER_HOME" in self.environment else self.root,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -72,9 +72,9 @@ def test_commands_in_the_documents_work_as_written(checkout, processes):
         script = ["set -e", "trap 'kill -KILL $(jobs -p) 2>/dev/null || true' EXIT"]
         for command in typed:
             real = command.replace("<URL or directory>", feed).replace("<directory or URL>", lake)
-            # It exits with 1 because a lake's first week has no week before it.
-            expected = f"{real} || [ $? -eq 1 ]" if command == "mta-pipeline status" else real
-            script += [f"cat <<'END'\n{document}$ {real}\nEND", expected]
+            # In the other documents, sensors are on by then, and no daemon is running.
+            may_fail = command == "mta-pipeline status" and document != "README.md"
+            script += [f"cat <<'END'\n{document}$ {real}\nEND", f"{real} || [ $? -eq 1 ]" if may_fail else real]
             if command.endswith("&"):
                 script.append(WAIT_FOR_PORTAL)
         examples = PYTHON.findall((REPOSITORY / document).read_text())

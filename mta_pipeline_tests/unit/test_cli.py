@@ -134,7 +134,7 @@ def test_a_sample_does_not_replace_real_files(work_dir):
 
 def test_without_a_feed_a_sample_is_made_run_and_shown_with_its_truth(work_dir, monkeypatch):
     monkeypatch.setattr(cli, "SAMPLE_TURNSTILES", 12)
-    result = run_command("run", "--weeks", "2014-10-11")
+    result = run_command("run", "--weeks", "2014-10-11", "--verbose")
     assert (result.exit_code, result.exception and str(result.exception)) == (0, None)
     assert f"week 2014-10-11, from the sample feed at {work_dir}/data/sample/feed" in result.output
     for table in ("turnstile_file", "turnstile_readings", "turnstile_traffic", "complex_daily"):
@@ -202,8 +202,9 @@ def test_a_week_with_a_dead_link_fails_with_its_address_and_the_other_weeks_land
         dead = f"{server.bare_url}turnstile_240120.txt"
     assert result.exit_code == 1
     assert re.findall("week ([0-9-]*) failed", result.output) == ["2024-01-13"]
-    assert f"week 2024-01-13 failed: Week 2024-01-13 at {dead}: the index page " in result.output.splitlines()[-1]
-    assert "skipped: Week 2024-01-20 is not published" in result.output
+    *_, failed, not_offered = result.output.splitlines()
+    assert f"week 2024-01-13 failed: Week 2024-01-13 at {dead}: the index page " in failed
+    assert not_offered.startswith("The feed does not offer 2 of these weeks: 2024-01-20...2024-01-27 (http://")
     assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
 
 
@@ -235,6 +236,16 @@ def test_a_feed_without_any_of_the_requested_weeks_has_an_exit_code_of_its_own(w
     result = run_command("run", "--weeks", f"{WEEK}...{WEEK}", *options, MTA_FEED="mirror")
     assert result.exit_code == ExitCode.NOTHING_OFFERED
     assert f"The feed offers none of these weeks: {work_dir}/mirror" in result.output
+
+
+def test_a_feed_without_some_of_the_requested_weeks_is_reported_while_the_others_land(work_dir):
+    (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / file_name(WEEK)).write_bytes(valid_week(WEEK))
+    result = run_command("run", "--weeks", f"{WEEK}...2024-01-13", MTA_FEED="mirror")
+    assert result.exit_code == ExitCode.PROBLEMS
+    last = f"The feed does not offer 1 of these weeks: 2024-01-13 ({work_dir}/mirror)"
+    assert result.output.splitlines()[-1] == last
+    assert (work_dir / f"data/real/lake/lake/complex_daily/week={WEEK}/part-0.parquet").is_file()
 
 
 def test_an_index_page_that_is_none_is_unusable_input(work_dir):
@@ -274,6 +285,7 @@ def test_records_that_cannot_be_read_or_written_are_unreachable(work_dir, monkey
     (work_dir / "home" / "storage").mkdir(parents=True)
     (work_dir / "home" / "history").mkdir()
     (work_dir / "home" / "history" / "runs.db").mkdir()
+    (work_dir / file_name(WEEK)).touch()
     for words in (["status"], ["run", "--weeks", WEEK]):
         monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
         result = run_command(*words, MTA_FEED=".")
@@ -291,6 +303,7 @@ def test_records_on_a_full_disk_are_reported_in_the_terminal_with_what_to_do(wor
 
     captured, terminal, shown = os.open(os.devnull, os.O_WRONLY), os.fstat(2), []
     (work_dir / "mirror").mkdir()
+    (work_dir / "mirror" / file_name(WEEK)).touch()
     (work_dir / "home").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(work_dir / "home"))
     monkeypatch.setattr(JobDefinition, "execute_in_process", full)
@@ -302,14 +315,6 @@ def test_records_on_a_full_disk_are_reported_in_the_terminal_with_what_to_do(wor
     assert f"Dagster's records in {work_dir / 'home'} cannot be written: the disk is full" in message
     assert "Complete weeks are kept. Make room on that disk, and launch again." in message
     assert output == terminal.st_ino
-
-
-@pytest.mark.parametrize("home", ["relative", "/no/such/home"])
-def test_status_needs_the_directory_of_the_records(home, monkeypatch):
-    monkeypatch.setenv("DAGSTER_HOME", home)
-    result = run_command("status")
-    assert result.exit_code == ExitCode.CONFIGURATION
-    assert "DAGSTER_HOME" in result.output
 
 
 def test_the_help_and_the_documentation_have_the_same_exit_codes():
@@ -416,6 +421,14 @@ def test_the_portal_of_the_sample_says_how_to_use_it():
     assert feed == f"MTA_FEED=soda+{url} serves their turnstile readings, from the data sets k7j9-jnct. Run:"
     assert command == f"make run MTA_FEED=soda+{url} WEEKS=2022-12-24...2022-12-24"
     assert "There are no turnstile readings of these weeks" in run_command(*words, "2024-01-06").output
+
+
+@pytest.mark.parametrize("command", ["metrics", "portal"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_does_not_exist_is_refused(command, port):
+    result = run_command(command, "--port", port)
+    assert result.exit_code == ExitCode.USAGE
+    assert "Invalid value for '--port'" in result.output
 
 
 def test_the_version_is_that_of_the_package():

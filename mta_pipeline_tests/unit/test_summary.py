@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mta_pipeline.cli.summary import known_truth, show, summarize
 from mta_pipeline.lake.parquet import to_parquet
-from mta_pipeline.lake.storage import part_path, write_atomically
+from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
 from mta_pipeline.schema import Table
 from mta_pipeline.settings import Settings
 from mta_pipeline.turnstile.complexes import station_complexes
@@ -24,7 +24,7 @@ from mta_pipeline.turnstile.contract import (
 from mta_pipeline.turnstile.readings import stage
 from mta_pipeline.turnstile.ridership import complex_daily
 from mta_pipeline.turnstile.traffic import traffic
-from mta_pipeline.weeks import week_before
+from mta_pipeline.weeks import week_before, weeks_between
 from mta_pipeline_tests.support.published_files import BOOTHS, WEEK, modern_file, modern_line
 
 INWOOD, PATH = "N001,R173,00-00-00", "PTH01,R549,00-00-00"
@@ -79,9 +79,9 @@ def lake(tmp_path: Path) -> str:
 def summary_of(lake: str, tmp_path: Path) -> Callable[..., str]:
     """Returns the summary of some weeks as it is printed."""
 
-    def text(*weeks: str) -> str:
+    def text(*weeks: str, verbose: bool = False) -> str:
         console = Console(file=io.StringIO(), width=200)
-        show(console, Settings(feed=str(tmp_path / "feed"), lake_root=lake), weeks)
+        show(console, Settings(feed=str(tmp_path / "feed"), lake_root=lake), weeks, verbose=verbose)
         return console.file.getvalue()
 
     return text
@@ -158,3 +158,32 @@ def test_the_riders_of_a_sample_are_shown_next_to_the_truth(summary_of, tmp_path
 def test_only_a_sample_has_a_known_truth(tmp_path):
     assert known_truth(str(tmp_path)) is None
     assert known_truth("https://mirror.example/turnstile") is None
+
+
+MANY = weeks_between("2021-11-06", "2022-04-30")
+
+
+@pytest.fixture
+def long_lake(lake: str) -> str:
+    """A lake of 26 weeks with the same figures."""
+    for table in (TURNSTILE_READINGS, TURNSTILE_REJECTS, TURNSTILE_TRAFFIC, COMPLEX_DAILY):
+        contents = read_bytes(part_path(lake, table.layer, table.name, WEEK))
+        for week in MANY:
+            path = Path(part_path(lake, table.layer, table.name, week))
+            path.parent.mkdir()
+            path.write_bytes(contents)
+    return lake
+
+
+def test_the_summary_of_many_weeks_fits_on_a_screen_and_has_sums_by_year(long_lake, summary_of):
+    text = summary_of(*MANY, "2025-01-04")
+    assert len(text.splitlines()) < 45
+    assert row_of(text, "26")[:4] == ["26", "weeks", f"{26 * 9:,}", "3"]
+    for year, weeks in {"2021": 8, "2022": 18, "all": 26}.items():
+        assert row_of(text, year)[1:] == [f"{weeks * 131:,}", f"{weeks * 50:,}"]
+    assert "Not in the lake: 2025-01-04" in text
+
+
+def test_a_verbose_summary_has_every_week(long_lake, summary_of):
+    text = summary_of(*MANY, verbose=True)
+    assert all(text.count(week) == 3 for week in MANY)

@@ -7,6 +7,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.completeness import is_first_week
 from mta_pipeline.lake.origin import Origin, traffic_origin
 from mta_pipeline.orchestration.assets.derived import derived_asset
 from mta_pipeline.orchestration.conditions import follows_its_inputs, when_missing
@@ -97,7 +98,7 @@ def traffic_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         def week_by_week() -> Iterator[WeekOutput]:
             for output in process_weeks(context, compute):
                 week = output.week
-                if output.metadata.get(_CARRY_IN) == "missing":
+                if output.metadata.get(_CARRY_IN) == "missing" and not is_first_week(raw_layer.lake_root, week):
                     context.log.warning(
                         f"week {week}: there are no readings of the week before ({week_before(week)}), so the first "
                         "interval of each turnstile has status first. Materialize that week, then this one again."

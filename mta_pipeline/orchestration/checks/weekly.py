@@ -8,6 +8,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from mta_pipeline.lake.completeness import is_first_week
 from mta_pipeline.lake.parquet import row_count
 from mta_pipeline.lake.storage import part_path
 from mta_pipeline.orchestration.checks.factory import Finding, Judge, check_spec, weekly_check
@@ -236,7 +237,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         TURNSTILE_TRAFFIC,
         CARRY_IN_PRESENT,
         "The first intervals of turnstiles start at readings of the week before. If none does, that week was missing "
-        "when this one was materialized.",
+        "when this one was materialized. The first week in the lake passes.",
     )
 
     @weekly_check(
@@ -245,7 +246,7 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
         turnstile_traffic=TURNSTILE_TRAFFIC,
         turnstile_readings=TURNSTILE_READINGS,
     )
-    def checks(turnstile_traffic: WeeklyInputs, turnstile_readings: WeeklyInputs) -> Judge:
+    def checks(raw_layer: Lake, turnstile_traffic: WeeklyInputs, turnstile_readings: WeeklyInputs) -> Judge:
         def judge(week: str) -> Iterator[Finding]:
             counted = [
                 pl.col(f"{register}_status").is_in(Status.IN_TOTALS) == pl.col(register).is_not_null()
@@ -262,15 +263,13 @@ def _traffic_checks(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetChecksDefin
             counts = {"intervals": intervals, "readings": readings}
             yield Finding(complete, week, sound and intervals == readings, shown, counts)
             yield _riders_found(found, week, turnstile_traffic.scan(week))
-            yield Finding(
-                carried,
-                week,
-                carried_in > 0,
-                f"{carried_in:,} intervals start in the week before"
-                if carried_in
-                else f"no readings of {week_before(week)}: materialize that week, then this one again",
-                {"carried_in": carried_in},
-            )
+            is_first = not carried_in and is_first_week(raw_layer.lake_root, week)
+            shown = f"no readings of {week_before(week)}: materialize that week, then this one again"
+            if carried_in:
+                shown = f"{carried_in:,} intervals start in the week before"
+            elif is_first:
+                shown = "the first week in the lake: the first interval of each turnstile has status first"
+            yield Finding(carried, week, carried_in > 0 or is_first, shown, {"carried_in": carried_in})
 
         return judge
 
