@@ -128,18 +128,19 @@ def test_a_data_set_without_a_time_column_is_fetched_as_a_whole(project):
 
 def test_a_failed_blocking_check_of_a_whole_data_set_is_one_incident(data_sets, tmp_path):
     rows = data_sets["39hk-dx4f"].with_columns(gtfs_latitude=pl.lit("north"))
-    with serve(Portal({"39hk-dx4f": rows})) as portal:
-        project = Project(tmp_path, resources={"soda": SodaPortal(portal.url)}, has_reference_tables=False)
-        state = initial_state(project.instance)
+    with dg.instance_for_test() as instance, serve(Portal({"39hk-dx4f": rows})) as portal:
+        soda = SodaPortal(portal.url)
+        project = Project(tmp_path, resources={"soda": soda}, instance=instance, has_reference_tables=False)
+        state = initial_state(instance)
         assert not materialize(project, "subway_stations").success
-    scan_records(
-        project.instance,
-        state,
-        checks=project.defs.resolve_asset_graph().asset_check_keys,
-        assets_of_job=lambda _: (),
-        excluded_sensor="",
-        now=dt.datetime.now(dt.UTC),
-    )
+        scan_records(
+            instance,
+            state,
+            checks=project.defs.resolve_asset_graph().asset_check_keys,
+            assets_of_job=lambda _: (),
+            excluded_sensor="",
+            now=dt.datetime.now(dt.UTC),
+        )
     found = {incident.subject: incident.kind for incident in state.incidents.known.values() if incident.lasting}
     assert found == {"staged/subway_stations: reject_share_at_most": Kind.CHECK}
 
