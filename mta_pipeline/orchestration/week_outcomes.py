@@ -15,6 +15,7 @@ from mta_pipeline.lake.gcs import ConcurrentWriteError
 from mta_pipeline.lake.origin import Origin
 from mta_pipeline.lake.raw import DamagedRawFile
 from mta_pipeline.orchestration.blocked_weeks import blocked_weeks
+from mta_pipeline.orchestration.dagster_internals import BACKFILL_ID_TAG
 from mta_pipeline.orchestration.keys import COMPLETE_WEEKS, FAILED_WEEKS, SKIP
 from mta_pipeline.orchestration.prefetch import prefetch
 from mta_pipeline.orchestration.resources.lake import Lake
@@ -63,14 +64,18 @@ def is_up_to_date(
 
 
 def left_out(context: dg.AssetExecutionContext, key: dg.AssetKey, missing: MissingInputError) -> dict[str, str]:
-    """The metadata of a week that is not in the lake as the input `key`, if a step of this run has left it out.
+    """The metadata of a week whose input `key` is not in the lake, if the run has to do without that week.
+
+    A step of the run may have left it out. Dagster also adds weeks to a backfill: the traffic of the week after.
 
     Raises:
-        MissingInputError: the run does not materialize the input, so it would have to be there.
+        MissingInputError: the week was requested without its input.
     """
-    if key not in context.job_def.asset_layer.selected_asset_keys:
-        raise missing
-    return {"outcome": f"skipped: {key.to_user_string()} has no data for this week"}
+    if key in context.job_def.asset_layer.selected_asset_keys:
+        return {"outcome": f"skipped: {key.to_user_string()} has no data for this week"}
+    if BACKFILL_ID_TAG in context.run.tags:
+        return {"outcome": f"skipped: {missing}"}
+    raise missing
 
 
 @dataclass

@@ -13,6 +13,8 @@ import stamina
 
 from mta_pipeline.components import DeclarationError, SodaDataSetComponent, declared_data_sets
 from mta_pipeline.components.soda_data_set import SodaDataSetScaffolder
+from mta_pipeline.notifications.incidents import Kind
+from mta_pipeline.orchestration.automation.failure_scan import initial_state, scan_records
 from mta_pipeline.orchestration.checks.soda import soda_checks
 from mta_pipeline.orchestration.partitions import calendar
 from mta_pipeline.orchestration.resources.soda import SodaPortal
@@ -137,6 +139,31 @@ def test_a_damaged_page_fails_the_check_of_the_raw_asset_and_is_set_aside(data_s
     assert not check.passed
     assert "does not match the sha256 in its name" in check.description
     assert not page.exists()
+
+
+def test_a_failed_blocking_check_of_a_whole_data_set_is_one_incident(data_sets, tmp_path):
+    rows = data_sets["39hk-dx4f"].with_columns(gtfs_latitude=pl.lit("north"))
+    with dg.instance_for_test() as instance, serve(Portal({"39hk-dx4f": rows})) as portal:
+        soda = SodaPortal(portal.url)
+        project = Project(tmp_path, resources={"soda": soda}, instance=instance, has_reference_tables=False)
+        state = initial_state(instance)
+        assert not materialize(project, "subway_stations").success
+        scan_records(
+            instance,
+            state,
+            checks=project.defs.resolve_asset_graph().asset_check_keys,
+            assets_of_job=lambda _: (),
+            excluded_sensor="",
+            now=dt.datetime.now(dt.UTC),
+        )
+    found = {incident.subject: incident.kind for incident in state.incidents.known.values() if incident.lasting}
+    assert found == {"staged/subway_stations: reject_share_at_most": Kind.CHECK}
+
+
+def test_without_a_portal_a_whole_data_set_is_skipped(tmp_path):
+    result = materialize(Project(tmp_path, has_reference_tables=False), "subway_stations")
+    assert result.success
+    assert [*result.get_asset_materialization_events()] == []
 
 
 def test_declared_tables_show_their_columns_with_types_and_descriptions(project):

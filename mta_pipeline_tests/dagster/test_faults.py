@@ -320,9 +320,9 @@ def test_two_processes_that_run_the_same_weeks_at_once_give_the_same_files(worke
 @pytest.mark.parametrize(
     ("writes", "table"),
     [
-        (2, f"raw/turnstile_file/week={SAMPLE_WEEKS[0]}/turnstile_141011"),
-        (7, f"staged/turnstile_readings/week={SAMPLE_WEEKS[1]}/part-0.parquet"),
-        (11, f"lake/turnstile_traffic/week={SAMPLE_WEEKS[1]}/part-0.parquet"),
+        (0, f"raw/turnstile_file/week={SAMPLE_WEEKS[0]}/turnstile_141011"),
+        (5, f"staged/turnstile_readings/week={SAMPLE_WEEKS[1]}/part-0.parquet"),
+        (9, f"lake/turnstile_traffic/week={SAMPLE_WEEKS[1]}/part-0.parquet"),
     ],
     ids=["raw", "staged", "lake"],
 )

@@ -251,6 +251,14 @@ def test_a_backfill_over_weeks_without_data_ends_and_records_only_those_with_dat
 
 
 @pytest.mark.slow
+def test_a_backfill_does_without_the_week_after_that_dagster_adds(site, many_runs):
+    """Its traffic would start from the readings of the last week, but it has no readings itself."""
+    with daemons(site.instance) as running:
+        assert all(running.backfill(WEEKLY_KEYS, [FIRST]))
+    assert recorded(site) == {key.to_user_string(): {FIRST} for key in WEEKLY_KEYS}
+
+
+@pytest.mark.slow
 def test_runs_launched_over_graphql_record_no_week_without_data_and_refuse_other_days(site, many_runs):
     def launch(job: str, partition: str, *keys: dg.AssetKey) -> bool:
         selector = {**LOCATION, "jobName": job}

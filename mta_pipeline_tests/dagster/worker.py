@@ -87,12 +87,16 @@ def _run(order: Order) -> None:
         writes += 1
         if writes == order.kill_in_write:
             os.kill(os.getpid(), signal.SIGKILL)
+        fill_disk_if_due()
+
+    def fill_disk_if_due() -> None:
         if writes == order.disk_full_after:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
     storage.os.fsync = count  # type: ignore[attr-defined]
     settings: Any = Settings(feed=order.feed, lake_root=order.lake_root)  # type: ignore[call-arg]
     with dg.DagsterInstance.ephemeral() as instance:
+        fill_disk_if_due()
         outcome = run_weeks(settings, order.weeks, instance, Console(file=io.StringIO()))
     print(json.dumps([*outcome.failed_weeks.values(), *outcome.failures]), flush=True)
 

@@ -1,10 +1,20 @@
 """A week is named by its first day. The file of a week is named by the day after its last day."""
 
+import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta_pipeline.weeks import contiguous_ranges, file_name, week_after, week_before, week_of_file, weeks_between
+from mta_pipeline.orchestration.run_records import weeks_of
+from mta_pipeline.weeks import (
+    contiguous_ranges,
+    file_name,
+    is_week,
+    week_after,
+    week_before,
+    week_of_file,
+    weeks_between,
+)
 
 
 def test_a_week_and_its_file_map_to_each_other():
@@ -60,3 +70,13 @@ def test_ranges_cover_exactly_the_weeks_and_none_exceeds_the_limit(weeks, at_mos
     covered = [weeks_between(first, last) for first, last in contiguous_ranges(weeks, at_most=at_most)]
     assert [week for weeks_of_range in covered for week in weeks_of_range] == sorted(weeks)
     assert all(len(weeks_of_range) <= at_most for weeks_of_range in covered)
+
+
+@given(st.dates())
+def test_a_date_is_a_week_exactly_if_it_is_a_saturday(day):
+    assert is_week(day.isoformat()) == (day.isoweekday() == 6)
+
+
+@pytest.mark.parametrize("key", ["2014-10-12", "20141011", "2014-W41-6", "latest", ""])
+def test_a_run_over_a_partition_that_is_no_week_covers_no_week(key):
+    assert weeks_of(dg.DagsterRun("job", tags={"dagster/partition": key})) == []

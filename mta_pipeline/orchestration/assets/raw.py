@@ -49,7 +49,7 @@ def raw_asset(weeks: dg.WeeklyPartitionsDefinition) -> dg.AssetsDefinition:
         output_required=False,
         description="The published bytes of each week, compressed losslessly (zstd), with a manifest: source, sha256 "
         "and size of the unpacked bytes, time of the fetch, etag and last_modified. A week that the feed does not have "
-        "is skipped, and the outcome says so. Earlier versions are kept. A version that cannot be used, or has far "
+        "is skipped, and the log says so. Earlier versions are kept. A version that cannot be used, or has far "
         "fewer readings than the current one, stays pending.",
     )
     def turnstile_file(
