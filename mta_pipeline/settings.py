@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     line. Test them with `mta-pipeline notify`."""
 
     ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
-    """The address of the Dagster UI, for links in notifications."""
+    """The address of the Dagster UI, for links in notifications. `make dev` uses its port, or the next free one."""
 
     dagster_home: Annotated[Path | None, AfterValidator(_records)] = Field(default=None, alias="DAGSTER_HOME")
     """The directory of Dagster's records, an absolute path. Without it, commands inside the project's folder use those
