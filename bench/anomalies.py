@@ -18,6 +18,7 @@ import polars as pl
 
 from mta_pipeline.sample import SampleFeed
 from mta_pipeline.turnstile.anomalies import LEAST_WEEKS, AnomalyDetector, WeekFigures, late_complexes, week_figures
+from mta_pipeline.turnstile.clock import offset_of
 from mta_pipeline.turnstile.contract import Status
 from mta_pipeline.turnstile.ridership import complex_daily
 from mta_pipeline.weeks import weeks_between
@@ -80,7 +81,9 @@ def weeks_of_lake(lake: Path) -> dict[str, Planted]:
 def traffic_of(truth: pl.DataFrame) -> pl.DataFrame:
     """The traffic of a sample week. Tests show that the pipeline's result is equal to this truth."""
     return truth.rename({f"true_{register}": register for register in REGISTERS}).with_columns(
-        service_date=pl.col("started_at").dt.date()
+        service_date=pl.col("started_at").dt.date(),
+        started_utc_offset=offset_of("started_at"),
+        ended_utc_offset=offset_of("ended_at"),
     )
 
 

@@ -236,7 +236,7 @@ class Settings(BaseSettings):
     line. Test them with `mta-pipeline notify`."""
 
     ui: Annotated[str, AfterValidator(_web_address)] = Field(default="http://127.0.0.1:3000", alias="MTA_UI")
-    """The address of the Dagster UI, for links in notifications."""
+    """The address of the Dagster UI, for links in notifications. `make dev` uses its port, or the next free one."""
 
     code: Annotated[str | None, AfterValidator(_code)] = Field(default=None, alias="MTA_CODE")
     """The repository and revision of the code, for links in the UI: `https://github.com/OWNER/REPOSITORY/tree/REVISION`,

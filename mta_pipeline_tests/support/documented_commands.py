@@ -16,7 +16,8 @@ _BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 NOT_RUN = {
     r"mta-pipeline accept": "needs a pending version; test_cli accepts one",
     r"^make (dev|logs)$|^mta-pipeline metrics$": "serves until it is stopped; test_live and test_health start it",
-    r"^make (test|lint|check|catalogue|parity|\.venv)|\.venv/bin/pytest": "CI runs it, or a test compares its result",
+    r"^make (test|lint|check|catalogue|parity|\.venv)": "CI runs it, or a test compares its result",
+    r"^(UPDATE_SNAPSHOTS=1 )?pytest ": "CI runs all tests",
     r"^make bench": "measures for minutes",
     r"make up|^make down|^docker ": "needs a Docker engine; the Docker tests use one",
     r"^(POSTGRES_PASSWORD=<password> )?docker compose": "needs a Docker engine; the Docker tests use one",
@@ -26,6 +27,7 @@ NOT_RUN = {
     r"mta-pipeline portal --weeks 2019": "serves until it is stopped; test_cli starts it",
     r"^export MTA_SODA=https": "needs the real portal; the portal of the sample takes its place",
     r"^python tools/compile_reference\.py": "needs the MTA's source files; test_reference runs it",
+    r"^uv pip install": "changes the environment, which has all extras",
     r"^mta-pipeline notify$": "needs a receiver of notifications; test_notify has one",
 }
 """Commands that the test leaves out, as patterns, with the reason."""

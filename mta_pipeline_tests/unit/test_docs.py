@@ -94,3 +94,16 @@ def test_every_setting_that_documents_name_exists():
         REPOSITORY / "mta_pipeline_tests" / "conftest.py"
     ).read_text()
     assert {(path, name) for path, name in named if name not in known and name not in elsewhere} == set()
+
+
+COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:mta-pipeline|dagster|dg|uv|pytest|python) ", re.MULTILINE)
+ACTIVATION = "source .venv/bin/activate"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_document_activates_the_environment_before_its_commands_and_names_no_other_way(path):
+    text = path.read_text()
+    blocks = "".join(re.findall(r"^ *```bash\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE))
+    first = COMMAND.search(blocks)
+    assert first is None or ACTIVATION in blocks[: first.start()]
+    assert ".venv/bin/" not in text.replace(ACTIVATION, "")
