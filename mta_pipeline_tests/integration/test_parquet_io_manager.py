@@ -24,6 +24,7 @@ from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
 from mta_pipeline.orchestration.io_managers.parquet import NO_DATA, ParquetIOManager
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
+from mta_pipeline.orchestration.previews import sample_rows
 from mta_pipeline.orchestration.resources.lake import Lake
 from mta_pipeline.orchestration.specs import described
 from mta_pipeline.orchestration.week_outcomes import FailedWeeks
@@ -197,7 +198,9 @@ def test_a_week_records_its_rows_its_file_and_the_metadata_of_the_asset(
             "rejects": 7,
             "dagster/partition_row_count": 3,
             "path": str(path),
+            "dagster/uri": path.as_uri(),
             "bytes": len(read_bytes(path)),
+            "sample_rows": sample_rows(readings_of(FIRST)).value,
         }
     }
 
