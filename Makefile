@@ -39,7 +39,7 @@ run: .venv/.base home ## Process weekly files into ridership; settings: MTA_FEED
 
 .PHONY: dev
 dev: .venv/.base home ## Open the Dagster UI on the same data
-	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/python -m mta_pipeline.cli.dev .venv/bin/dg dev
+	@VIRTUAL_ENV="$$PWD/.venv" .venv/bin/python -m mta_pipeline.cli.dev
 
 # Tests of one file run in the same worker, so that they share fixtures.
 TEST := .venv/bin/pytest --dist loadfile --no-loadscope-reorder

@@ -1,40 +1,54 @@
-"""Starts the UI of `make dev`, unless it is running already: `python -m mta_pipeline.cli.dev dg dev`.
+"""`make dev`: Dagster's `dg dev` without warnings about the usual setup of this project, unless it is running already.
 
 Each directory of records has one UI at most, because two daemons would start everything twice.
 """
 
 import fcntl
+import logging
 import os
 import socket
+import sys
 from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import click
+import dagster as dg
+from dagster_dg_cli.cli import cli
 
 from mta_pipeline.cli import settings_with_records
 from mta_pipeline.cli.exit_codes import CommandError, ExitCode
 from mta_pipeline.cli.places import make_home
+from mta_pipeline.orchestration.dagster_internals import skip_older_events
 
 _HOST: Final = "127.0.0.1"
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def dev(command: tuple[str, ...]) -> None:
-    """Replace this process by COMMAND with a port: that of MTA_UI, or the next free one."""
+def dev() -> None:
+    """Run the UI and the daemon on the port of MTA_UI, or the next free one.
+
+    Raises:
+        CommandError: they are running already.
+    """
     settings = settings_with_records(creates=True)
     home = settings.dagster_home
     assert home is not None
     make_home(home)
     port = _free_port(urlsplit(settings.ui).port or 3000)
     _lock(home / ".dev", f"http://{_HOST}:{port}")
-    os.execvp(command[0], [*command, "--port", str(port)])  # noqa: S606
+    logging.getLogger("dagster").addFilter(_is_of_use)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        skip_older_events(instance)
+    cli(["dev", "--port", str(port)])
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    # The project's dagster.yaml is used: the directory of the records has a link to it.
+    return "dagster.yaml" not in record.getMessage()
 
 
 def _lock(file: Path, address: str) -> None:
-    """Lock a file for as long as this process lives, also under another program, and write its address there.
+    """Lock a file for as long as this process lives, and write its address there.
 
     Raises:
         CommandError: another process has locked it.
@@ -49,7 +63,6 @@ def _lock(file: Path, address: str) -> None:
             f"To end it, press Ctrl-C in its terminal, or: kill {process}"
         )
         raise CommandError(ExitCode.PROBLEMS, problem) from error
-    os.set_inheritable(handle, True)
     os.truncate(handle, 0)
     os.write(handle, f"{address} {os.getpid()}".encode())
 
@@ -63,4 +76,8 @@ def _free_port(first: int) -> int:
 
 
 if __name__ == "__main__":
-    dev()
+    try:
+        dev()
+    except CommandError as problem:
+        problem.show()
+        sys.exit(problem.exit_code)

@@ -35,6 +35,7 @@ from dagster._core.storage.tags import (
     SENSOR_NAME_TAG,
     WILL_RETRY_TAG,
 )
+from dagster._daemon.auto_run_reexecution.event_log_consumer import DAGSTER_EVENT_TYPES as RETRY_EVENTS
 from dagster._serdes import ConfigurableClassData
 from dagster._utils import process_is_alive
 from dagster.components.core.load_defs import PLUGIN_COMPONENT_TYPES_JSON_METADATA_KEY
@@ -76,6 +77,7 @@ __all__ = [
     "materializations",
     "process_is_alive",
     "record_only",
+    "skip_older_events",
 ]
 
 
@@ -102,6 +104,17 @@ def in_code_location(instance: dg.DagsterInstance, name: str) -> dg.DagsterInsta
 
     instance.create_run_for_job = create_run_for_job  # type: ignore[method-assign, assignment]
     return instance
+
+
+def skip_older_events(instance: dg.DagsterInstance) -> None:
+    """Let the daemon retry only runs that fail from now on, unless it has been running before.
+
+    It does the same at its first start, with warnings.
+    """
+    keys = {f"EVENT_LOG_CONSUMER_CURSOR-{event.value}" for event in RETRY_EVENTS}
+    if new := keys - instance.daemon_cursor_storage.get_cursor_values(keys).keys():
+        newest = instance.event_log_storage.get_maximum_record_id() or 0
+        instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(new, str(newest)))
 
 
 def add_week_metadata(context: dg.OutputContext, week: str, metadata: Mapping[str, Any]) -> None:

@@ -1,55 +1,74 @@
-"""`make dev` starts one UI per directory of records."""
+"""`make dev` starts one UI per directory of records, on a free port and without a warning."""
 
+import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
+import dagster as dg
 import pytest
+from dagster._daemon.auto_run_reexecution.event_log_consumer import DAGSTER_EVENT_TYPES, _fetch_persisted_cursors
 
+from mta_pipeline.orchestration.dagster_internals import skip_older_events
 from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.fault_injection.sandbox import wait_until
+from mta_pipeline_tests.support.webserver import Webserver
 
-UI = "import sys; print(*sys.argv[1:], flush=True); sys.stdin.read()"
+
+def test_the_first_start_of_the_daemon_ignores_older_failures_without_a_warning(caplog):
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("table"))
+        skip_older_events(instance)
+        cursors = _fetch_persisted_cursors(instance, DAGSTER_EVENT_TYPES, logging.getLogger("daemon"))
+        assert caplog.messages == []
+        assert set(cursors.values()) == {1}
+        instance.report_runless_asset_event(dg.AssetMaterialization("table"))
+        skip_older_events(instance)
+        assert _fetch_persisted_cursors(instance, DAGSTER_EVENT_TYPES, logging.getLogger("daemon")) == cursors
 
 
-def start(home: Path) -> subprocess.Popen[str]:
-    """Start `make dev` with a program that prints its arguments instead of `dg dev`."""
+def start(home: Path, ui: int, log: IO[str]) -> subprocess.Popen:
+    lake = home.parent / "lake"
+    variables = {"DAGSTER_HOME": str(home), "LAKE_ROOT": str(lake), "MTA_UI": f"http://127.0.0.1:{ui}"}
     return subprocess.Popen(
-        [sys.executable, "-m", "mta_pipeline.cli.dev", sys.executable, "-c", UI],
+        [sys.executable, "-m", "mta_pipeline.cli.dev"],
         cwd=REPOSITORY,
-        env={**os.environ, "DAGSTER_HOME": str(home), "LAKE_ROOT": str(home), "MTA_UI": "http://127.0.0.1:3190"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        env={**os.environ, **variables, "VIRTUAL_ENV": sys.prefix},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
 @pytest.mark.slow
-def test_a_second_ui_is_refused_with_the_address_and_the_process_of_the_first(processes, tmp_path):
-    with start(tmp_path) as first:
-        option, port = first.stdout.readline().split()
-        assert option == "--port"
-        second = start(tmp_path)
-        shown, problem = second.communicate()
-        assert (second.returncode, shown) == (1, "")
-        running = (
-            f"make dev is already running: open http://127.0.0.1:{port} (process {first.pid}, records in {tmp_path})"
-        )
-        assert problem.startswith(f"Error: {running}. ")
-        assert len(problem.splitlines()) == 1
-        first.stdin.close()
-    with start(tmp_path) as third:
-        assert third.stdout.readline().startswith("--port")
-        third.stdin.close()
-
-
-@pytest.mark.slow
-def test_a_port_that_is_in_use_is_left_alone(processes, tmp_path):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 3190))
-        other.listen()
-        with start(tmp_path) as ui:
-            assert int(ui.stdout.readline().split()[1]) > 3190
-            ui.stdin.close()
+def test_make_dev_starts_once_on_a_free_port_without_a_warning(processes, tmp_path):
+    home, log = tmp_path / "home", tmp_path / "log.txt"
+    home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as in_use, log.open("w") as output:
+        taken = in_use.getsockname()[1]
+        first = start(home, taken, output)
+        try:
+            wait_until(lambda: (home / ".dev").exists() and (home / ".dev").read_text(), "the address")
+            address, process = (home / ".dev").read_text().split()
+            assert (int(urlsplit(address).port) > taken, int(process)) == (True, first.pid)
+            with dg.DagsterInstance.from_config(str(home)) as instance:
+                wait_until(Webserver(address).is_up, "the UI")
+                daemons = set(instance.get_required_daemon_types())
+                wait_until(lambda: daemons <= instance.get_daemon_heartbeats().keys(), "the daemon")
+            with (tmp_path / "second.txt").open("w") as refused:
+                assert start(home, taken, refused).wait() == 1
+        finally:
+            os.killpg(first.pid, signal.SIGINT)
+            first.wait()
+    problem = (tmp_path / "second.txt").read_text()
+    running = f"Error: make dev is already running: open {address} (process {first.pid}, records in {home}). "
+    assert problem.startswith(running)
+    assert len(problem.splitlines()) == 1
+    shown = log.read_text()
+    assert "Serving dagster-webserver" in shown
+    assert not [line for line in shown.splitlines() if "WARN" in line or "Warning" in line or "ERROR" in line]
