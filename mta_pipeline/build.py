@@ -74,7 +74,7 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
             entry_factor_asset(),
             warehouse_assets("bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"),
             mart_assets(),
-            report_asset(is_sample=settings.is_sample),
+            report_asset(),
         ]
         standing = file_checks()
         landing_jobs = (RIDERSHIP_JOB, LANDING_JOB)

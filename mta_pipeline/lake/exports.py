@@ -300,6 +300,7 @@ class ExportsFeed:
             dt.datetime.now(dt.UTC),
             joined.lines,
             tuple(ExportRows(part.manifest.file, part.manifest.sha256, part.stored.rows) for part in parts),
+            self._files.is_sample,
         )
 
     @cached_property

@@ -147,7 +147,9 @@ class PortalFeed:
             ExportRows(part.data_set, each.sha256, each.rows)
             for part, each in zip([part for part in parts if part.snapshot.rows], weeks, strict=True)
         )
-        return Fetched(file, joined.sha256, len(joined.text), dt.datetime.now(dt.UTC), joined.lines, exports)
+        is_sample = any(self._view(part.data_set).is_sample for part in parts)
+        fetched_at = dt.datetime.now(dt.UTC)
+        return Fetched(file, joined.sha256, len(joined.text), fetched_at, joined.lines, exports, is_sample)
 
     def _download(self, week: str, part: _Part) -> WeekOfExport:
         fields, where = (ROW_ID, *self._view(part.data_set).columns), self._where(part.data_set, week)

@@ -8,6 +8,7 @@ accepts them, or the feed offers others.
 import datetime as dt
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from mta_pipeline.lake.raw import (
     unpacked_object,
 )
 from mta_pipeline.lake.storage import folder_lock, part_path, read_bytes
-from mta_pipeline.sources.turnstile_files import ExportRows
+from mta_pipeline.sources.turnstile_files import SAMPLE_NOTE, ExportRows
 from mta_pipeline.telemetry.tracing import span
 from mta_pipeline.turnstile.anomalies import LEAST_SHARE_OF_READINGS
 from mta_pipeline.turnstile.complexes import control_areas
@@ -47,6 +48,9 @@ RAW_TABLE: Final = (RAW, "turnstile_file")
 
 VERSIONS: Final = 2
 """Number of earlier versions of a week that are kept by default."""
+
+
+_MANIFESTS_AT_ONCE: Final = 16
 
 
 class NothingPendingError(LookupError):
@@ -74,6 +78,8 @@ class FileVersion(Manifest):
     """The exports that the rows come from. Without any, the file itself was published."""
     doubt: str | None = None
     """Why this version is pending, as the end of a sentence about it."""
+    is_sample: bool = False
+    """Whether the feed says that the data are synthetic."""
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -180,6 +186,13 @@ class RawFiles(RawFolders[FileManifest]):
             return str(error)
         return None
 
+    def sample_weeks(self) -> list[str]:
+        """Return the landed weeks whose data are synthetic, in order. Damaged manifests do not count."""
+        weeks = sorted(self.weeks())
+        with ThreadPoolExecutor(_MANIFESTS_AT_ONCE) as pool:
+            manifests = zip(weeks, pool.map(self._readable_manifest, weeks), strict=True)
+            return [week for week, manifest in manifests if manifest and _is_of_sample(manifest)]
+
     def land(self, feed: "Feed", week: str) -> tuple[FileManifest, bool]:
         """Fetch a week and store it. Return its manifest and whether its contents are new.
 
@@ -211,6 +224,7 @@ class RawFiles(RawFolders[FileManifest]):
             last_modified=fetched.file.last_modified,
             lines=None if numbers is None else f"{stem}.{hashlib.sha256(numbers).hexdigest()[:12]}.lines.zst",
             exports=fetched.exports,
+            is_sample=fetched.is_sample,
         )
         current = before.readable
         is_new = current is None or current.sha256 != landed.sha256
@@ -362,3 +376,8 @@ class RawFiles(RawFolders[FileManifest]):
         version = self.available_version(feed, week)
         manifest = self._readable_manifest(week)
         return manifest is not None and manifest.sha256 == version
+
+
+def _is_of_sample(manifest: FileManifest) -> bool:
+    # Manifests of earlier versions of the project do not say it, but the feed may still be there.
+    return manifest.is_sample or Path(manifest.source).with_name(SAMPLE_NOTE).is_file()

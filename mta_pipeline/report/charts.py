@@ -82,13 +82,16 @@ def ridership(riders: Ridership, span: Span, width: int) -> Chart:
     points, moments = [], []
     for row in riders.points.iter_rows(named=True):
         start = row["start"]
-        on = {"start": start.isoformat(), "end": (start + step).isoformat()}
-        points += [{**on, "register": NAMES[register], "people": row[register]} for register in REGISTERS]
+        middle = (dt.datetime.combine(start, dt.time()) + step / 2).isoformat()
+        points += [{"middle": middle, "register": NAMES[register], "people": row[register]} for register in REGISTERS]
+        if any(first <= start <= last for first, last in span.missing):
+            continue  # the band says it
         known = [f"{row[register]:,.0f} {NAMES[register]}" for register in REGISTERS if row[register] is not None]
         when = f"{start:week of %a %-d %b %Y}" if riders.is_weekly else f"{start:%a %-d %b %Y}"
+        on = {"start": start.isoformat(), "end": (start + step).isoformat()}
         moments.append({**on, "description": f"{when}: {'; '.join(known) or 'not known'}"})
     time = {"type": "temporal", "scale": {"type": "utc"}, "title": None}
-    x = {**time, "field": "start", "axis": {"grid": False, "tickCount": max(2, width // 110), "labelOverlap": True}}
+    x = {**time, "axis": {"grid": False, "tickCount": max(2, width // 110), "labelOverlap": True}}
     people = {
         "field": "people",
         "type": "quantitative",
@@ -103,13 +106,19 @@ def ridership(riders: Ridership, span: Span, width: int) -> Chart:
             *_gaps(span, time),
             {
                 "data": {"values": points},
-                "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 18} if len(moments) <= 120 else False},
-                "encoding": {"x": x, "y": people, "color": _series(width)},
+                "mark": {
+                    "type": "line",
+                    "strokeWidth": 2,
+                    "aria": False,
+                    "point": {"size": 18, "aria": False} if len(moments) <= 120 else False,
+                },
+                "encoding": {"x": {**x, "field": "middle"}, "y": people, "color": _series(width)},
             },
             {
                 "data": {"values": moments},
-                "mark": {"type": "rect", "color": "transparent"},
-                "encoding": {"x": x, "x2": {"field": "end"}, "description": _DESCRIPTION},
+                # Invisible, but under the pointer: a transparent colour would become no fill at all.
+                "mark": {"type": "rect", "opacity": 0},
+                "encoding": {"x": {**x, "field": "start"}, "x2": {"field": "end"}, "description": _DESCRIPTION},
             },
         ],
     }
@@ -385,7 +394,7 @@ def coverage(by_week: pl.DataFrame, span: Span, width: int) -> Chart:
             *_gaps(span, time),
             {
                 "data": {"values": weeks},
-                "mark": {"type": "bar", "color": "#009e73", "stroke": "white"},
+                "mark": {"type": "rect", "color": "#009e73", "stroke": "white"},
                 "encoding": {
                     "x": {**time, "field": "start", "axis": {"grid": False, "tickCount": max(2, width // 110)}},
                     "x2": {"field": "end"},
@@ -396,6 +405,7 @@ def coverage(by_week: pl.DataFrame, span: Span, width: int) -> Chart:
                         "title": None,
                         "axis": {"format": ".0%", "tickCount": 3},
                     },
+                    "y2": {"datum": 0},
                     "description": _DESCRIPTION,
                 },
             },

@@ -6,7 +6,7 @@ The template escapes every text. The page's content security policy allows its s
 import base64
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -90,14 +90,16 @@ def problem(contents: bytes, made_from: str | None = None) -> str | None:
     return None if is_current else "it is made from other tables than those in the lake now"
 
 
-def render(sources: Sources, made_at: dt.datetime, made_from: str = "", *, is_sample: bool) -> Report:
+def render(
+    sources: Sources, made_at: dt.datetime, made_from: str = "", *, sample_weeks: Collection[str] = ()
+) -> Report:
     """Render the report. The same tables and the same time give the same page.
 
     Args:
         sources: the tables. If they have no rows, the page says so.
         made_at: the time shown on the page, with its zone.
         made_from: the fingerprint of the files of the tables, which the page records.
-        is_sample: whether the data are synthetic, which the page then says.
+        sample_weeks: the weeks whose data are synthetic. The page says so.
     """
     span = figures.span(sources.data_quality_weekly)
     drawn, facts = _Drawings(), {}
@@ -109,7 +111,8 @@ def render(sources: Sources, made_at: dt.datetime, made_from: str = "", *, is_sa
         span=span,
         made_at=made_at,
         record=_MADE_FROM.format(made_from) + HTML_TAGS,
-        is_sample=is_sample,
+        sample_weeks=sorted(sample_weeks),
+        is_mixed=span is not None and len(sample_weeks) < span.weeks,
         charts=drawn.on_page,
         weekdays=figures.WEEKDAYS,
         names=charts.NAMES,

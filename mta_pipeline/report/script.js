@@ -3,7 +3,7 @@
 (() => {
   const tip = document.getElementById("tip");
   const showTip = (event) => {
-    const mark = event.target.closest?.(".chart [role='graphics-symbol'][aria-label]");
+    const mark = event.target.closest?.(".chart path[role='graphics-symbol'][aria-label]");
     tip.hidden = !mark;
     if (!mark) return;
     tip.textContent = mark.getAttribute("aria-label");

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from mta_pipeline.sample.chance import Chance
-from mta_pipeline.sources.socrata.client import MOST_ROWS
+from mta_pipeline.sources.socrata.client import MOST_ROWS, SAMPLE_ATTRIBUTION
 from mta_pipeline.sources.socrata.dataset import ROW_ID, UPDATED_AT
 
 _DEFAULT_LIMIT: Final = 1_000
@@ -93,7 +93,11 @@ class Portal(ThreadingHTTPServer):
             return _refusal(429, "Too many requests")
         parts = urlsplit(url)
         if (view := _VIEW.fullmatch(parts.path)) and view[1] in self._data_sets:
-            described = {"rowsUpdatedAt": self._changes[view[1]], "columns": self._columns[view[1]]}
+            described = {
+                "rowsUpdatedAt": self._changes[view[1]],
+                "columns": self._columns[view[1]],
+                "attribution": SAMPLE_ATTRIBUTION,
+            }
             return Answer(200, "application/json", json.dumps(described).encode())
         if (resource := _RESOURCE.fullmatch(parts.path)) and resource[1] in self._data_sets:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}

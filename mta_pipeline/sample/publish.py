@@ -20,11 +20,11 @@ from typing import Final, Literal
 import polars as pl
 
 from mta_pipeline.sample.truth import WEEKS_SCHEMA, SampleWeek
+from mta_pipeline.sources.turnstile_files import SAMPLE_NOTE
 from mta_pipeline.weeks import ONE_WEEK, file_name, week_start
 
 Compression = Literal["none", "gz", "zip"]
 
-NOTE: Final = "SAMPLE.txt"
 _SUFFIX: Final[dict[Compression, str]] = {"none": "", "gz": ".gz", "zip": ".zip"}
 
 
@@ -85,7 +85,15 @@ def index_page(weeks: Iterable[str]) -> str:
         f'<a href="data/nyct/turnstile/{file_name(week)}">{day:%A, %B} {day.day}, {day.year}</a><br />'
         for week, day in ((week, week_start(week) + ONE_WEEK) for week in sorted(weeks, reverse=True))
     )
-    return "\n".join(("<html><head><title>Turnstile Data (sample)</title></head><body>", *links, "</body></html>", ""))
+    return "\n".join(
+        (
+            "<html><head><title>Turnstile Data (sample)</title></head><body>",
+            *links,
+            f'<a href="{SAMPLE_NOTE}">{SAMPLE_NOTE}</a>',
+            "</body></html>",
+            "",
+        )
+    )
 
 
 class _Ledger:
@@ -100,12 +108,12 @@ class _Ledger:
     def open(self) -> None:
         """Prepare the directory: read the weeks of this sample, or remove those of another."""
         (self._directory / "truth").mkdir(parents=True, exist_ok=True)
-        note = self._directory / NOTE
+        note = self._directory / SAMPLE_NOTE
         files = list(self._directory.glob("turnstile_*.txt*"))
         if not note.exists() and files:
             raise FileExistsError(
-                f"{self._directory} holds {files[0].name} and no {NOTE}, so its files may be real. The sample does not "
-                "overwrite them; choose another directory"
+                f"{self._directory} holds {files[0].name} and no {SAMPLE_NOTE}, so its files may be real. The "
+                "sample does not overwrite them; choose another directory"
             )
         if note.exists() and note.read_text() == self._note:
             if self._csv.exists():

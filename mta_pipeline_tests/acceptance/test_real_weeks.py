@@ -148,7 +148,7 @@ def test_most_exits_are_near_offices_in_the_morning_and_near_homes_in_the_evenin
 @pytest.fixture(scope="module")
 def page_file(lake: Path) -> Path:
     """The report over the real weeks."""
-    made = render(sources_of(lake), moment("2024-02-03 00").replace(tzinfo=dt.UTC), is_sample=False)
+    made = render(sources_of(lake), moment("2024-02-03 00").replace(tzinfo=dt.UTC))
     file = lake.parent / "index.html"
     file.write_text(made.html)
     return file

@@ -146,6 +146,12 @@ def test_look_and_fetch_return_the_same_signature_and_it_changes_with_the_file(f
     assert feed.look(WEEK).signature != before.signature
 
 
+@pytest.mark.parametrize("feed_of", ["directory", "memory", BUCKET, "listing"], indirect=True)
+def test_weeks_beside_the_note_of_a_sample_are_marked_as_synthetic(feed_of):
+    assert not feed_of({NAME: CONTENTS}).fetch(WEEK, io.BytesIO()).is_sample
+    assert feed_of({NAME: CONTENTS, "SAMPLE.txt": b"made up"}).fetch(WEEK, io.BytesIO()).is_sample
+
+
 def test_a_week_that_was_not_published_has_its_own_error(feed_of):
     feed = feed_of({NAME: CONTENTS})
 

@@ -104,6 +104,10 @@ def served(rows: pl.DataFrame, **frames: pl.DataFrame) -> FaultyPortal:
     return FaultyPortal({**by_data_set(rows, usage_data_sets()), **{ids[year]: rows for year, rows in frames.items()}})
 
 
+def test_weeks_of_a_portal_that_serves_a_sample_are_marked_as_synthetic(feed):
+    assert feed.fetch(WEEK, io.BytesIO()).is_sample
+
+
 # --- the list ---
 
 

@@ -67,6 +67,27 @@ def test_a_tooltip_describes_the_element_under_the_pointer(page_file, chromium):
     assert problems == []
 
 
+@pytest.mark.parametrize(
+    ("chart", "across", "text"),
+    [
+        (0, 0.5 / 28, "Sat 6 Jan 2024: 1,000 exits; 500 entries, without OMNY taps"),
+        (0, 3.5 / 28, "Tue 9 Jan 2024"),
+        (0, 15 / 28, "20 Jan 2024 to 26 Jan 2024: not in the lake"),
+        (-1, 3.5 / 28, "week of 6 Jan 2024: coverage"),
+    ],
+)
+def test_pointing_anywhere_above_a_day_or_week_tells_its_figures(page_file, chromium, chart, across, text):
+    with open_page(chromium, page_file, DESKTOP) as (page, problems):
+        drawn = page.locator(".chart.wide").nth(chart).locator(".background").first
+        drawn.scroll_into_view_if_needed()
+        page.wait_for_timeout(100)  # a tooltip disappears when the page scrolls
+        area = drawn.bounding_box()
+        for down in (0.2, 0.5, 0.8):
+            page.mouse.move(area["x"] + area["width"] * across, area["y"] + area["height"] * down)
+            assert page.locator("#tip").inner_text().startswith(text)
+    assert problems == []
+
+
 def test_the_page_is_complete_without_scripts(page_file, chromium, tmp_path):
     bare = tmp_path / "bare.html"
     bare.write_text(page_file.read_text().replace("<script>", "<template>"))

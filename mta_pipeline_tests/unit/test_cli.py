@@ -148,6 +148,16 @@ def test_without_a_feed_a_sample_is_made_run_and_shown_with_its_truth(work_dir, 
     assert summary.output in result.output
 
 
+def test_a_report_says_that_data_are_synthetic_wherever_the_sample_is(work_dir):
+    run_command("sample", "elsewhere", "--weeks", "2014-10-11...2014-10-18", "--turnstiles", "2")
+    run_command("run", "--weeks", "2014-10-11", MTA_FEED="elsewhere", LAKE_ROOT="lake")
+    report = work_dir / "lake/report/index.html"
+    assert "Synthetic sample data.</strong>" in report.read_text()
+    (work_dir / "elsewhere/SAMPLE.txt").unlink()
+    run_command("run", "--weeks", "2014-10-18", MTA_FEED="elsewhere", LAKE_ROOT="lake")
+    assert "Synthetic sample data in 1 of these weeks: 2014-10-11.</strong>" in report.read_text()
+
+
 def test_a_bad_week_is_named_at_the_end_and_in_the_exit_code(work_dir):
     (work_dir / "mirror").mkdir()
     (work_dir / "mirror" / "turnstile_240113.txt").write_bytes(modern_file(modern_line("2024-01-06 03", 1, 1)))

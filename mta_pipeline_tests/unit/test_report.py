@@ -38,7 +38,7 @@ def sources(lake: SmallLake) -> Sources:
 
 
 def rendered(lake: SmallLake) -> Report:
-    return render(sources(lake), NOON, is_sample=False)
+    return render(sources(lake), NOON)
 
 
 def exits_by_day(lake: SmallLake) -> dict[str, float | None]:
@@ -72,9 +72,9 @@ def test_lines_have_a_gap_and_a_band_is_drawn_where_a_week_is_missing(lake):
     chart = charts.ridership(figures.ridership(figures.days(tables.system_daily, span)), span, charts.WIDE)
     bands, line, _ = chart["layer"]
     assert [(band["start"], band["end"]) for band in bands["data"]["values"]] == [(SECOND, THIRD)]
-    assert {row["people"] for row in line["data"]["values"] if SECOND <= row["start"] < THIRD} == {None}
+    assert {row["people"] for row in line["data"]["values"] if SECOND <= row["middle"] < THIRD} == {None}
     drawn = charts.svg(chart, "x")
-    [entries, exits] = re.findall(r'<path[^>]*aria-roledescription="line mark"[^>]* d="([^"]*)"', drawn)
+    [entries, exits] = re.findall(r'mark-line[^>]*><path[^>]* d="([^"]*)"', drawn)
     assert [path.count("M") for path in (entries, exits)] == [2, 2]
 
 
@@ -190,6 +190,15 @@ def test_every_figure_says_exits_or_entries_and_that_entries_do_not_include_omny
 # --- the file ---
 
 
+def test_marks_are_described_in_words_and_never_by_field_names(lake):
+    lake.week(FIRST, *days(FIRST))
+    lake.week(THIRD, *days(THIRD, 1_500))
+    described = re.findall(r'<path aria-label="([^"]+)"', rendered(lake).html)
+    assert "Sat 6 Jan 2024: 1,000 exits; 500 entries, without OMNY taps" in described
+    fields = "start|middle|end|people|register|hour|weekday|label|change|coverage|published|week"
+    assert not [text for text in described if re.search(rf"(^|; )({fields}): ", text)]
+
+
 def test_names_are_escaped_and_run_no_code(lake):
     lake.put(STATION_COMPLEXES, STATIONS.with_columns(name=pl.lit(HOSTILE), borough=pl.lit(HOSTILE)))
     lake.week(FIRST, *days(FIRST), *days(FIRST, complex_id=143, unit="R173"))
@@ -217,7 +226,7 @@ def test_the_same_tables_and_time_give_the_same_page(lake):
 
 def test_the_report_of_a_sample_says_that_its_data_is_synthetic(lake):
     lake.week(FIRST, *days(FIRST))
-    assert "Synthetic sample data" in render(sources(lake), NOON, is_sample=True).html
+    assert "Synthetic sample data" in render(sources(lake), NOON, sample_weeks=[FIRST]).html
     assert "Synthetic sample data" not in rendered(lake).html
 
 

@@ -254,6 +254,7 @@ def test_the_index_page_lists_weeks_like_the_mta_s():
     assert re.findall(r"<a href=.*?</a>", page) == [
         '<a href="data/nyct/turnstile/turnstile_180929.txt">Saturday, September 29, 2018</a>',
         '<a href="data/nyct/turnstile/turnstile_180922.txt">Saturday, September 22, 2018</a>',
+        '<a href="SAMPLE.txt">SAMPLE.txt</a>',
     ]
 
 

@@ -16,7 +16,7 @@ from mta_pipeline.orchestration.specs import OWNERS
 from mta_pipeline.report.page import SOURCES, Picture, Sources, render
 
 
-def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
+def report_asset() -> dg.AssetsDefinition:
     """The asset of the report, `<lake_root>/report/index.html`."""
 
     @dg.asset(
@@ -33,8 +33,9 @@ def report_asset(*, is_sample: bool) -> dg.AssetsDefinition:
     def ridership_report(
         context: dg.AssetExecutionContext, raw_layer: Lake, **sources: pl.DataFrame
     ) -> dg.MaterializeResult[None]:
+        samples = raw_layer.files().sample_weeks()
         made_from = current_inputs(raw_layer.lake_root, SOURCES).fingerprint
-        report = render(Sources(**sources), dt.datetime.now(dt.UTC), made_from, is_sample=is_sample)
+        report = render(Sources(**sources), dt.datetime.now(dt.UTC), made_from, sample_weeks=samples)
         path, page = report_path(raw_layer.lake_root), report.contents
         write_atomically(path, page)
         context.log.info(f"Report written to {path}")

@@ -30,6 +30,9 @@ BUSY_WINDOW: Final = 420.0
 _KEYWORDS: Final = ("asc", "desc")
 """Names of columns that the query language reads as keywords unless they are quoted."""
 
+SAMPLE_ATTRIBUTION: Final = "mta_pipeline sample"
+"""The attribution of data sets that are synthetic."""
+
 TOKEN_HEADER: Final = "X-App-Token"  # noqa: S105  # its name, not its value
 
 
@@ -48,6 +51,8 @@ class View(NamedTuple):
     """When any row last changed: a number that grows."""
     columns: Mapping[str, str]
     """The type of each column by its name."""
+    is_sample: bool = False
+    """Whether the portal says that the data are synthetic."""
 
 
 class SodaApi:
@@ -116,7 +121,8 @@ class SodaApi:
         except (TypeError, KeyError) as error:
             raise BadFile(f"{subject}: the answer describes no columns.") from error
         # Names that begin with a colon are the portal's own.
-        return View(str(answer["rowsUpdatedAt"]), {name: type_ for name, type_ in columns.items() if name[:1] != ":"})
+        kept = {name: type_ for name, type_ in columns.items() if name[:1] != ":"}
+        return View(str(answer["rowsUpdatedAt"]), kept, answer.get("attribution") == SAMPLE_ATTRIBUTION)
 
     def days(self, data_set: str, column: str) -> tuple[dt.date, dt.date] | None:
         """Return the first and the last date in a column of timestamps, or None without any."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from mta_pipeline.sources.errors import FeedError
 from mta_pipeline.sources.turnstile_files.filesystem import FilesystemFeed
 from mta_pipeline.sources.turnstile_files.interface import (
+    SAMPLE_NOTE,
     ExportFiles,
     ExportRows,
     Feed,
@@ -21,6 +22,7 @@ from mta_pipeline.sources.turnstile_files.interface import (
 )
 
 __all__ = [
+    "SAMPLE_NOTE",
     "ExportFiles",
     "ExportRows",
     "Feed",

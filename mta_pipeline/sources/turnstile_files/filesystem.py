@@ -19,6 +19,7 @@ from mta_pipeline.addresses import redacted, shown, without_credentials
 from mta_pipeline.sources.errors import BadFile, FeedError, FeedNeedsExtra, FeedRefused, FeedUnavailable
 from mta_pipeline.sources.http import CHUNK_BYTES
 from mta_pipeline.sources.turnstile_files.interface import (
+    SAMPLE_NOTE,
     Fetched,
     Listing,
     PublishedExport,
@@ -118,7 +119,14 @@ class FilesystemFeed:
         file = self._published(week, found)
         with spool() as stored:
             receive(self._chunks(found["name"], file), file, stored)
-            return deliver(stored, file, sink)
+            return deliver(stored, file, sink, is_sample=self.is_sample)
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether there is a file SAMPLE.txt, which says that the data are synthetic."""
+        filesystem, root, _ = self._directory
+        with self._outcomes(f"Feed {self.location}"):
+            return bool(filesystem.isfile(f"{root}/{SAMPLE_NOTE}"))
 
     @property
     def _is_local(self) -> bool:

@@ -28,6 +28,9 @@ _LOOKS_LIKE_DATA: Final = re.compile(r"turnstile.*\d|\d{6}.*\.txt$|\.(csv|tsv|zi
 MAX_FOLDER_NAME: Final = 255
 """Maximum bytes of the name of a folder, which file systems have in common."""
 
+SAMPLE_NOTE: Final = "SAMPLE.txt"
+"""The name of a file that says that the files beside it are synthetic."""
+
 MAX_NAMES: Final = 8
 """Maximum number of names in one message."""
 
@@ -109,6 +112,8 @@ class Fetched:
     """The number of each line in its export, from 1; None if the file itself is published."""
     exports: tuple[ExportRows, ...] = ()
     """The exports that the rows come from."""
+    is_sample: bool = False
+    """Whether the feed says that its data are synthetic."""
 
 
 class Listing(NamedTuple):
@@ -131,6 +136,10 @@ def _signature(file: PublishedFile | PublishedExport) -> str | None:
 
 class ExportFiles(Protocol):
     """A place that can hold yearly exports. Every method can raise FeedUnavailable, FeedRefused or BadFile."""
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether there is a file SAMPLE.txt, which says that the data are synthetic."""
 
     def exports(self) -> Sequence[PublishedExport]:
         """Return the exports there, by name in order, with their metadata."""

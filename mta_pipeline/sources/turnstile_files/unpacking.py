@@ -83,7 +83,7 @@ def receive(chunks: Iterable[bytes], file: PublishedFile | PublishedExport, into
         )
 
 
-def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
+def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO, *, is_sample: bool = False) -> Fetched:
     """Unpack the stored bytes and write them to the sink, after all of them have been validated.
 
     The first bytes identify gzip and zip. The file name does not.
@@ -101,7 +101,7 @@ def deliver(stored: IO[bytes], file: PublishedFile, sink: BinaryIO) -> Fetched:
             plain.write(chunk)
         plain.seek(0)
         shutil.copyfileobj(plain, sink, CHUNK_BYTES)
-    return Fetched(file, digest.hexdigest(), size, dt.datetime.now(dt.UTC))
+    return Fetched(file, digest.hexdigest(), size, dt.datetime.now(dt.UTC), is_sample=is_sample)
 
 
 def unpacked(stored: IO[bytes], file: PublishedFile | PublishedExport) -> Iterator[bytes]:

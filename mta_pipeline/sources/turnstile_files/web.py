@@ -19,6 +19,7 @@ from mta_pipeline.addresses import shown
 from mta_pipeline.sources.errors import BadFile, FeedRefused, one_line
 from mta_pipeline.sources.http import NOT_MODIFIED, Site, header, moment, origin
 from mta_pipeline.sources.turnstile_files.interface import (
+    SAMPLE_NOTE,
     Fetched,
     Listing,
     PublishedExport,
@@ -62,6 +63,7 @@ class _Index(NamedTuple):
     """The links to yearly exports, by name."""
     not_followed: Sequence[_NotFollowed] = ()
     notes: Sequence[str] = ()
+    is_sample: bool = False
 
 
 _NO_INDEX: Final = _Index({}, None)
@@ -134,7 +136,7 @@ class WebFeed:
             for url in self._addresses(week):
                 file = self._site.with_retries(self._download, PublishedFile(week, shown(url)), url, stored)
                 if file is not None:
-                    return deliver(stored, file, sink)
+                    return deliver(stored, file, sink, is_sample=self.is_sample)
         self._raise_if_listed(week)
         raise not_published(week, self.location)
 
@@ -157,6 +159,11 @@ class WebFeed:
                     "corrected at the feed."
                 )
             yield stored
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the index page links to a file SAMPLE.txt, which says that the data are synthetic."""
+        return self._index_for(f"Index page {self._page}").is_sample
 
     def _addresses(self, week: str) -> list[str]:
         index = self._index_for(f"Week {week}, index page {self._page}")
@@ -290,7 +297,8 @@ def _parsed(text: str, response: requests.Response, subject: str) -> _Index:
     no_data = (url for url in addresses if week_of_file(_name(url)) is None and not is_export(unquote(_name(url))))
     not_followed += [_NotFollowed(url, "no weekly file") for url in no_data]
     version = header(response, "ETag") or header(response, "Last-Modified")
-    return _Index(links, version, exports, not_followed, notes)
+    is_sample = any(_name(url) == SAMPLE_NOTE for url in addresses)
+    return _Index(links, version, exports, not_followed, notes, is_sample)
 
 
 def _target(page: str, base: str, href: str) -> str | _NotFollowed:
