@@ -6,9 +6,11 @@ that fills up, is reported by the command itself.
 
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +48,8 @@ def require_records(settings: Settings, *, creates: bool) -> None:
     if home is None:
         return
     is_own = home == project_home(settings)
-    _require_directory(home, f"DAGSTER_HOME={home}", writes=creates or not is_own)
+    writes = (creates or not is_own) and not _has_database(home)
+    _require_directory(home, f"DAGSTER_HOME={home}", writes=writes)
     if home.is_dir() or (is_own and creates):
         return
     problem = f"DAGSTER_HOME={home} does not exist. Create the directory (mkdir -p {home}), or correct the path."
@@ -87,6 +90,13 @@ def require_feed(feed: str) -> None:
         from mta_pipeline.lake import gcs  # noqa: PLC0415
 
         _require_answer(f"MTA_FEED={feed}", gcs.require_connection)
+
+
+def _has_database(home: Path) -> bool:
+    """Whether the records are in a database that `dagster.yaml` names. The directory can then be read-only."""
+    with suppress(OSError):
+        return bool(re.search("^storage:", (home / "dagster.yaml").read_text("utf-8"), re.MULTILINE))
+    return False
 
 
 def _require_directory(folder: Path, subject: str, *, writes: bool) -> None:

@@ -1,5 +1,7 @@
 """A place that a command cannot use ends it with one message, and nothing is created."""
 
+import errno
+import tempfile
 import threading
 from pathlib import Path
 
@@ -9,8 +11,8 @@ from click.testing import CliRunner, Result
 from google.auth.exceptions import DefaultCredentialsError
 
 from mta_pipeline.cli import main, places
-from mta_pipeline.cli.exit_codes import ExitCode
-from mta_pipeline.cli.places import make_home, project_home
+from mta_pipeline.cli.exit_codes import CommandError, ExitCode
+from mta_pipeline.cli.places import make_home, project_home, require_records
 from mta_pipeline.cli.summary import dev_command
 from mta_pipeline.lake import gcs
 from mta_pipeline.settings import Settings, read_settings
@@ -65,6 +67,19 @@ def test_records_that_cannot_be_used(work_dir, command, home, code, expected):
     place = str(work_dir)
     environment = {"DAGSTER_HOME": home.replace("{}", place), "MTA_FEED": "folder"}
     assert_refused(run_command(*command, **environment), code, "DAGSTER_HOME", expected.replace("{}", place))
+
+
+def test_records_in_a_database_need_no_directory_that_can_be_written(work_dir, monkeypatch):
+    def fail(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    settings = Settings(dagster_home=work_dir / "folder")
+    (work_dir / "folder" / "dagster.yaml").write_text("storage:\n  postgres: {}\n")
+    require_records(settings, creates=True)
+    (work_dir / "folder" / "dagster.yaml").write_text("# storage: files\n")
+    with pytest.raises(CommandError, match="cannot be written: Read-only file system"):
+        require_records(settings, creates=False)
 
 
 @pytest.mark.parametrize("command", WITH_LAKE, ids=lambda words: words[0])
