@@ -94,3 +94,14 @@ def test_every_setting_that_documents_name_exists():
         REPOSITORY / "mta_pipeline_tests" / "conftest.py"
     ).read_text()
     assert {(path, name) for path, name in named if name not in known and name not in elsewhere} == set()
+
+
+def test_every_picture_is_shown_by_a_document_and_is_small():
+    pictures = {path.resolve() for path in (REPOSITORY / "docs" / "images").iterdir()}
+    shown = {
+        (path.parent / source).resolve()
+        for path in DOCUMENTS
+        for source in re.findall(r'<img src="([^"]+)"', path.read_text())
+    }
+    assert pictures == shown
+    assert max(picture.stat().st_size for picture in pictures) < 150_000

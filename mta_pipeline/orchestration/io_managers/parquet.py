@@ -38,7 +38,7 @@ from mta_pipeline.lake.parquet import (
     to_polars,
     with_new_columns,
 )
-from mta_pipeline.lake.storage import folder_lock, is_to_repair, part_path, write_atomically
+from mta_pipeline.lake.storage import folder_lock, is_to_repair, part_path, uri, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
@@ -195,7 +195,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             ) from error
         return {
             "path": dg.MetadataValue.path(str(path)),
-            "dagster/uri": path.absolute().as_uri(),
+            "dagster/uri": uri(path),
             "bytes": len(payload),
             "sample_rows": sample_rows(table),
         }
