@@ -157,6 +157,10 @@ dashboard: .venv/.uv ## Generate the Grafana dashboard, deploy/monitoring/grafan
 catalogue: .venv/.base ## Generate docs/catalogue.md from the contracts (10 s)
 	@LC_ALL=C.UTF-8 .venv/bin/mta-pipeline catalogue > docs/catalogue.md
 
+.PHONY: screenshots
+screenshots: .venv/.dev ## Take the pictures of the Dagster UI in docs/images, from a sample; needs Chromium (3 min)
+	@.venv/bin/python -m mta_pipeline_tests.support.screenshots
+
 .PHONY: configuration
 configuration: .venv/.base ## Generate docs/configuration.md from the settings
 	@.venv/bin/python -m mta_pipeline.cli.configuration > docs/configuration.md

@@ -3,15 +3,15 @@
 import datetime as dt
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Final, cast
 
 import dagster as dg
+from upath import UPath
 
 from mta_pipeline.components import component_definitions, declared_data_sets
 from mta_pipeline.hourly_ridership.contract import HOURLY_RIDERSHIP
 from mta_pipeline.lake.feeds import last_week_at
-from mta_pipeline.lake.storage import location, report_path
+from mta_pipeline.lake.storage import location, report_path, uri
 from mta_pipeline.marts.contract import WAREHOUSE
 from mta_pipeline.orchestration.assets.hourly import entry_factor_asset, hourly_assets, omny_share_asset
 from mta_pipeline.orchestration.assets.lake import complex_assets, reference_assets, traffic_asset
@@ -136,12 +136,11 @@ def build_defs(settings: Settings, **resources: object) -> dg.Definitions:
 def _uri(settings: Settings, lake: Lake, key: dg.AssetKey) -> str | None:
     """The address of the data of an asset; None if there is none."""
     if key == FEED_KEY:
-        return settings.feed if "://" in settings.feed else Path(settings.feed).as_uri()
+        return settings.feed if "://" in settings.feed else uri(UPath(settings.feed))
     if key in map(asset_key, WAREHOUSE):
         file = settings.warehouse_file
-        return settings.warehouse if file is None else file.as_uri()
-    path = report_path(lake.lake_root) if key == REPORT_KEY else location(lake.lake_root).joinpath(*key.path)
-    return path.absolute().as_uri()
+        return settings.warehouse if file is None else uri(UPath(file))
+    return uri(report_path(lake.lake_root) if key == REPORT_KEY else location(lake.lake_root).joinpath(*key.path))
 
 
 def last_week(settings: Settings) -> dt.date | None:

@@ -34,7 +34,7 @@ _SODA = "soda+"
 
 _MISTYPED_URL = re.compile(r"(?:\w+::)*(?:soda\+)?(?:https?|gs):(?!//)", re.IGNORECASE)
 
-_REPOSITORY = re.compile(r"(?P<url>https://[^?#]+?)(?:/-)?/tree/(?P<revision>[^?#/]+)/?")
+_REPOSITORY = re.compile(r"(?P<url>https://[^?#]+?)(?P<gitlab>/-)?/tree/(?P<revision>[^?#/]+)/?")
 
 _BIGQUERY = re.compile(r"bigquery://(?P<project>[a-z][a-z0-9:.-]*[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_]+))?/?")
 
@@ -322,10 +322,10 @@ class Settings(BaseSettings):
         return None if "://" in self.lake_root else Path(self.lake_root) / "warehouse" / "mta.duckdb"
 
     @property
-    def repository(self) -> tuple[str, str] | None:
-        """The URL of the repository and the revision of the code; None if MTA_CODE is not set."""
+    def repository(self) -> tuple[str, str, Literal["github", "gitlab"]] | None:
+        """The URL of the repository, the revision of the code, and whose URLs they are; None if MTA_CODE is not set."""
         match = _REPOSITORY.fullmatch(self.code or "")
-        return (match["url"], match["revision"]) if match else None
+        return (match["url"], match["revision"], "gitlab" if match["gitlab"] else "github") if match else None
 
     @property
     def feed_token(self) -> SecretStr | None:

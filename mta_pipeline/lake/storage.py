@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
+from urllib.parse import quote
 
 from upath import UPath
 
@@ -121,6 +122,12 @@ def report_path(lake_root: str) -> UPath:
 def local_path(path: UPath) -> Path | None:
     """Return the path in the local file system, or None if it is in a bucket."""
     return Path(path.path) if path.protocol in ("", "file", "local") else None
+
+
+def uri(path: UPath) -> str:
+    """Return the address of a file or folder: `gs://bucket/name`, or `file:///path`."""
+    local = local_path(path)
+    return f"file://{quote(str(local.absolute()), safe='/=')}" if local else str(path)
 
 
 def read_bytes(path: UPath) -> bytes:

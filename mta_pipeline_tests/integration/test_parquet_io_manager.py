@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 from upath import UPath
 
 from mta_pipeline.lake.parquet import to_parquet, to_polars
-from mta_pipeline.lake.storage import part_path, read_bytes, write_atomically
+from mta_pipeline.lake.storage import part_path, read_bytes, uri, write_atomically
 from mta_pipeline.orchestration.io_managers.parquet import ParquetIOManager
 from mta_pipeline.orchestration.io_managers.weekly import WeeklyFrames, WeeklyInputs, WeekOutput
 from mta_pipeline.orchestration.keys import FAILED_WEEKS
@@ -198,7 +198,7 @@ def test_a_week_records_its_rows_its_file_and_the_metadata_of_the_asset(
             "rejects": 7,
             "dagster/partition_row_count": 3,
             "path": str(path),
-            "dagster/uri": path.absolute().as_uri(),
+            "dagster/uri": uri(path),
             "bytes": len(read_bytes(path)),
             "sample_rows": sample_rows(readings_of(FIRST)).value,
         }
@@ -347,7 +347,7 @@ def test_a_week_without_a_frame_whose_file_is_there_keeps_its_figures_and_gets_t
     assert recorded(instance)[FIRST] == {
         "dagster/partition_row_count": 1,
         "path": str(path),
-        "dagster/uri": path.absolute().as_uri(),
+        "dagster/uri": uri(path),
         "bytes": len(read_bytes(path)),
         "outcome": "complete",
     }

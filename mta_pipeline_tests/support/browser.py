@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 PHONE, DESKTOP = (390, 844), (1280, 900)
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -27,7 +27,7 @@ def open_page(executable: str, file: Path, size: tuple[int, int]) -> Iterator[tu
     problems: list[str] = []
     width, height = size
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.on("console", lambda message: problems.append(f"console: {message.text}"))

@@ -107,3 +107,14 @@ def test_a_document_activates_the_environment_before_its_commands_and_names_no_o
     first = COMMAND.search(blocks)
     assert first is None or ACTIVATION in blocks[: first.start()]
     assert ".venv/bin/" not in text.replace(ACTIVATION, "")
+
+
+def test_every_picture_is_shown_by_a_document_and_is_small():
+    pictures = {path.resolve() for path in (REPOSITORY / "docs" / "images").iterdir()}
+    shown = {
+        (path.parent / source).resolve()
+        for path in DOCUMENTS
+        for source in re.findall(r'<img src="([^"]+)"', path.read_text())
+    }
+    assert pictures == shown
+    assert max(picture.stat().st_size for picture in pictures) < 150_000

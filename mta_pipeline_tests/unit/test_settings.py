@@ -29,6 +29,7 @@ VARIABLES = (
     "MTA_SODA_TOKEN",
     "MTA_NOTIFY",
     "MTA_UI",
+    "MTA_CODE",
     "DAGSTER_HOME",
     "WAREHOUSE",
     "BIGQUERY_MAX_GIB",
@@ -333,3 +334,11 @@ def test_only_feeds_that_are_marked_as_samples_have_no_limit_of_readings(work_di
     assert [Settings(**feed).least_readings for feed in samples] == [0] * 4
     assert [Settings(**feed).least_readings for feed in others] == [150_000] * 3
     assert Settings(least_readings=7).least_readings == 7
+
+
+def test_the_code_is_a_revision_of_a_repository(monkeypatch):
+    read = settings(monkeypatch, MTA_CODE="https://git.example/a/b/project/-/tree/v1.2")
+    assert read.repository == ("https://git.example/a/b/project", "v1.2", "gitlab")
+    for code in ("https://github.com/owner/project", "github.com/owner/project/tree/main", "https://u:p@h/o/p/tree/x"):
+        with pytest.raises(SettingsError, match="MTA_CODE: "):
+            settings(monkeypatch, MTA_CODE=code)

@@ -45,7 +45,7 @@ from mta_pipeline.lake.parquet import (
     to_polars,
     with_new_columns,
 )
-from mta_pipeline.lake.storage import folder_lock, is_to_repair, part_path, write_atomically
+from mta_pipeline.lake.storage import folder_lock, is_to_repair, part_path, uri, write_atomically
 from mta_pipeline.lake.validation import violations
 from mta_pipeline.orchestration.blocked_weeks import are_left_to_later_steps, blocked_weeks
 from mta_pipeline.orchestration.dagster_internals import add_week_metadata, materializations, record_only
@@ -258,7 +258,7 @@ def figures_of(path: UPath, *, of_week: bool) -> dict[str, Any]:
 
 
 def _location(path: UPath, size: int) -> dict[str, Any]:
-    return {"path": dg.MetadataValue.path(str(path)), "dagster/uri": path.absolute().as_uri(), "bytes": size}
+    return {"path": dg.MetadataValue.path(str(path)), "dagster/uri": uri(path), "bytes": size}
 
 
 def _by_week(output: Any, weeks: Sequence[str]) -> Iterable[WeekOutput]:

@@ -1,0 +1,149 @@
+"""Takes the pictures of the Dagster UI in docs/images, from a sample, in headless Chromium.
+
+`python -m mta_pipeline_tests.support.screenshots [DIRECTORY]` writes them to docs/images or another directory.
+"""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from mta_pipeline.orchestration.automation.sensors import AUTOMATION_SENSOR, SENSOR
+from mta_pipeline.orchestration.keys import WEEKLY_KEYS
+from mta_pipeline.settings import SAMPLE_WEEKS
+from mta_pipeline.weeks import weeks_between
+from mta_pipeline_tests.conftest import REPOSITORY
+from mta_pipeline_tests.containers.deployment import free_port
+from mta_pipeline_tests.fault_injection.sandbox import wait_until
+from mta_pipeline_tests.support.browser import FLAGS
+from mta_pipeline_tests.support.webserver import Webserver
+
+SIZE: Final = {"width": 1400, "height": 1160}
+_COLOURS: Final = 96
+_SAME: Final = 4
+"""Number of equal pictures in a row. The UI polls the status of assets every two seconds."""
+_TIMEOUT: Final = 60_000
+"""Milliseconds to wait for a text on a page."""
+
+
+class Shot(NamedTuple):
+    """A page of the UI."""
+
+    name: str
+    path: str
+    texts: Sequence[str]
+    """Texts that the page shows when it is complete."""
+
+
+def shots(backfill: str) -> Sequence[Shot]:
+    """The pages, given the id of a backfill that has ended."""
+    newest = SAMPLE_WEEKS[-1]
+    return (
+        Shot(
+            "lineage",
+            "/assets/lake/turnstile_traffic?view=lineage&lineageScope=neighbors&lineageDepth=3",
+            ("complex_daily", "ridership_report"),
+        ),
+        Shot("asset", "/assets/lake/complex_daily?view=overview", ("sample_rows", "Source code")),
+        Shot("partitions", f"/assets/lake/complex_daily?view=partitions&partition={newest}", ("sample_rows",)),
+        Shot(
+            "check",
+            "/assets/staged/turnstile_readings?view=checks&checkDetail=enough_readings",
+            ("at least 0.6", "least_readings", "Plots"),
+        ),
+        Shot("backfill", f"/runs/b/{backfill}?tab=overview", ("complex_daily", "Completed")),
+        Shot("runs", "/runs", ("weekly_ridership", "marts")),
+        Shot("automation", "/automation", (SENSOR, AUTOMATION_SENSOR)),
+    )
+
+
+def take(address: str, executable: str, backfill: str, directory: Path) -> None:
+    """Write a picture of each page of the UI at an address."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        try:
+            page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
+            page.set_default_timeout(_TIMEOUT)
+            for shot in shots(backfill):
+                page.goto(f"{address}{shot.path}")
+                for text in shot.texts:
+                    page.get_by_text(text).locator("visible=true").first.wait_for()
+                page.wait_for_load_state("networkidle")
+                _wait_until_still(page)
+                (directory / f"{shot.name}.png").write_bytes(_small(page.screenshot()))
+        finally:
+            browser.close()
+
+
+def _wait_until_still(page: Page) -> None:
+    """Wait until several pictures in a row are the same: nothing is loading or moving any more."""
+    pictures: list[bytes] = []
+
+    def is_still() -> bool:
+        pictures.append(page.screenshot())
+        newest = pictures[-_SAME:]
+        return len(newest) == _SAME and len(set(newest)) == 1
+
+    wait_until(is_still, "a still page", every=1.0)
+
+
+def _small(png: bytes) -> bytes:
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(
+        packed, "PNG", optimize=True
+    )
+    return packed.getvalue()
+
+
+@contextmanager
+def ui_with_sample(folder: Path) -> Iterator[tuple[str, str]]:
+    """Process a sample in a folder, and open the UI on it. Yields its address and the id of a backfill that has ended.
+
+    Two sensors are on and have ticked.
+    """
+    home = folder / "records"
+    home.mkdir()
+    shutil.copy(REPOSITORY / "dagster.yaml", home)
+    feed, lake = folder / "feed", folder / "lake"
+    environment = {**os.environ, "MTA_FEED": str(feed), "LAKE_ROOT": str(lake), "DAGSTER_HOME": str(home)}
+    environment |= {"VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(REPOSITORY)}
+    command = (sys.executable, "-c", "from mta_pipeline.cli import main; main()")
+    subprocess.run([*command, "sample", str(feed)], env=environment, check=True)
+    subprocess.run([*command, "run"], env=environment, check=True)
+    port = free_port()
+    dev = subprocess.Popen(
+        [sys.executable, "-m", "mta_pipeline.cli.dg", "dev", "--port", str(port)],
+        cwd=REPOSITORY,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        server = Webserver(f"http://127.0.0.1:{port}")
+        wait_until(server.is_up, "the UI")
+        backfill = server.backfill(WEEKLY_KEYS[1:], weeks_between(*SAMPLE_WEEKS)[1:])
+        wait_until(lambda: server.backfill_status(backfill) == "COMPLETED_SUCCESS", "the backfill")
+        for sensor in (SENSOR, AUTOMATION_SENSOR):
+            server.start_sensor(sensor)
+        yield server.address, backfill
+    finally:
+        os.killpg(dev.pid, signal.SIGINT)
+        dev.wait()
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "docs" / "images")
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        sys.exit("No Chromium on the PATH. Install the package chromium.")
+    with tempfile.TemporaryDirectory(prefix="mta-") as folder, ui_with_sample(Path(folder)) as (address, backfill):
+        take(address, browser, backfill, directory)
