@@ -1,4 +1,4 @@
-"""Takes the pictures of the Dagster UI in docs/images, from a sample, in headless Chromium.
+"""Takes the pictures in docs/images: the end of `make run`, and pages of the Dagster UI, in headless Chromium.
 
 `python -m mta_pipeline_tests.support.screenshots [DIRECTORY]` writes them to docs/images or another directory.
 """
@@ -17,10 +17,12 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from rich.console import Console
+from rich.text import Text
 
 from mta_pipeline.orchestration.automation.sensors import AUTOMATION_SENSOR, SENSOR
 from mta_pipeline.orchestration.keys import WEEKLY_KEYS
-from mta_pipeline.settings import SAMPLE_WEEKS
+from mta_pipeline.settings import SAMPLE_FEED, SAMPLE_LAKE, SAMPLE_WEEKS
 from mta_pipeline.weeks import weeks_between
 from mta_pipeline_tests.conftest import REPOSITORY
 from mta_pipeline_tests.containers.deployment import free_port
@@ -67,15 +69,17 @@ def shots(backfill: str) -> Sequence[Shot]:
     )
 
 
-def take(address: str, executable: str, backfill: str, directory: Path) -> None:
-    """Write a picture of each page of the UI at an address."""
+def take(deployment: "Deployment", executable: str, directory: Path) -> None:
+    """Write a picture of the output of the terminal, and of each page of the UI."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         try:
             page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
             page.set_default_timeout(_TIMEOUT)
-            for shot in shots(backfill):
-                page.goto(f"{address}{shot.path}")
+            page.set_content(_as_terminal(deployment.output))
+            (directory / "make-run.png").write_bytes(_small(page.locator("svg").screenshot()))
+            for shot in shots(deployment.backfill):
+                page.goto(f"{deployment.address}{shot.path}")
                 for text in shot.texts:
                     page.get_by_text(text).locator("visible=true").first.wait_for()
                 page.wait_for_load_state("networkidle")
@@ -105,36 +109,51 @@ def _small(png: bytes) -> bytes:
     return packed.getvalue()
 
 
-@contextmanager
-def ui_with_sample(folder: Path) -> Iterator[tuple[str, str]]:
-    """Process a sample in a folder, and open the UI on it. Yields its address and the id of a backfill that has ended.
+def _as_terminal(output: str) -> str:
+    """Draw what a terminal of 96 columns shows from the first table on, as SVG."""
+    shown = output[output.index("Readings, turnstiles") :]
+    console = Console(record=True, width=96, file=io.StringIO())
+    console.print("[bold]$ make run[/bold]\n")
+    console.print(Text.from_ansi(shown))
+    return console.export_svg(title="mta_pipeline")
 
-    Two sensors are on and have ticked.
-    """
+
+class Deployment(NamedTuple):
+    """A sample that was processed in the terminal, and the UI on it."""
+
+    output: str
+    """What the terminal showed."""
+    address: str
+    backfill: str
+    """The id of a backfill that has ended."""
+
+
+@contextmanager
+def deployment_with_sample(folder: Path) -> Iterator[Deployment]:
+    """Process a sample in a folder, and open the UI on it. Two sensors are on and have ticked."""
     home = folder / "records"
     home.mkdir()
     shutil.copy(REPOSITORY / "dagster.yaml", home)
-    feed, lake = folder / "feed", folder / "lake"
-    environment = {**os.environ, "MTA_FEED": str(feed), "LAKE_ROOT": str(lake), "DAGSTER_HOME": str(home)}
-    environment |= {"VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(REPOSITORY)}
-    command = (sys.executable, "-c", "from mta_pipeline.cli import main; main()")
-    subprocess.run([*command, "sample", str(feed)], env=environment, check=True)
-    subprocess.run([*command, "run"], env=environment, check=True)
-    port = free_port()
+    environment = {**os.environ, "DAGSTER_HOME": str(home), "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(REPOSITORY)}
+    terminal = {**environment, "COLUMNS": "96", "FORCE_COLOR": "1"}
+    command = (sys.executable, "-c", "from mta_pipeline.cli import main; main()", "run")
+    run = subprocess.run(command, cwd=folder, env=terminal, check=True, stdout=subprocess.PIPE, text=True)
+    address = f"http://127.0.0.1:{free_port()}"
+    places = {"MTA_FEED": str(folder / SAMPLE_FEED), "LAKE_ROOT": str(folder / SAMPLE_LAKE), "MTA_UI": address}
     dev = subprocess.Popen(
-        [sys.executable, "-m", "mta_pipeline.cli.dg", "dev", "--port", str(port)],
+        [sys.executable, "-m", "mta_pipeline.cli.dev"],
         cwd=REPOSITORY,
-        env=environment,
+        env={**environment, **places},
         start_new_session=True,
     )
     try:
-        server = Webserver(f"http://127.0.0.1:{port}")
+        server = Webserver(address)
         wait_until(server.is_up, "the UI")
         backfill = server.backfill(WEEKLY_KEYS[1:], weeks_between(*SAMPLE_WEEKS)[1:])
         wait_until(lambda: server.backfill_status(backfill) == "COMPLETED_SUCCESS", "the backfill")
         for sensor in (SENSOR, AUTOMATION_SENSOR):
             server.start_sensor(sensor)
-        yield server.address, backfill
+        yield Deployment(run.stdout.replace(f"{folder}/", ""), address, backfill)
     finally:
         os.killpg(dev.pid, signal.SIGINT)
         dev.wait()
@@ -145,5 +164,5 @@ if __name__ == "__main__":
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         sys.exit("No Chromium on the PATH. Install the package chromium.")
-    with tempfile.TemporaryDirectory(prefix="mta-") as folder, ui_with_sample(Path(folder)) as (address, backfill):
-        take(address, browser, backfill, directory)
+    with tempfile.TemporaryDirectory(prefix="mta-") as folder, deployment_with_sample(Path(folder)) as deployment:
+        take(deployment, browser, directory)
