@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from PIL import Image
+from PIL import Image, ImageChops
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.text import Text
@@ -34,6 +34,7 @@ SIZE: Final = {"width": 1400, "height": 1160}
 _COLOURS: Final = 96
 _SAME: Final = 4
 """Number of equal pictures in a row. The UI polls the status of assets every two seconds."""
+_PIXELS_OF_A_COUNTDOWN: Final = 1_000
 _TIMEOUT: Final = 60_000
 """Milliseconds to wait for a text on a page."""
 
@@ -90,13 +91,14 @@ def take(deployment: "Deployment", executable: str, directory: Path) -> None:
 
 
 def _wait_until_still(page: Page) -> None:
-    """Wait until several pictures in a row are the same: nothing is loading or moving any more."""
-    pictures: list[bytes] = []
+    """Wait until several pictures in a row are the same but for a countdown: nothing is loading or moving any more."""
+    pictures: list[Image.Image] = []
 
     def is_still() -> bool:
-        pictures.append(page.screenshot())
+        pictures.append(Image.open(io.BytesIO(page.screenshot())).convert("L"))
         newest = pictures[-_SAME:]
-        return len(newest) == _SAME and len(set(newest)) == 1
+        changed = [ImageChops.difference(newest[0], picture).point(bool).histogram()[1] for picture in newest]
+        return len(newest) == _SAME and max(changed) < _PIXELS_OF_A_COUNTDOWN
 
     wait_until(is_still, "a still page", every=1.0)
 
