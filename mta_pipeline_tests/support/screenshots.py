@@ -113,7 +113,7 @@ def _small(png: bytes) -> bytes:
 
 def _as_terminal(output: str) -> str:
     """Draw what a terminal of 96 columns shows from the first table on, as SVG."""
-    shown = output[output.index("Readings, turnstiles") :]
+    shown = "\x1b[1m" + output[output.index("Readings, turnstiles") :]
     console = Console(record=True, width=96, file=io.StringIO())
     console.print("[bold]$ make run[/bold]\n")
     console.print(Text.from_ansi(shown))
@@ -133,19 +133,19 @@ class Deployment(NamedTuple):
 @contextmanager
 def deployment_with_sample(folder: Path) -> Iterator[Deployment]:
     """Process a sample in a folder, and open the UI on it. Two sensors are on and have ticked."""
-    home = folder / "records"
-    home.mkdir()
-    shutil.copy(REPOSITORY / "dagster.yaml", home)
-    environment = {**os.environ, "DAGSTER_HOME": str(home), "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(REPOSITORY)}
+    for name in ("Makefile", "dagster.yaml", "mta_pipeline"):  # by which a command knows the project's folder
+        (folder / name).symlink_to(REPOSITORY / name)
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(REPOSITORY)}
     terminal = {**environment, "COLUMNS": "96", "FORCE_COLOR": "1"}
     command = (sys.executable, "-c", "from mta_pipeline.cli import main; main()", "run")
     run = subprocess.run(command, cwd=folder, env=terminal, check=True, stdout=subprocess.PIPE, text=True)
     address = f"http://127.0.0.1:{free_port()}"
-    places = {"MTA_FEED": str(folder / SAMPLE_FEED), "LAKE_ROOT": str(folder / SAMPLE_LAKE), "MTA_UI": address}
+    places = {"MTA_FEED": SAMPLE_FEED, "LAKE_ROOT": SAMPLE_LAKE, "DAGSTER_HOME": SAMPLE_FEED.with_name("dagster")}
+    places = {name: str(folder / place) for name, place in places.items()}
     dev = subprocess.Popen(
         [sys.executable, "-m", "mta_pipeline.cli.dev"],
         cwd=REPOSITORY,
-        env={**environment, **places},
+        env={**environment, **places, "MTA_UI": address},
         start_new_session=True,
     )
     try:

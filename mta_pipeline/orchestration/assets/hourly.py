@@ -58,7 +58,7 @@ def omny_share_asset() -> dg.AssetsDefinition:
     def omny_share(context: dg.AssetExecutionContext, raw_layer: Lake, published: WeeklyInputs) -> pl.DataFrame | None:
         if weeks := _in_lake(published, raw_layer):
             return omny.omny_share(published[week] for week in weeks)
-        context.log.warning("Skipped: no week of hourly ridership is in the lake")
+        context.log.info("Skipped: no week of hourly ridership is in the lake")
         return None
 
     return omny_share
@@ -81,7 +81,7 @@ def entry_factor_asset() -> dg.AssetsDefinition:
         counted = weeks_in_lake(raw_layer.lake_root)
         both = [week for week in _in_lake(published, raw_layer) if week in counted]
         if not both:
-            context.log.warning("Skipped: no week of the lake has both turnstile data and hourly ridership")
+            context.log.info("Skipped: no week of the lake has both turnstile data and hourly ridership")
             return None
         # A Friday's last intervals are in the week after.
         needed = counted & {*both, *map(week_after, both)}

@@ -100,7 +100,7 @@ def mart_assets() -> dg.AssetsDefinition:
                         rows = lake.to_pyarrow(mart.name)
                         traced.note(rows=rows.num_rows)
                     if rows.num_rows == 0:
-                        context.log.warning(f"{mart.name} is empty: its input tables have no data for it")
+                        context.log.info(f"{mart.name} is empty: its input tables have no data for it")
                     facts = {**publish(mart.name), **_column_lineage(mart)}
                     yield dg.Output(WholeTable(rows, made_from[mart.name]), mart.name, metadata=facts)
         except (LakeIncompleteError, DamagedFile) as error:
