@@ -6,6 +6,7 @@ Each directory of records has one UI at most, because two daemons would start ev
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 from itertools import count
@@ -36,6 +37,8 @@ def dev() -> None:
     make_home(home)
     port = _free_port(urlsplit(settings.ui).port or 3000)
     _lock(home / ".dev", f"http://{_HOST}:{port}")
+    # In the background, a shell ignores SIGINT, and Dagster would then ignore SIGTERM, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.getLogger("dagster").addFilter(_is_of_use)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         skip_older_events(instance)

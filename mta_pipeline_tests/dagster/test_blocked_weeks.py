@@ -152,6 +152,7 @@ def running_daemons(tmp_path, short_calendar, lost_lines, monkeypatch):
     (tmp_path / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
     for name, value in {"MTA_FEED": "feed", "LAKE_ROOT": "lake"}.items():
         monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.setenv("MTA_LAST_WEEK", THIRD)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance, daemons(instance) as made:
         project = Project(tmp_path, instance=instance)
         for week in WEEKS:

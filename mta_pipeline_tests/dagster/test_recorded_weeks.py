@@ -235,6 +235,7 @@ def site(tmp_path, short_calendar, monkeypatch):
     for name, value in {"MTA_FEED": "feed", "LAKE_ROOT": "lake"}.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("MTA_LAST_WEEK", UNPUBLISHED)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         project = Project(tmp_path, instance=instance)
         project.publish(FIRST, valid_week(FIRST))

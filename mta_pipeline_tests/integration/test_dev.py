@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -56,14 +55,14 @@ def test_make_dev_starts_once_on_a_free_port_without_a_warning(processes, tmp_pa
             wait_until(lambda: (home / ".dev").exists() and (home / ".dev").read_text(), "the address")
             address, process = (home / ".dev").read_text().split()
             assert (int(urlsplit(address).port) > taken, int(process)) == (True, first.pid)
+            wait_until(Webserver(address).is_up, "the UI")
             with dg.DagsterInstance.from_config(str(home)) as instance:
-                wait_until(Webserver(address).is_up, "the UI")
                 daemons = set(instance.get_required_daemon_types())
                 wait_until(lambda: daemons <= instance.get_daemon_heartbeats().keys(), "the daemon")
             with (tmp_path / "second.txt").open("w") as refused:
                 assert start(home, taken, refused).wait() == 1
         finally:
-            os.killpg(first.pid, signal.SIGINT)
+            first.terminate()  # as the message to the second one says
             first.wait()
     problem = (tmp_path / "second.txt").read_text()
     running = f"Error: make dev is already running: open {address} (process {first.pid}, records in {home}). "

@@ -82,7 +82,7 @@ def test_the_command_that_a_run_recommends_opens_the_ui_on_the_same_data(
     words = shlex.split(shown.replace("a feed", "'a feed'"))
     expected = [place for name, place in (("MTA_FEED", used.feed), ("LAKE_ROOT", used.lake_root)) if name in given]
     assert words[: len(expected) + 1] == [*expected, str(used.dagster_home)]
-    assert words[-2:] == [".venv/bin/dg", "dev"]
+    assert words[-2:] == ["-m", "mta_pipeline.cli.dev"]
 
 
 @pytest.mark.slow
