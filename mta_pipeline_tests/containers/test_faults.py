@@ -142,10 +142,30 @@ def test_a_full_disk_fails_the_run_with_the_path_and_keeps_the_existing_files(de
     assert "/lake/" in log
 
 
-def test_a_canceled_run_ends_and_its_container_is_removed(deployment, run):
-    deployment.web.terminate(run)
-    assert deployment.wait_for_run(run).status == "CANCELED"
+def test_a_canceled_run_ends_and_its_container_is_removed(deployment):
+    with locked_week(deployment):
+        run = started(deployment)
+        deployment.web.terminate(run)
+        assert deployment.wait_for_run(run).status == "CANCELED"
     deployment.wait_for_containers_to_go(run)
+
+
+@contextlib.contextmanager
+def locked_week(deployment):
+    """Let runs wait before they write the readings of the week, until the block ends."""
+    lock = f"fcntl.flock(os.open('/lake/staged/turnstile_readings/week={WEEK}', os.O_RDONLY), fcntl.LOCK_EX)"
+    holder = deployment.engine.containers.run(
+        IMAGE,
+        ["python", "-c", f"import fcntl, os, time; {lock}; print('locked', flush=True); time.sleep(3600)"],
+        volumes=["mta-test-lake:/lake"],
+        network_disabled=True,
+        detach=True,
+    )
+    try:
+        wait_until(lambda: b"locked" in holder.logs(), "the lock")
+        yield
+    finally:
+        holder.remove(force=True)
 
 
 @contextlib.contextmanager
