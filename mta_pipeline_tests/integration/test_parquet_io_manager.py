@@ -115,6 +115,12 @@ def recorded(instance: dg.DagsterInstance, key: dg.AssetKey = READINGS) -> dict[
     }
 
 
+def run_with_rejects(lake: str, instance: dg.DagsterInstance) -> None:
+    """Run the first week of an asset that adds a number of rejects to the metadata."""
+    output = weekly(lambda _: dg.Output(readings_of(FIRST), metadata={"rejects": 7}))
+    run(lake, output, partition_key=FIRST, instance=instance)
+
+
 def alive(frames: list[weakref.ref[pl.DataFrame]]) -> int:
     return sum(frame() is not None for frame in frames)
 
@@ -186,12 +192,7 @@ def test_a_week_larger_than_any_real_one_is_one_row_group() -> None:
 def test_a_week_records_its_rows_its_file_and_the_metadata_of_the_asset(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
-    run(
-        lake,
-        weekly(lambda _: dg.Output(readings_of(FIRST), metadata={"rejects": 7})),
-        partition_key=FIRST,
-        instance=instance,
-    )
+    run_with_rejects(lake, instance)
     path = part_path(lake, "staged", "readings", FIRST)
     assert recorded(instance) == {
         FIRST: {
@@ -330,12 +331,7 @@ def test_a_table_without_weeks_that_has_no_data_is_not_recorded(lake: str, insta
 def test_a_week_without_a_frame_whose_file_is_there_keeps_its_figures_and_gets_those_of_a_new_file(
     lake: str, instance: dg.DagsterInstance
 ) -> None:
-    run(
-        lake,
-        weekly(lambda _: dg.Output(readings_of(FIRST), metadata={"rejects": 7})),
-        partition_key=FIRST,
-        instance=instance,
-    )
+    run_with_rejects(lake, instance)
     before = recorded(instance)[FIRST]
     complete = weekly(lambda _: WeeklyFrames([WeekOutput(FIRST, None, {"outcome": "complete"})]))
     run(lake, complete, partition_key=FIRST, instance=instance)
